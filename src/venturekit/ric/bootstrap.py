@@ -1,0 +1,161 @@
+"""The life of a Python execution environment: initialise the function, then serve events until the API goes away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from . import errors
+from .client import Invocation, RuntimeApiClient
+from .context import FunctionIdentity, LambdaContext
+from .coroutines import COROUTINE_TYPE, CoroutineRunner
+from .faults import ApiGoneError, FaultError, RuntimeApiError
+from .handler import awaitable_entry, is_coroutine_function, resolve_handler
+from .logs import FunctionLog
+from .marshal import Marshaller
+from .stream import unbuffer_standard_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import Any, NoReturn
+
+    from .errors import ErrorReport
+
+_TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
+_INITIALIZATION_FAILED = (
+    "LAMBDA_WARNING: Unhandled exception. The function could not be initialised, so no event was given to it; "
+    "the next record says why.\r"
+)
+
+
+def preload(with_asyncio: bool = False) -> None:
+    """Import now what `run` and the first invocation would import later: for a fork server, before it forks.
+
+    `with_asyncio` imports asyncio too, which only coroutine handlers need. No socket is opened and no setting of the
+    process is changed.
+    """
+    import linecache
+
+    from . import json_errors, snapstart
+
+    # Reading a source line needs more modules than importing the reader.
+    linecache.getline(__file__, 1)
+    imported: list[object] = [json_errors, snapstart]
+    if with_asyncio:
+        import asyncio
+
+        imported.append(asyncio)
+
+
+def run(
+    handler: str | None = None, runtime_api: str | None = None, environ: MutableMapping[str, str] = os.environ
+) -> NoReturn:
+    """Import `handler` and serve events for ever.
+
+    `handler` is `module.path.function` (default: the variable _HANDLER), `runtime_api` is `host:port` (default: the
+    variable AWS_LAMBDA_RUNTIME_API). Never returns: it raises SystemExit with status 0 when the Runtime API went away
+    between two events, 1 when the function could not be initialised or the API failed in the middle of something; and
+    whatever the function raises that is no Exception (SystemExit, KeyboardInterrupt), which the caller must let through
+    to the interpreter.
+    """
+    unbuffer_standard_streams()
+    address = runtime_api or environ.get("AWS_LAMBDA_RUNTIME_API")
+    if not address:
+        raise SystemExit("The variable AWS_LAMBDA_RUNTIME_API is not set; set it to the host:port of a Runtime API.")
+    name = environ.get("_HANDLER", "") if handler is None else handler
+    try:
+        environment = ExecutionEnvironment(RuntimeApiClient(address), environ)
+        environment.initialize(name)
+        environment.serve()
+    except ApiGoneError:
+        raise SystemExit(0) from None
+    except RuntimeApiError as error:
+        raise SystemExit(f"[ERROR] The execution environment ends: {error}") from None
+
+
+class ExecutionEnvironment:
+    """One function's process: its handler, its log and its connection to the Runtime API."""
+
+    __slots__ = ("_api", "_call", "_coroutines", "_environ", "_function", "_log", "_marshaller")
+
+    def __init__(self, api: RuntimeApiClient, environ: MutableMapping[str, str]) -> None:
+        self._api = api
+        self._environ = environ
+        self._log = FunctionLog(environ)
+        self._marshaller = Marshaller(environ.get("AWS_EXECUTION_ENV"))
+        self._coroutines = CoroutineRunner()
+        self._function = FunctionIdentity(environ)
+        self._call: Any = None
+
+    def initialize(self, handler_name: str) -> None:
+        """The init phase: import the handler. Raises SystemExit 1, after it was reported, when that fails."""
+        root = self._environ.get("LAMBDA_TASK_ROOT")
+        if root and sys.path[:1] != [root]:
+            sys.path.insert(0, root)
+        try:
+            self._call = awaitable_entry(resolve_handler(handler_name))
+            if is_coroutine_function(self._call):
+                self._coroutines.prepare()
+        except FaultError as fault:
+            self._refuse(errors.report_fault(fault, ""))
+        except Exception as error:
+            self._refuse(errors.report_exception(error, ""))
+        if self._environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            from .snapstart import run_snapshot_phase
+
+            run_snapshot_phase(self._api, self._log_exception)
+
+    def serve(self) -> NoReturn:
+        """The invoke phases. Raises RuntimeApiError at the end."""
+        invocation = self._api.next()
+        while True:
+            invocation = self._api.exchange(self._invoke(invocation))
+
+    def _invoke(self, invocation: Invocation) -> bytes:
+        self._log.invocation.request_id = invocation.request_id
+        self._log.invocation.tenant_id = invocation.tenant_id
+        self._set_trace(invocation.trace_id)
+        try:
+            context = LambdaContext(self._function, invocation)
+            event = self._marshaller.parse_event(invocation.body, invocation.content_type)
+            # The event may be large, and nobody else should keep it while the handler runs.
+            invocation.body = b""
+            result = self._call(event, context)
+            if type(result) is COROUTINE_TYPE:
+                result = self._coroutines.run(result)
+            if isinstance(result, bytes):
+                return self._api.response_request(invocation, result, b"application/unknown")
+            return self._api.response_request(invocation, self._marshaller.serialize_result(result))
+        except FaultError as fault:
+            report = errors.report_fault(fault, invocation.request_id)
+        except Exception as error:
+            report = errors.report_exception(error, invocation.request_id)
+        self._write(report)
+        cause = self._marshaller.serialize(report.xray_cause)
+        return self._api.error_request(invocation, self._marshaller.serialize(report.body), cause)
+
+    def _set_trace(self, trace_id: str | None) -> None:
+        if trace_id is not None:
+            self._environ[_TRACE_VARIABLE] = trace_id
+        elif _TRACE_VARIABLE in self._environ:
+            del self._environ[_TRACE_VARIABLE]
+
+    def _refuse(self, report: ErrorReport) -> NoReturn:
+        logging.warning(_INITIALIZATION_FAILED)
+        self._write(report)
+        self._api.post_init_error(self._marshaller.serialize(report.body), report.body["errorType"])
+        raise SystemExit(1)
+
+    def _log_exception(self, error: BaseException) -> bytes:
+        report = errors.report_exception(error, "")
+        self._write(report)
+        return self._marshaller.serialize(report.body)
+
+    def _write(self, report: ErrorReport) -> None:
+        if self._log.is_json:
+            record = {"timestamp": self._log.timestamp(), "level": "ERROR", **report.body}
+            self._log.write_error([self._marshaller.serialize_text(record)])
+        else:
+            self._log.write_error(errors.log_lines(report.body))

@@ -1,0 +1,379 @@
+"""The composition root: the only place that builds the parts of the service and brings them together."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import ssl
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import venturekit
+from venturekit.protocol.sigv4 import Credentials, SignatureVerifier
+from venturekit.service.api.edge import Edge
+from venturekit.service.api.errors import api_error
+from venturekit.service.api.model import service_model
+from venturekit.service.api.operations import OperationTable
+from venturekit.service.api.registry import Registry
+from venturekit.service.credentials import FunctionCredentials
+from venturekit.service.endpoint import LIMITS, Endpoint
+from venturekit.service.environments import libraries
+from venturekit.service.environments.host import EnvironmentHost, HostSettings, Time
+from venturekit.service.environments.interpreters import find_interpreters, own_interpreter
+from venturekit.service.environments.logs import LogStore
+from venturekit.service.environments.ports import EnvironmentSpec
+from venturekit.service.environments.runtimes import PythonSettings, is_served
+from venturekit.service.extras import Extras
+from venturekit.service.functions.addressing import parse_address
+from venturekit.service.functions.code_directories import CodeDirectories
+from venturekit.service.functions.code_storage import CodeStorage
+from venturekit.service.functions.operations import register_operations
+from venturekit.service.functions.plane import ControlPlane
+from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
+from venturekit.service.functions.registry import FunctionRegistry, Resolution
+from venturekit.service.functions.tasks import OwnedTasks
+from venturekit.service.invocation.identifiers import Identifiers
+from venturekit.service.invocation.invoke import InvokePath
+from venturekit.service.store import Archives, DataDirectoryLock, Store
+from venturekit.service.wire.listener import Clock, Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from venturekit.service.api.errors import ApiError
+    from venturekit.service.config import Settings
+    from venturekit.service.environments.pool import Pool
+    from venturekit.service.wire.exchange import Exchange
+
+logger = logging.getLogger("venturekit.service")
+SWEEP_SECONDS: Final = 1.0
+DRAIN_LOOK_SECONDS: Final = 0.02
+LOOPBACK_HOSTS: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+RIC_DIRECTORY: Final = Path(venturekit.__file__).parent / "ric"
+AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def report(error: BaseException) -> None:
+    """Log an exception that nobody expected, with its traceback."""
+    logger.error("unexpected failure", exc_info=error)
+
+
+class _Resolved:
+    """What the invocation path asked for: satisfies its port."""
+
+    __slots__ = ("_pool_of", "_resolution", "executed_version", "invoked_arn", "lasting")
+
+    def __init__(self, resolution: Resolution, lasting: bool, pool_of: Callable[[FunctionVersion], Pool]) -> None:
+        self._resolution = resolution
+        self._pool_of = pool_of
+        self.invoked_arn = resolution.invoked_arn
+        self.executed_version = resolution.version.version
+        self.lasting = lasting
+
+    @property
+    def pool(self) -> Pool:
+        return self._pool_of(self._resolution.version)
+
+
+class Service:
+    """A Lambda of one's own. ``await start()``, then ``url`` is its address; ``await close()`` ends all of it.
+
+    ``environ`` are the variables of the service's own process: where interpreters are looked for and, if the settings
+    say so, where functions' AWS credentials come from.
+    """
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.url = ""
+        self._environ = environ
+        self._tasks = OwnedTasks(report)
+        self._clock = Clock(time.monotonic(), time.time())
+        self._identifiers = Identifiers(os.urandom)
+        self._secret = secrets.token_bytes(32)
+        self._credentials = FunctionCredentials(self._secret)
+        self._registry = FunctionRegistry(region=settings.region, account_id=settings.account_id)
+        self._logs = LogStore()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Open the data directory and listen.
+
+        Raises DataDirectoryInUseError, the errors of the store, OSError when the address is taken.
+        """
+        data_dir = self.settings.data_dir.absolute()
+        self._lock = DataDirectoryLock.acquire(data_dir)
+        try:
+            self._store = Store.open(data_dir / "venturekit.sqlite3")
+            self._build(data_dir)
+            self._host.warm()
+            await self._plane.load()
+            await self._listen()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._sweep()
+        gc.collect()
+        gc.freeze()
+
+    async def drain(self) -> bool:
+        """Accept nothing more and let running invocations finish. False when some had not in time."""
+        self._listener.stop_accepting()
+        deadline = time.monotonic() + self.settings.drain_timeout
+        while self._listener.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - connections raise no event
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        return not self._listener.busy
+
+    async def close(self) -> None:
+        """End every execution environment, close the store, release the data directory."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._listener.stop_accepting()
+        await self._host.close()
+        self._listener.close()
+        await self._tasks.close(1.0)
+        await self._plane.close()
+        await asyncio.to_thread(self._store.close)
+        self._lock.release()
+
+    # --- building -----------------------------------------------------------------------------------------------
+
+    def _build(self, data_dir: Path) -> None:
+        settings = self.settings
+        archives = Archives(data_dir / "archives")
+        self._directories = CodeDirectories(data_dir / "code", archives.path)
+        self._host = self._build_host(data_dir)
+        self._code = CodeStorage(archives, self._directories, self._registry.code_keys, self._host.running_code_keys)
+        self._extras = Extras(
+            logs=self._logs,
+            archive_path=archives.path,
+            function_exists=lambda name: name in self._registry,
+            status=self._status,
+            secret=self._secret,
+        )
+        self._plane = ControlPlane(
+            store=self._store,
+            registry=self._registry,
+            code=self._code,
+            now=time.time,
+            new_id=lambda: str(uuid.uuid4()),
+            code_location=lambda code_key: self.url + self._extras.code_link(code_key),
+            report=report,
+            log=logger.warning,
+        )
+        self._registry.subscribe(self._function_changed)
+        table = OperationTable(service_model().operations.values())
+        operations = build_registry()
+        register_operations(operations, self._plane)
+        self._invoke = InvokePath(
+            resolve=self._resolve,
+            identifiers=self._identifiers,
+            clock=self._clock,
+            wall=time.time,
+            concurrency_limit=settings.concurrency,
+            answer_error=self._answer_error,
+            spawn=self._tasks.spawn,
+            loop=asyncio.get_running_loop(),
+        )
+        self._endpoint = Endpoint(
+            table=table,
+            edge=Edge(table, operations, report=report),
+            invoke=self._invoke,
+            extras=self._extras,
+            identifiers=self._identifiers,
+            verifier=self._build_verifier(),
+            allowed_hosts=LOOPBACK_HOSTS | {name.encode() for name in settings.allow_host},
+            clock=self._clock,
+            wall=time.time,
+            spawn=self._tasks.spawn,
+        )
+        self._listener = Listener(self._endpoint, self._clock, LIMITS)
+
+    def _build_host(self, data_dir: Path) -> EnvironmentHost:
+        settings = self.settings
+        runtime_directory = data_dir / "runtime"
+        wanted = [*libraries.BOTO, *(libraries.AWSLAMBDARIC if settings.python_runtime == "awslambdaric" else ())]
+        missing = libraries.link_packages(runtime_directory, wanted)
+        own = own_interpreter()
+        interpreters = find_interpreters(self._environ, os.path.expanduser("~"), own)
+        python = PythonSettings(
+            interpreters=interpreters,
+            own=own,
+            runtime=settings.python_runtime,
+            start=settings.python_start,
+            strict=settings.strict_runtimes,
+            spawn_script=Path(libraries.__file__).with_name("ric_spawn.py"),
+            ric_directory=RIC_DIRECTORY,
+            awslambdaric_interpreter=None if "awslambdaric" in missing else own,
+        )
+        environments = data_dir / "environments"
+        return EnvironmentHost(
+            HostSettings(
+                directory=environments,
+                runtime_directory=runtime_directory,
+                pycache_directory=data_dir / "pycache",
+                ric_directory=RIC_DIRECTORY,
+                region=settings.region,
+                idle_seconds=settings.idle_timeout,
+                starting_limit=max(8, 4 * (os.cpu_count() or 1)),
+                python=python,
+            ),
+            loop=asyncio.get_running_loop(),
+            clock=self._clock,
+            time=Time(monotonic=time.monotonic, wall=time.time),
+            logs=self._logs,
+            new_token=lambda: uuid.uuid4().hex,
+            prepare_code=self._prepare_code,
+            release_code=self._release_code,
+            spawn=self._tasks.spawn,
+        )
+
+    def _build_verifier(self) -> SignatureVerifier | None:
+        settings = self.settings
+        if not settings.access_key_id:
+            return None
+        configured = Credentials(settings.access_key_id, settings.secret_access_key)
+
+        def credentials_of(access_key_id: str) -> Credentials | None:
+            return configured if access_key_id == configured.access_key_id else self._credentials.find(access_key_id)
+
+        return SignatureVerifier(credentials_of, region=settings.region, default_ports=(80, 443, settings.port))
+
+    async def _listen(self) -> None:
+        settings = self.settings
+        tls = None
+        if settings.tls_certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        await self._listener.start(settings.host, settings.port, tls=tls)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.url = f"{'https' if tls else 'http'}://{host}:{self._listener.port}"
+        self._host.service_url = self.url
+
+    # --- what the parts ask one another ---------------------------------------------------------------------------
+
+    def _resolve(self, function_name: str, qualifier: str | None) -> _Resolved:
+        address = parse_address(
+            function_name, qualifier, region=self.settings.region, account_id=self.settings.account_id
+        )
+        draw = secrets.randbelow(1 << 30) / (1 << 30)
+        resolution = self._registry.resolve(address.name, address.qualifier, draw=draw)
+        function = self._registry.function(address.name)
+        alias = function.aliases.get(address.qualifier or LATEST)
+        lasting = alias is None or alias.additional_version is None
+        return _Resolved(resolution, lasting, self._pool_of)
+
+    def _pool_of(self, version: FunctionVersion) -> Pool:
+        if version.state != STATE_ACTIVE:
+            raise api_error(
+                "ResourceConflictException",
+                "The operation cannot be performed at this time. The function is currently in the following state: "
+                f"{version.state}",
+            )
+        if not is_served(version.runtime):
+            raise api_error(
+                "InvalidRuntimeException",
+                f"The runtime {version.runtime} is not served yet: python3.*, provided, provided.al2 and "
+                "provided.al2023 are. docs/compatibility.md lists what is.",
+            )
+        return self._host.pool_for(self._environment_spec(version))
+
+    def _environment_spec(self, version: FunctionVersion) -> EnvironmentSpec:
+        return EnvironmentSpec(
+            identity=version.identity,
+            function_name=version.name,
+            function_version=version.version,
+            function_arn=version.function_arn,
+            runtime=version.runtime,
+            handler=version.handler,
+            timeout_ms=version.timeout_seconds * 1000,
+            memory_size_mb=version.memory_size_mb,
+            ephemeral_storage_mb=version.ephemeral_storage_mb,
+            code_key=version.code_key,
+            code_directory=self._directories.path(version.code_key),
+            log_group=version.log_group or f"/aws/lambda/{version.name}",
+            log_format=version.log_format,
+            application_log_level=version.application_log_level,
+            variables=version.environment,
+            credentials=self._credentials_for(version.name),
+        )
+
+    def _credentials_for(self, function_name: str) -> dict[str, str]:
+        if self.settings.pass_aws_credentials:
+            return {name: self._environ[name] for name in AWS_VARIABLES if name in self._environ}
+        minted = self._credentials.mint(function_name)
+        return dict(
+            zip(
+                AWS_VARIABLES, (minted.access_key_id, minted.secret_access_key, minted.session_token or ""), strict=True
+            )
+        )
+
+    async def _prepare_code(self, code_key: str) -> None:
+        await self._code.directory(code_key)
+
+    async def _release_code(self) -> None:
+        await self._code.collect()
+
+    def _answer_error(self, exchange: Exchange, error: ApiError, request_id: str) -> None:
+        self._endpoint.answer_error(exchange, error, request_id)
+
+    def _function_changed(self, name: str) -> None:
+        self._invoke.forget_targets()
+        live: set[tuple[str, str]] = set()
+        if name in self._registry:
+            versions = self._registry.function(name).versions.values()
+            live = {(version.version, version.identity) for version in versions}
+        self._host.keep_only(name, live)
+
+    def _status(self) -> dict[str, object]:
+        return {
+            "status": "ok" if self._store.failure is None else "failed",
+            "version": venturekit.__version__,
+            "functions": len(self._registry),
+            "executionEnvironments": len(self._host.environments),
+            "runningInvocations": self._invoke.running,
+        }
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        self._clock.advance(now, time.time())
+        self._host.sweep(now)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+
+def build_registry() -> Registry:
+    """The registry with what is answered on other paths than handlers."""
+    operations = Registry()
+    operations.declare("Invoke", partly="InvocationType Event is answered with 501")
+    return operations
+
+
+def compatibility_registry() -> Registry:
+    """Every operation that is served, for docs/compatibility.md; its handlers are not called."""
+
+    class _Nothing:
+        def __getattr__(self, name: str) -> object:
+            return _Nothing()
+
+    operations = build_registry()
+    register_operations(operations, _Nothing())  # type: ignore[arg-type]
+    return operations
+
+
+async def serve_until(service: Service, stopped: asyncio.Event) -> None:
+    """Run a started service until ``stopped`` is set, then drain and close it."""
+    try:
+        await stopped.wait()
+        await service.drain()
+    finally:
+        with suppress(asyncio.CancelledError):
+            await service.close()

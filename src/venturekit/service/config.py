@@ -1,0 +1,255 @@
+"""The service's settings: each has a flag of ``vk serve`` and a ``VENTUREKIT_*`` variable; the flag wins.
+
+This is the only module of the service that is given environment variables to read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX: Final = "VENTUREKIT_"
+ISOLATION_LEVELS: Final = ("process", "confined", "namespace")
+REACHED_ISOLATION: Final = "process"
+"""The isolation level that this release provides."""
+
+Origin = Literal["flag", "environment", "default"]
+
+
+class ConfigurationError(ValueError):
+    """A setting, or a combination of settings, that cannot be served; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name in :class:`Settings`, how its text is read, and what it does."""
+
+    name: str
+    read: Callable[[str], Any]
+    help: str
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option of ``vk serve``."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _switch(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("must be true or false")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError("must be 0 to 65535 (0: any free port)")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError("must be a number of seconds, 0 or more")
+    return number
+
+
+def _one_of(*values: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return text
+
+    return read
+
+
+def _matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"must be {meaning}")
+        return text
+
+    return read
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What ``vk serve`` was asked for. Times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 9001
+    data_dir: Path = Path(".venturekit")
+    python_runtime: Literal["ric", "awslambdaric"] = "ric"
+    python_start: Literal["fork", "spawn"] = "fork"
+    strict_runtimes: bool = False
+    account_id: str = "000000000000"
+    region: str = "us-east-1"
+    concurrency: int = 1000
+    idle_timeout: float = 600.0
+    drain_timeout: float = 10.0
+    allow_host: tuple[str, ...] = ()
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_tls: bool = False
+    require_isolation: str = "process"
+    pass_aws_credentials: bool = False
+    log_level: str = "info"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+SETTINGS: Final = (
+    Setting("host", _text, "Address to listen on. Only loopback addresses are served in this release."),
+    Setting("port", _port, "Port of the Lambda API; 0 takes any free port."),
+    Setting("data_dir", _path, "Directory that keeps functions, code and settings."),
+    Setting(
+        "python_runtime",
+        _one_of("ric", "awslambdaric"),
+        "What runs Python functions: our runtime interface client (ric), or AWS's own, unmodified (awslambdaric).",
+    ),
+    Setting(
+        "python_start",
+        _one_of("fork", "spawn"),
+        "How Python environments start: forked from a prepared process (fork), or as new processes (spawn).",
+    ),
+    Setting("strict_runtimes", _switch, "Refuse a runtime whose exact Python version is not on this machine."),
+    Setting("account_id", _matching(r"\d{12}", "12 digits"), "Account id in ARNs."),
+    Setting(
+        "region",
+        _matching(r"(eusc-)?[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\d", "a region such as us-east-1"),
+        "Region in ARNs and signatures.",
+    ),
+    Setting("concurrency", _count, "Invocations that may run or wait at once, over all functions; more get a 429."),
+    Setting("idle_timeout", _seconds, "Seconds after which an idle execution environment is let go."),
+    Setting("drain_timeout", _seconds, "Seconds that running invocations get to finish when the service ends."),
+    Setting("allow_host", _hosts, "Further host names by which the service may be addressed, separated by commas."),
+    Setting("access_key_id", _text, "Access key that clients must sign with. Without it signatures are not checked."),
+    Setting("secret_access_key", _text, "Secret of the access key.", secret=True),
+    Setting("tls_certificate", _path, "PEM file with the certificate chain: serve HTTPS."),
+    Setting("tls_key", _path, "PEM file with the private key of the certificate."),
+    Setting("behind_tls", _switch, "A proxy in front of the service speaks TLS."),
+    Setting("require_isolation", _one_of(*ISOLATION_LEVELS), "Refuse to start below this isolation level."),
+    Setting(
+        "pass_aws_credentials",
+        _switch,
+        "Hand the service's own AWS credentials to functions (else they get local ones).",
+    ),
+    Setting("log_level", _one_of("debug", "info", "warning", "error"), "How much the service itself logs."),
+)
+
+
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Settings, dict[str, Origin]]:
+    """The settings and where each comes from. ``flags`` holds parsed values by name, None where not given.
+
+    Raises ConfigurationError naming the flag or variable at fault.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for setting in SETTINGS:
+        given = flags.get(setting.name)
+        text = environ.get(setting.variable)
+        if given is not None:
+            values[setting.name] = _read(setting, given, setting.flag)
+            origins[setting.name] = "flag"
+        elif text is not None and text != "":
+            values[setting.name] = _read(setting, text, setting.variable)
+            origins[setting.name] = "environment"
+        else:
+            origins[setting.name] = "default"
+    settings = Settings(**values)
+    check_settings(settings)
+    return settings, origins
+
+
+def _read(setting: Setting, given: Any, name: str) -> Any:
+    text = ",".join(given) if isinstance(given, (list, tuple)) else str(given)
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        shown = "" if setting.secret else f" {text!r}"
+        raise ConfigurationError(f"{name}{shown}: {error}") from error
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse combinations that are unsafe or contradictory. Raises ConfigurationError."""
+    if bool(settings.access_key_id) != bool(settings.secret_access_key):
+        raise ConfigurationError("--access-key-id and --secret-access-key go together: give both or neither")
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise ConfigurationError("--tls-certificate and --tls-key go together: give both or neither")
+    if ISOLATION_LEVELS.index(settings.require_isolation) > ISOLATION_LEVELS.index(REACHED_ISOLATION):
+        raise ConfigurationError(
+            f"--require-isolation {settings.require_isolation}: this release isolates functions at the level "
+            f"'{REACHED_ISOLATION}' only"
+        )
+    if settings.is_loopback:
+        return
+    if not settings.access_key_id:
+        raise ConfigurationError(
+            f"--host {settings.host} is not a loopback address: give --access-key-id and --secret-access-key, so that "
+            "only you can run code here"
+        )
+    if not settings.tls_certificate and not settings.behind_tls:
+        raise ConfigurationError(
+            f"--host {settings.host} is not a loopback address: give --tls-certificate and --tls-key, or --behind-tls"
+        )
+    raise ConfigurationError(
+        f"--host {settings.host} is not a loopback address: serving others needs functions at the isolation level "
+        f"'confined', which this release does not have yet. Use 127.0.0.1 and a tunnel."
+    )
+
+
+def shown_value(settings: Settings, setting: Setting) -> str:
+    """A setting's value for people; secrets are masked."""
+    value = getattr(settings, setting.name)
+    if setting.secret:
+        return "(set)" if value else ""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
+
+
+assert {setting.name for setting in SETTINGS} == {item.name for item in fields(Settings)}

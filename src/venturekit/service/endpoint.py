@@ -1,0 +1,211 @@
+"""The Lambda API's listener application: admits a request, and gives it to the path that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import TYPE_CHECKING, Final
+
+from venturekit.protocol.sigv4 import SignatureError
+from venturekit.service.api.edge import Answer, render_answer
+from venturekit.service.api.errors import ApiError, api_error
+from venturekit.service.api.guard import admit
+from venturekit.service.wire.answers import answer
+from venturekit.service.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from venturekit.protocol.sigv4 import SignatureVerifier
+    from venturekit.service.api.edge import Edge
+    from venturekit.service.api.operations import OperationTable
+    from venturekit.service.extras import Extras
+    from venturekit.service.invocation.identifiers import Identifiers
+    from venturekit.service.invocation.invoke import InvokePath
+    from venturekit.service.wire.exchange import Exchange
+    from venturekit.service.wire.listener import Clock
+
+LIMITS: Final = Limits()
+INLINE_HASH_BYTES: Final = 256 * 1024
+SMALL_BODY_BYTES: Final = 65_536
+SIGNATURE: Final = b"AWS4-HMAC-SHA256"
+INVOKE: Final = "Invoke"
+
+
+class Endpoint:
+    """Answers the Lambda API. An Application of the wire package.
+
+    ``verifier`` is None while no credentials are configured: signatures are then not checked.
+    """
+
+    __slots__ = (
+        "_allowed_hosts",
+        "_clock",
+        "_edge",
+        "_extras",
+        "_hosts",
+        "_identifiers",
+        "_invoke",
+        "_spawn",
+        "_table",
+        "_verifier",
+        "_wall",
+    )
+
+    def __init__(
+        self,
+        *,
+        table: OperationTable,
+        edge: Edge,
+        invoke: InvokePath,
+        extras: Extras,
+        identifiers: Identifiers,
+        verifier: SignatureVerifier | None,
+        allowed_hosts: frozenset[bytes],
+        clock: Clock,
+        wall: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._table = table
+        self._edge = edge
+        self._invoke = invoke
+        self._extras = extras
+        self._identifiers = identifiers
+        self._verifier = verifier
+        self._allowed_hosts = allowed_hosts
+        self._hosts: set[bytes] = set()
+        self._clock = clock
+        self._wall = wall
+        self._spawn = spawn
+
+    # --- the wire's calls ---------------------------------------------------------------------------------------
+
+    def begin(self, exchange: Exchange) -> int | None:
+        """A large body is about to come: refuse it now if it would be refused then."""
+        try:
+            self._admit(exchange)
+            return self._edge.request_limit_bytes(exchange.method, exchange.target)
+        except ApiError as error:
+            self.answer_error(exchange, error, self._identifiers.request_id())
+            return None
+
+    def handle(self, exchange: Exchange) -> None:
+        headers = exchange.headers
+        if (
+            headers.get(b"host") not in self._hosts
+            or b"origin" in headers
+            or (
+                b"x-amz-invocation-type" not in headers
+                and b"amz-sdk-invocation-id" not in headers
+                and not headers.get(b"authorization", b"").startswith(SIGNATURE)
+            )
+            or self._verifier is not None
+        ):
+            self._handle_carefully(exchange)
+            return
+        target = self._invoke.targets.get(exchange.target)
+        if target is None or not self._invoke.invoke_known(exchange, target):
+            self._route(exchange)
+
+    def aborted(self, exchange: Exchange) -> None:
+        """The caller has gone. As on AWS the function runs on; its answer is dropped."""
+
+    def malformed(self, status: int, reason: str) -> bytes:
+        code = {413: "RequestEntityTooLargeException", 408: "RequestTimeoutException"}.get(
+            status, "MalformedHttpRequestException"
+        )
+        body = json.dumps({"message": reason}, separators=(",", ":")).encode()
+        headers = [
+            (b"Content-Type", b"application/json"),
+            (b"x-amzn-ErrorType", code.encode()),
+            (b"x-amzn-RequestId", self._identifiers.request_id().encode()),
+        ]
+        return answer(status, headers, body, close=True)
+
+    # --- admission ----------------------------------------------------------------------------------------------
+
+    def _handle_carefully(self, exchange: Exchange) -> None:
+        try:
+            self._admit(exchange)
+            if self._verifier is None or self._extras.is_open(exchange):
+                self._route_invoke_first(exchange)
+                return
+            body = exchange.body
+            if len(body) <= INLINE_HASH_BYTES:
+                self._verify(exchange, hashlib.sha256(body).hexdigest)
+                self._route_invoke_first(exchange)
+                return
+        except ApiError as error:
+            self.answer_error(exchange, error, self._identifiers.request_id())
+            return
+        self._spawn(self._verify_large(exchange))
+
+    def _admit(self, exchange: Exchange) -> None:
+        signed_or_open = self._verifier is not None or self._extras.is_open(exchange)
+        admit(exchange.headers, self._allowed_hosts, verified=signed_or_open, cache=self._hosts)
+
+    def _verify(self, exchange: Exchange, payload_sha256: Callable[[], str]) -> None:
+        assert self._verifier is not None
+        try:
+            self._verifier.verify(exchange.method, exchange.target, exchange.headers, payload_sha256, now=self._wall())
+        except SignatureError as error:
+            raise ApiError(error.code, str(error), status=error.status, type=None) from None
+
+    async def _verify_large(self, exchange: Exchange) -> None:
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(exchange.body).hexdigest())
+        if exchange.gone:
+            return
+        try:
+            self._verify(exchange, lambda: digest)
+        except ApiError as error:
+            self.answer_error(exchange, error, self._identifiers.request_id())
+            return
+        self._route_invoke_first(exchange)
+
+    # --- routing ------------------------------------------------------------------------------------------------
+
+    def _route_invoke_first(self, exchange: Exchange) -> None:
+        target = self._invoke.targets.get(exchange.target)
+        if target is None or not self._invoke.invoke_known(exchange, target):
+            self._route(exchange)
+
+    def _route(self, exchange: Exchange) -> None:
+        if self._extras.handles(exchange.target):
+            self._spawn(self._extras.answer(exchange))
+            return
+        try:
+            match = self._table.match(exchange.method.decode("latin-1"), exchange.target)
+        except ApiError as error:
+            self.answer_error(exchange, error, self._identifiers.request_id())
+            return
+        if match.operation.name == INVOKE:
+            self._invoke.invoke(exchange, match)
+        else:
+            self._spawn(self._answer_from_edge(exchange))
+
+    async def _answer_from_edge(self, exchange: Exchange) -> None:
+        request_id = self._identifiers.request_id()
+        method, target = exchange.method, exchange.target
+        if exchange.too_large:
+            answered = self._edge.refuse_body(method, target, request_id)
+        else:
+            answered = await self._edge.answer(method, target, exchange.headers, exchange.body, request_id)
+        self._respond(exchange, answered)
+
+    def answer_error(self, exchange: Exchange, error: ApiError, request_id: str) -> None:
+        """Send an error in AWS's form."""
+        self._respond(exchange, render_answer(error, request_id))
+
+    def _respond(self, exchange: Exchange, answered: Answer) -> None:
+        if exchange.gone:
+            return
+        headers = [(b"Date", self._clock.date), *answered.headers]
+        close = not (exchange.keep_alive and exchange.complete)
+        exchange.respond(answer(answered.status, headers, answered.body, close=close))
+
+
+def request_failed(reason: str) -> ApiError:
+    """An answer for a fault of the service itself."""
+    return api_error("ServiceException", reason)

@@ -1,0 +1,1 @@
+"""Execution environments: their life cycle, pool, launcher, Runtime API, extensions and logs."""

@@ -1,0 +1,312 @@
+"""All execution environments of the service: starts them, hears how they end, lets go of those that idle."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments import platform_lines
+from venturekit.service.environments.capture import Capture
+from venturekit.service.environments.environment import Environment
+from venturekit.service.environments.failures import Exit
+from venturekit.service.environments.launcher import LauncherError, LauncherSet, LaunchSpec
+from venturekit.service.environments.lifecycle import State
+from venturekit.service.environments.memory import TreeMemory
+from venturekit.service.environments.pool import Pool
+from venturekit.service.environments.runtimes import INVALID_ENTRYPOINT, StartRefusedError, plan_start
+from venturekit.service.environments.sandbox import Sandbox
+from venturekit.service.environments.variables import execution_environment_variables
+from venturekit.service.environments.watch import Watch
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from pathlib import Path
+    from typing import Any
+
+    from venturekit.service.environments.launcher import ExitStatus, LaunchFailure
+    from venturekit.service.environments.logs import LogStore
+    from venturekit.service.environments.ports import EnvironmentSpec
+    from venturekit.service.environments.runtimes import PythonSettings, StartPlan
+    from venturekit.service.wire.listener import Clock
+
+logger = logging.getLogger("venturekit.environments")
+START_FAILED: Final = "Runtime.StartError"
+# AWS's words (its supervisor is a Go program) for what execve answers.
+EXEC_ERRORS: Final = {
+    "ENOENT": "no such file or directory",
+    "EACCES": "permission denied",
+    "ENOEXEC": "exec format error",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """What all environments share. Times in seconds."""
+
+    directory: Path
+    runtime_directory: Path
+    pycache_directory: Path
+    ric_directory: Path
+    region: str
+    idle_seconds: float
+    starting_limit: int
+    python: PythonSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """The clocks: ``monotonic`` for durations, ``wall`` for what is shown, both in seconds."""
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class EnvironmentHost:
+    """Owns every execution environment. All methods are called on the event loop."""
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        time: Time,
+        logs: LogStore,
+        new_token: Callable[[], str],
+        prepare_code: Callable[[str], Awaitable[None]],
+        release_code: Callable[[], Coroutine[Any, Any, None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self.settings = settings
+        self.loop = loop
+        self.clock = clock
+        self.monotonic = time.monotonic
+        self.wall = time.wall
+        self.logs = logs
+        self.watch = Watch(loop.call_later, time.monotonic)
+        self.service_url = ""
+        self.pools: dict[tuple[str, str, str], Pool] = {}
+        self.environments: dict[int, Environment] = {}
+        self.starting = 0
+        self._new_token = new_token
+        self._prepare_code = prepare_code
+        self._release_code = release_code
+        self._spawn = spawn
+        self._numbers = itertools.count(1)
+        self._start_queue: deque[tuple[Pool, bool]] = deque()
+        self._closing = False
+        self.launchers = LauncherSet(
+            settings.ric_directory,
+            on_started=self._on_started,
+            on_failed=self._on_failed,
+            on_exited=self._on_exited,
+            on_lost=self._on_lost,
+        )
+
+    # --- pools --------------------------------------------------------------------------------------------------
+
+    def pool_for(self, spec: EnvironmentSpec) -> Pool:
+        """The pool of this code and configuration, made when it is first asked for."""
+        key = (spec.function_name, spec.function_version, spec.identity)
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = Pool(self, spec)
+        return pool
+
+    def keep_only(self, function_name: str, live: Collection[tuple[str, str]]) -> None:
+        """Retire the pools of a function whose (version, identity) is no longer among ``live``."""
+        for key, pool in tuple(self.pools.items()):
+            if key[0] == function_name and key[1:] not in live:
+                pool.retire()
+
+    def settle_retired(self, pool: Pool) -> None:
+        """Forget a retired pool once nothing of it is left."""
+        if not pool.retired or pool.environments or pool.waiting:
+            return
+        spec = pool.spec
+        if self.pools.pop((spec.function_name, spec.function_version, spec.identity), None) is None:
+            return
+        for sandbox in pool.sandboxes:
+            self._remove(sandbox)
+        if not self._closing:
+            self._spawn(self._release_code())
+
+    def running_code_keys(self) -> set[str]:
+        """The archives whose directories some environment still works in."""
+        return {environment.spec.code_key for environment in self.environments.values()}
+
+    def warm(self) -> None:
+        """Start the launcher of the interpreter that most functions will ask for: it takes a moment."""
+        interpreters = self.settings.python.interpreters
+        try:
+            if self.settings.python.runtime == "ric" and self.settings.python.start == "fork" and interpreters:
+                own = self.settings.python.own
+                self.launchers.get(own if own in interpreters else interpreters[-1])
+        except LauncherError as error:
+            logger.warning("%s", error)
+
+    # --- starting -----------------------------------------------------------------------------------------------
+
+    def start(self, pool: Pool, *, suppressed: bool = False) -> None:
+        """Start an environment of a pool, or as soon as fewer are starting than may at once."""
+        if self.starting >= self.settings.starting_limit:
+            self._start_queue.append((pool, suppressed))
+        else:
+            self.starting += 1
+            self._spawn(self._launch(pool, suppressed))
+
+    def start_finished(self) -> None:
+        """One environment has left its init phase: the next one in line starts, if its pool still needs it."""
+        self.starting -= 1
+        while self._start_queue and self.starting < self.settings.starting_limit and not self._closing:
+            pool, suppressed = self._start_queue.popleft()
+            if len(pool.waiting) < pool.starting:
+                pool.starting -= 1
+                continue
+            self.starting += 1
+            self._spawn(self._launch(pool, suppressed))
+
+    async def _launch(self, pool: Pool, suppressed: bool) -> None:
+        number = next(self._numbers)
+        sandbox = pool.sandboxes.pop() if pool.sandboxes else self._new_sandbox(pool.spec, number)
+        environment = Environment(pool, number, sandbox, suppressed_init=suppressed)
+        self.environments[number] = environment
+        pool.environments.add(environment)
+        self.watch.busy(environment)
+        try:
+            sandbox.create()
+            await self._prepare_code(pool.spec.code_key)
+            await environment.listener.start("127.0.0.1", 0)
+            plan = plan_start(pool.spec, self.settings.python)
+            if environment.state is not State.STARTING:
+                # It was stopped before there was a process.
+                environment.exited(Exit(signal=9))
+                return
+            self._hand_to_launcher(environment, plan)
+        except StartRefusedError as error:
+            environment.launch_failed(error.error_type, str(error))
+        except (LauncherError, OSError) as error:
+            logger.error("cannot start an environment of %s: %s", pool.spec.function_name, error)
+            environment.launch_failed(START_FAILED, str(error))
+
+    def _hand_to_launcher(self, environment: Environment, plan: StartPlan) -> None:
+        spec = environment.spec
+        port = environment.listener.port
+        environment.api.serve_on(port)
+        environment.capture = capture = Capture(self.loop, environment.wrote, framed=plan.framed_log)
+        self._log_init_start(environment, plan)
+        variables = execution_environment_variables(
+            spec,
+            runtime_api=f"127.0.0.1:{port}",
+            service_url=self.service_url,
+            region=self.settings.region,
+            runtime_directory=self.settings.runtime_directory,
+            tmp=environment.sandbox.tmp,
+            log_stream=environment.stream,
+        )
+        launch = LaunchSpec(
+            id=environment.number,
+            mode=plan.mode,
+            argv=plan.argv,
+            environ=variables,
+            cwd=str(spec.code_directory),
+            handler=spec.handler,
+            python_path=self._python_path(spec),
+            pycache_prefix=str(self.settings.pycache_directory),
+        )
+        launcher = self.launchers.get(plan.interpreter if plan.mode == "fork" else None)
+        launcher.launch(launch, capture.output_write, capture.frames_write)
+        capture.handed_over()
+
+    def _python_path(self, spec: EnvironmentSpec) -> list[str]:
+        paths = []
+        for layer in reversed(spec.layers):
+            paths += [str(layer / "python" / "lib" / spec.runtime / "site-packages"), str(layer / "python")]
+        return [*paths, str(self.settings.runtime_directory)]
+
+    def _log_init_start(self, environment: Environment, plan: StartPlan) -> None:
+        spec = environment.spec
+        family = spec.runtime.replace("python3", "python:3").replace("provided.", "provided:")
+        arn = f"arn:aws:lambda:{self.settings.region}::runtime:{spec.runtime}"
+        log, stream, now = environment.log, environment.stream, self.wall()
+        log.append(now, stream, platform_lines.init_start_line(family, arn))
+        if plan.warning:
+            log.append(now, stream, f"[WARNING] {plan.warning}\n".encode())
+
+    def _new_sandbox(self, spec: EnvironmentSpec, number: int) -> Sandbox:
+        token = self._new_token()
+        day = datetime.fromtimestamp(self.wall(), UTC)
+        stream = f"{day:%Y/%m/%d}/[{spec.function_version}]{token}"
+        return Sandbox(self.settings.directory / f"{number}-{token[:8]}", stream)
+
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    def kill(self, environment: Environment) -> None:
+        """Kill the whole process tree of an environment. Its exit is reported later."""
+        launcher = self.launchers.holding(environment.number)
+        if launcher is not None:
+            launcher.kill(environment.number)
+
+    def ended(self, environment: Environment) -> None:
+        """Nothing of the environment runs any more."""
+        if self.environments.pop(environment.number, None) is None:
+            return
+        if not environment.sandbox_kept:
+            self._remove(environment.sandbox)
+        self.settle_retired(environment.pool)
+
+    def sweep(self, now: float) -> None:
+        """Let go of what has been idle for too long. ``now`` is the coarse monotonic time, in seconds."""
+        for pool in tuple(self.pools.values()):
+            pool.sweep(now, self.settings.idle_seconds)
+
+    async def close(self) -> None:
+        """Stop every environment and every launcher; returns when no process of theirs is left."""
+        self._closing = True
+        self._start_queue.clear()
+        for pool in tuple(self.pools.values()):
+            pool.stop()
+        self.watch.close()
+        await self.launchers.close()
+        for environment in tuple(self.environments.values()):
+            environment.exited(Exit(signal=9))
+        self.pools.clear()
+
+    def _remove(self, sandbox: Sandbox) -> None:
+        self.loop.run_in_executor(None, sandbox.remove)
+
+    # --- the launchers' reports ---------------------------------------------------------------------------------
+
+    def _on_started(self, number: int, pid: int, baseline_bytes: int) -> None:
+        environment = self.environments.get(number)
+        if environment is not None:
+            environment.launched(pid, TreeMemory(pid, baseline_bytes))
+
+    def _on_failed(self, number: int, failure: LaunchFailure) -> None:
+        environment = self.environments.get(number)
+        if environment is None:
+            return
+        if failure.stage == "exec":
+            reason = EXEC_ERRORS.get(failure.errno_name or "", failure.message)
+            environment.launch_failed(INVALID_ENTRYPOINT, f"fork/exec {self._shown_path(environment)}: {reason}")
+        else:
+            environment.launch_failed(START_FAILED, failure.message)
+
+    def _shown_path(self, environment: Environment) -> str:
+        return "/var/task/bootstrap" if environment.spec.runtime.startswith("provided") else environment.spec.runtime
+
+    def _on_exited(self, number: int, status: ExitStatus) -> None:
+        environment = self.environments.get(number)
+        if environment is not None:
+            environment.exited(Exit(code=status.code or 0, signal=status.signal or 0))
+
+    def _on_lost(self, numbers: list[int]) -> None:
+        for number in numbers:
+            environment = self.environments.get(number)
+            if environment is not None:
+                environment.exited(Exit(signal=9))

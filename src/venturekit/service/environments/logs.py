@@ -1,0 +1,122 @@
+"""The functions' logs: what was captured and the platform's lines, kept in memory within bounds.
+
+Platform lines of the warm path are kept as tuples and rendered when somebody reads them: an invocation that
+nobody watches pays for two appends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments.platform_lines import Report, end_line, report_line, start_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GROUP_LIMIT_BYTES: Final = 4 * 1024 * 1024
+GROUP_LIMIT_RECORDS: Final = 20_000
+PLATFORM_RECORD_BYTES: Final = 160
+"""What a platform record is counted as: about the length of its rendered lines."""
+
+Record = tuple[float, str, "bytes | Started | Finished"]
+
+
+@dataclass(slots=True, frozen=True)
+class LogLine:
+    """One line as a reader sees it: ``sequence`` counts up per group, ``timestamp`` is in epoch seconds."""
+
+    sequence: int
+    timestamp: float
+    stream: str
+    message: bytes
+
+
+class Started(tuple[bytes, bytes]):
+    """A START line, not rendered yet: request id and version."""
+
+    __slots__ = ()
+
+
+class Finished(tuple[bytes, float, int, int, "float | None"]):
+    """END and REPORT of an invocation that ended well, not rendered yet: the first five fields of Report."""
+
+    __slots__ = ()
+
+
+def render(message: bytes | Started | Finished) -> bytes:
+    """The text of a record."""
+    if isinstance(message, bytes):
+        return message
+    if isinstance(message, Started):
+        return start_line(*message)
+    return end_line(message[0]) + report_line(Report(*message))
+
+
+class LogGroup:
+    """The latest log records of one function, oldest dropped first."""
+
+    __slots__ = ("_followers", "_next", "_records", "_size")
+
+    def __init__(self) -> None:
+        self._records: deque[Record] = deque()
+        self._size = 0
+        self._next = 0
+        self._followers: list[Callable[[], None]] = []
+
+    def append(self, timestamp: float, stream: str, message: bytes | Started | Finished) -> None:
+        """Add a record; ``timestamp`` in epoch seconds."""
+        records = self._records
+        records.append((timestamp, stream, message))
+        self._next += 1
+        self._size += len(message) if type(message) is bytes else PLATFORM_RECORD_BYTES
+        while self._size > GROUP_LIMIT_BYTES or len(records) > GROUP_LIMIT_RECORDS:
+            dropped = records.popleft()[2]
+            self._size -= len(dropped) if type(dropped) is bytes else PLATFORM_RECORD_BYTES
+        if self._followers:
+            followers, self._followers = self._followers, []
+            for wake in followers:
+                wake()
+
+    def read(self, after: int = -1, limit: int = 1000) -> Iterator[LogLine]:
+        """The records with a sequence greater than ``after``, oldest first, at most ``limit``."""
+        first = self._next - len(self._records)
+        start = max(after + 1 - first, 0)
+        for index in range(start, min(len(self._records), start + limit)):
+            timestamp, stream, message = self._records[index]
+            yield LogLine(first + index, timestamp, stream, render(message))
+
+    @property
+    def last(self) -> int:
+        """The sequence of the newest record, -1 when there is none."""
+        return self._next - 1
+
+    def follow(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` once, at the next record."""
+        self._followers.append(wake)
+
+    def unfollow(self, wake: Callable[[], None]) -> None:
+        """Take back :meth:`follow`."""
+        if wake in self._followers:
+            self._followers.remove(wake)
+
+
+class LogStore:
+    """The log groups of all functions, by function name."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self) -> None:
+        self._groups: dict[str, LogGroup] = {}
+
+    def group(self, function_name: str) -> LogGroup:
+        """The group of a function, made when it is first asked for."""
+        group = self._groups.get(function_name)
+        if group is None:
+            group = self._groups[function_name] = LogGroup()
+        return group
+
+    def find(self, function_name: str) -> LogGroup | None:
+        """The group of a function, None when it never logged."""
+        return self._groups.get(function_name)

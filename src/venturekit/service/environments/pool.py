@@ -1,0 +1,173 @@
+"""The execution environments of one function version: who serves the next invocation, and when another one starts."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from venturekit.service.environments.lifecycle import State
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from venturekit.service.environments.environment import Environment
+    from venturekit.service.environments.host import EnvironmentHost
+    from venturekit.service.environments.ports import EnvironmentSpec, Invocation
+    from venturekit.service.environments.sandbox import Sandbox
+
+GRACE_SECONDS = 0.1
+"""How long an environment that has answered is trusted to ask for its next event before another one is started.
+
+A client that calls again the moment it has its answer is faster than the runtime's next request: without this it
+would find no idle environment, and every function would soon have two.
+"""
+WAIT_LIMIT_SECONDS = 60.0
+"""The longest an invocation waits for an environment while others are being started."""
+
+
+def environments_to_start(waiting: int, starting: int, expected_back: int) -> int:
+    """How many environments to start for ``waiting`` invocations. Pure."""
+    return max(waiting - starting - expected_back, 0)
+
+
+class Pool:
+    """Environments that are interchangeable: one code, one configuration. Idle ones are reused last in, first out."""
+
+    __slots__ = (
+        "environments",
+        "grace",
+        "host",
+        "idle",
+        "responded",
+        "retired",
+        "sandboxes",
+        "spec",
+        "starting",
+        "waiting",
+    )
+
+    def __init__(self, host: EnvironmentHost, spec: EnvironmentSpec) -> None:
+        self.host = host
+        self.spec = spec
+        self.environments: set[Environment] = set()
+        self.idle: list[Environment] = []
+        self.waiting: deque[Invocation] = deque()
+        self.sandboxes: list[Sandbox] = []
+        self.starting = 0
+        self.responded = 0
+        self.retired = False
+        self.grace: asyncio.TimerHandle | None = None
+
+    # --- from the invocation path -------------------------------------------------------------------------------
+
+    def submit(self, invocation: Invocation) -> None:
+        """Run an invocation in an idle environment, or as soon as there is one."""
+        if self.idle:
+            self.idle.pop().deliver(invocation)
+        else:
+            invocation.enqueued = self.host.monotonic()
+            self.waiting.append(invocation)
+            self.scale()
+
+    def retire(self) -> None:
+        """The code or configuration is outdated: idle environments go now, the others when they have answered."""
+        self.retired = True
+        for environment in tuple(self.environments):
+            if environment.state in (State.IDLE, State.RESPONDED):
+                environment.stop()
+        self.host.settle_retired(self)
+
+    def stop(self) -> None:
+        """Stop every environment at once; what they were doing fails."""
+        self.retired = True
+        for environment in tuple(self.environments):
+            environment.stop()
+        while self.waiting:
+            self.waiting.popleft().reject("the service is shutting down")
+        self.host.settle_retired(self)
+
+    # --- from its environments ----------------------------------------------------------------------------------
+
+    def initialised(self, environment: Environment) -> None:
+        """An environment has finished its init phase."""
+        self.starting -= 1
+        self.host.start_finished()
+        self.host.watch.rest(environment)
+        self._ready(environment)
+
+    def called_next(self, environment: Environment) -> None:
+        """An environment that had answered asks for its next event."""
+        self.responded -= 1
+        self.host.watch.rest(environment)
+        self._ready(environment)
+
+    def lost_idle(self, environment: Environment) -> None:
+        """The connection on which an idle environment waited is gone."""
+        self.idle.remove(environment)
+        self.responded += 1
+
+    def left(self, environment: Environment, state: State) -> None:
+        """An environment is lost to the pool; ``state`` is the one it was in."""
+        self.environments.discard(environment)
+        self.host.watch.rest(environment)
+        if state is State.IDLE:
+            self.idle.remove(environment)
+        elif state is State.RESPONDED:
+            self.responded -= 1
+        elif state is State.STARTING:
+            self.starting -= 1
+            self.host.start_finished()
+        self.scale()
+
+    def first_waiting(self) -> Invocation | None:
+        """The invocation that has waited longest, taken out of the queue: an init that failed is its outcome."""
+        return self.waiting.popleft() if self.waiting else None
+
+    def initialise_again(self, invocation: Invocation) -> None:
+        """The init phase ran out of its ten seconds: it is run once more, within the function's own timeout."""
+        self.waiting.appendleft(invocation)
+        self.starting += 1
+        self.host.start(self, suppressed=True)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _ready(self, environment: Environment) -> None:
+        if self.waiting:
+            environment.deliver(self.waiting.popleft())
+        elif self.retired:
+            # Its state is IDLE already: it leaves as if it had been in the list.
+            self.idle.append(environment)
+            environment.stop()
+            self.host.settle_retired(self)
+        else:
+            environment.idle_since = self.host.clock.now
+            self.idle.append(environment)
+
+    def scale(self) -> None:
+        """Start environments for the invocations that wait and that no other environment will serve soon."""
+        if not self.waiting:
+            return
+        missing = environments_to_start(len(self.waiting), self.starting, self.responded)
+        if missing:
+            for _ in range(missing):
+                self.starting += 1
+                self.host.start(self)
+        if self.responded and self.grace is None:
+            self.grace = self.host.loop.call_later(GRACE_SECONDS, self._grace_over)
+
+    def _grace_over(self) -> None:
+        self.grace = None
+        now = self.host.monotonic()
+        overdue = sum(1 for invocation in self.waiting if now - invocation.enqueued >= GRACE_SECONDS / 2)
+        for _ in range(environments_to_start(overdue, self.starting, 0)):
+            self.starting += 1
+            self.host.start(self)
+        self.scale()
+
+    def sweep(self, now: float, idle_seconds: float) -> None:
+        """Let go of environments that have been idle for too long, and of invocations that waited for too long."""
+        for environment in [each for each in self.idle if now - each.idle_since > idle_seconds]:
+            environment.stop()
+        waiting = self.waiting
+        while waiting and self.host.monotonic() - waiting[0].enqueued > WAIT_LIMIT_SECONDS:
+            waiting.popleft().reject("no execution environment could be started in time")

@@ -1,0 +1,61 @@
+"""What this package needs from the others, as small protocols: :mod:`venturekit.service.app` brings them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Invocation(Protocol):
+    """One event on its way through an execution environment."""
+
+    request_id: bytes
+    invoked_arn: bytes
+    """The ARN as the caller addressed the function, for ``Lambda-Runtime-Invoked-Function-Arn``."""
+    payload: bytes | bytearray
+    trace: bytes
+    extra_headers: bytes
+    """Whole header lines for the runtime beyond the usual ones (client context, tenant, ...), or nothing."""
+    tail: bool
+    """The caller wants the end of the log."""
+    enqueued: float
+    """Monotonic seconds at which it began to wait for an environment."""
+
+    def settle(self, payload: bytes | bytearray, error: bytes, log_tail: bytes) -> None:
+        """The outcome: ``error`` is empty on success, else the value of ``X-Amz-Function-Error``. Called once."""
+
+    def reject(self, reason: str) -> None:
+        """It was not run: no environment could be had in time. Called once, instead of :meth:`settle`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    """All that an execution environment must know of its function's version.
+
+    ``code_key`` names the archive that ``code_directory`` is unpacked from. ``identity`` changes with code and
+    configuration: environments of one identity are interchangeable. ``layers`` are unpacked layer folders, in the
+    order in which later ones win.
+    """
+
+    identity: str
+    function_name: str
+    function_version: str
+    function_arn: str
+    runtime: str
+    handler: str
+    timeout_ms: int
+    memory_size_mb: int
+    ephemeral_storage_mb: int
+    code_key: str
+    code_directory: Path
+    log_group: str
+    log_format: str = "Text"
+    application_log_level: str | None = None
+    layers: tuple[Path, ...] = ()
+    # Customers keep secrets here: out of every repr.
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -1,0 +1,30 @@
+"""Starts our runtime interface client in a process of its own: ``<interpreter> ric_spawn.py <ric folder> <handler>``.
+
+The fork server's stand-in (``--python-start spawn``). It imports nothing of the project by name: the client's folder
+may lie in another interpreter's site-packages, which functions must not see.
+"""
+
+import importlib.util
+import os
+import sys
+
+
+def main() -> None:
+    """Load the client from its folder and hand it the process."""
+    folder, handler = sys.argv[1], sys.argv[2]
+    sys.argv = ["bootstrap.py", handler]
+    # The folder of this script is the service's own: functions must not import from it.
+    sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
+    spec = importlib.util.spec_from_file_location(
+        "_venturekit_ric", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    module.run(handler)
+
+
+if __name__ == "__main__":
+    main()

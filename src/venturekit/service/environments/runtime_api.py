@@ -1,0 +1,235 @@
+"""The Runtime API of one execution environment (seed 004; AWS page "Using the Lambda runtime API").
+
+One listener per environment: a runtime sees only its own invocations. The HTTP side is here, the meaning of each
+call in :class:`~venturekit.service.environments.environment.Environment`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
+from venturekit.service.environments.lifecycle import State
+from venturekit.service.wire.answers import answer
+from venturekit.service.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from venturekit.service.environments.environment import Environment
+    from venturekit.service.wire.exchange import Exchange
+
+PREFIX: Final = b"/2018-06-01/runtime/"
+NEXT: Final = PREFIX + b"invocation/next"
+INVOCATION: Final = PREFIX + b"invocation/"
+INVOCATION_LENGTH: Final = len(INVOCATION)
+ACCEPTED_BODY: Final = b'{"status":"OK"}\n'
+ACCEPTED: Final = answer(202, [(b"Content-Type", b"application/json")], ACCEPTED_BODY)
+JSON: Final = [(b"Content-Type", b"application/json")]
+ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
+ERROR_CAUSE_TYPE: Final = b"application/vnd.aws.lambda.error.cause+json"
+
+# AWS's Python and Go runtimes put up to 1 MiB of stack trace into one header line. There are no time limits: the
+# function's own timeout bounds them.
+LIMITS: Final = Limits(
+    head_bytes=1024 * 1024 + 65_536,
+    body_bytes=RESPONSE_LIMIT_BYTES,
+    head_timeout=None,
+    body_grace=None,
+    keep_alive=None,
+    write_timeout=None,
+)
+
+STATE_NAMES: Final = {
+    State.STARTING: "Starting",
+    State.IDLE: "Ready",
+    State.INVOKE: "Running",
+    State.RESPONDED: "InvocationResponse",
+    State.INIT_FAILED: "InitError",
+    State.STOPPING: "Exited",
+    State.TERMINATED: "Exited",
+}
+
+
+def error_answer(status: int, error_type: str, message: str) -> bytes:
+    """An error of the Runtime API: JSON with ``errorMessage`` and ``errorType``."""
+    body = json.dumps({"errorMessage": message, "errorType": error_type}, separators=(",", ":")).encode()
+    return answer(status, JSON, body)
+
+
+def normalise_error_type(given: bytes | None) -> str:
+    """The error type that is reported: ``Function.Unknown`` or ``Runtime.Unknown`` where it does not look like one."""
+    text = (given or b"").decode("latin-1")
+    if ERROR_TYPE.fullmatch(text):
+        return text
+    return "Function.Unknown" if text.startswith("Function.") else "Runtime.Unknown"
+
+
+class RuntimeApi:
+    """Reads the calls of one environment's runtime. An Application of the wire package."""
+
+    __slots__ = ("environment", "hosts")
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.hosts: frozenset[bytes] = frozenset()
+
+    def serve_on(self, port: int) -> None:
+        """Name the port: only requests that address it by a loopback name are answered (DNS rebinding)."""
+        suffix = b":%d" % port
+        names = (b"127.0.0.1", b"localhost", b"[::1]")
+        self.hosts = frozenset(names) | frozenset(name + suffix for name in names)
+
+    # --- the wire's calls ---------------------------------------------------------------------------------------
+
+    def begin(self, exchange: Exchange) -> int | None:
+        if not self._admit(exchange):
+            return None
+        if exchange.target.endswith(b"/error"):
+            return LIMITS.body_bytes
+        return RESPONSE_LIMIT_BYTES
+
+    def handle(self, exchange: Exchange) -> None:
+        headers = exchange.headers
+        if headers.get(b"host") not in self.hosts or b"origin" in headers:
+            self._admit(exchange)
+            return
+        target = exchange.target
+        if target == NEXT:
+            if exchange.method == b"GET":
+                self.environment.next(exchange)
+            else:
+                exchange.respond(answer(405, [(b"Allow", b"GET")]))
+            return
+        if target.startswith(INVOCATION) and exchange.method == b"POST":
+            request_id, _, action = target[INVOCATION_LENGTH:].partition(b"/")
+            if action == b"response":
+                self._response(exchange, request_id)
+                return
+            if action == b"error":
+                self._error(exchange, request_id)
+                return
+        self._other(exchange)
+
+    def aborted(self, exchange: Exchange) -> None:
+        self.environment.connection_gone(exchange)
+
+    def malformed(self, status: int, reason: str) -> bytes:
+        body = json.dumps({"errorMessage": reason, "errorType": "InvalidRequest"}, separators=(",", ":")).encode()
+        return answer(status, JSON, body, close=True)
+
+    # --- the calls of the runtime -------------------------------------------------------------------------------
+
+    def _response(self, exchange: Exchange, request_id: bytes) -> None:
+        environment = self.environment
+        if not environment.answers(request_id):
+            self._invalid_request_id(exchange)
+            return
+        if exchange.too_large:
+            environment.response_too_large()
+            message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
+            exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
+            return
+        mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
+        if mode is not None and mode.lower() != b"streaming":
+            environment.invalid_response_mode(mode)
+            message = f"Invalid function response mode: {mode.decode('latin-1')}"
+            exchange.respond(error_answer(400, "InvalidFunctionResponseMode", message))
+            return
+        trailers = exchange.trailers
+        if trailers and trailers.get(b"lambda-runtime-function-error-type"):
+            environment.answered(_trailing_error(trailers), error=True)
+        else:
+            environment.answered(exchange.body, error=False)
+        exchange.respond(ACCEPTED)
+
+    def _error(self, exchange: Exchange, request_id: bytes) -> None:
+        environment = self.environment
+        if not environment.answers(request_id):
+            self._invalid_request_id(exchange)
+            return
+        if exchange.too_large:
+            environment.response_too_large()
+            message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
+            exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
+            return
+        environment.answered(_error_body(exchange), error=True)
+        exchange.respond(ACCEPTED)
+
+    def _init_error(self, exchange: Exchange) -> None:
+        environment = self.environment
+        error_type = normalise_error_type(exchange.headers.get(b"lambda-runtime-function-error-type"))
+        if environment.init_error(_error_body(exchange), error_type):
+            exchange.respond(ACCEPTED)
+        else:
+            self.refuse_transition(exchange, "InitError")
+
+    def _other(self, exchange: Exchange) -> None:
+        target, _, query = exchange.target.partition(b"?")
+        if query and target == NEXT and exchange.method == b"GET":
+            self.environment.next(exchange)
+        elif target == PREFIX + b"init/error" and exchange.method == b"POST":
+            self._init_error(exchange)
+        elif target.startswith(PREFIX + b"restore/"):
+            message = "this environment is not started from a snapshot: restore/next and restore/error do not apply"
+            exchange.respond(error_answer(404, "NotFound", message))
+        elif target.startswith((b"/2020-01-01/extension/", b"/2020-08-15/logs", b"/2022-07-01/telemetry")):
+            message = "the Extensions, Logs and Telemetry APIs are not served yet"
+            exchange.respond(error_answer(501, "NotImplemented", message))
+        elif target == b"/2018-06-01/ping":
+            exchange.respond(answer(200, [(b"Content-Type", b"text/plain")], b"pong"))
+        else:
+            message = f"the Runtime API has no {exchange.method.decode('latin-1')} {target.decode('latin-1')}"
+            exchange.respond(error_answer(404, "NotFound", message))
+
+    # --- refusals -----------------------------------------------------------------------------------------------
+
+    def refuse_transition(self, exchange: Exchange, wanted: str) -> None:
+        """Answer 403: the runtime may not do this in the state its environment is in."""
+        state = STATE_NAMES[self.environment.state]
+        message = (
+            f"State transition from {state} to {wanted} failed for runtime. Error: State transition is not allowed"
+        )
+        exchange.respond(error_answer(403, "InvalidStateTransition", message))
+
+    def _invalid_request_id(self, exchange: Exchange) -> None:
+        exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
+
+    def _admit(self, exchange: Exchange) -> bool:
+        headers = exchange.headers
+        host = headers.get(b"host", b"")
+        if b"origin" in headers:
+            exchange.close_after()
+            exchange.respond(
+                error_answer(403, "Forbidden", "web pages (requests with an Origin) may not call the Runtime API")
+            )
+            return False
+        if host not in self.hosts:
+            exchange.close_after()
+            message = f"the Host header {host.decode('latin-1')!r} is not this environment's address"
+            exchange.respond(error_answer(403, "Forbidden", message))
+            return False
+        return True
+
+
+def _error_body(exchange: Exchange) -> bytes | bytearray:
+    """The error's JSON as the caller gets it: AWS cuts the ``errorCause`` out of the type that carries one."""
+    if exchange.headers.get(b"content-type") != ERROR_CAUSE_TYPE:
+        return exchange.body
+    try:
+        error = json.loads(exchange.body)
+        error.pop("errorCause", None)
+        return json.dumps(error, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    except (ValueError, AttributeError, RecursionError):
+        return b'"Invalid error body"'
+
+
+def _trailing_error(trailers: dict[bytes, bytes]) -> bytes:
+    """The error that a streaming runtime reported after its body (base64 JSON in a trailer)."""
+    try:
+        return base64.b64decode(trailers.get(b"lambda-runtime-function-error-body", b""), validate=True)
+    except (binascii.Error, ValueError):
+        error_type = trailers[b"lambda-runtime-function-error-type"].decode("latin-1")
+        return json.dumps({"errorType": error_type, "errorMessage": ""}, separators=(",", ":")).encode()

@@ -1,0 +1,118 @@
+"""How the main process of an environment is started: which program, in which mode. Decides only; starts nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from venturekit.service.environments.interpreters import Choice, Interpreter, RuntimeUnavailableError, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from venturekit.service.environments.ports import EnvironmentSpec
+
+INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
+INVALID_RUNTIME: Final = "Runtime.InvalidRuntime"
+
+PythonRuntime = Literal["ric", "awslambdaric"]
+PythonStart = Literal["fork", "spawn"]
+
+
+class StartRefusedError(Exception):
+    """There is nothing to start: ``error_type`` and text as the caller of the function gets them."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+@dataclass(frozen=True, slots=True)
+class StartPlan:
+    """What the launcher is told. ``interpreter`` None: any launcher executes ``argv``."""
+
+    mode: Literal["fork", "exec"]
+    argv: tuple[str, ...]
+    interpreter: Interpreter | None = None
+    framed_log: bool = False
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSettings:
+    """How Python functions run on this service.
+
+    ``own`` is the service's interpreter. ``awslambdaric_interpreter`` is the one for which AWS's client is installed
+    (it holds compiled code), or None.
+    """
+
+    interpreters: Sequence[Interpreter]
+    own: Interpreter
+    runtime: PythonRuntime
+    start: PythonStart
+    strict: bool
+    spawn_script: Path
+    ric_directory: Path
+    awslambdaric_interpreter: Interpreter | None
+
+
+def is_served(runtime: str) -> bool:
+    """Whether functions of this runtime can run here."""
+    return runtime.startswith(("python3.", "provided")) or runtime == "provided"
+
+
+def plan_start(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:
+    """How to start the main process of ``spec``. Raises StartRefusedError when there is nothing to start."""
+    if spec.runtime.startswith("python3."):
+        return _plan_python(spec, python)
+    if spec.runtime.startswith("provided"):
+        return StartPlan("exec", (_find_bootstrap(spec),))
+    raise StartRefusedError(
+        INVALID_RUNTIME,
+        f"the runtime {spec.runtime} is not served yet: python3.*, provided, provided.al2 and provided.al2023 are",
+    )
+
+
+def _plan_python(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:
+    try:
+        choice = choose(spec.runtime, python.interpreters, strict=python.strict)
+    except RuntimeUnavailableError as error:
+        raise StartRefusedError(INVALID_RUNTIME, str(error)) from error
+    if python.runtime == "awslambdaric":
+        return _plan_awslambdaric(spec, python, choice)
+    interpreter = choice.interpreter
+    if python.start == "spawn":
+        argv: tuple[str, ...] = (interpreter.path, str(python.spawn_script), str(python.ric_directory), spec.handler)
+        return StartPlan("exec", argv, interpreter, framed_log=True, warning=choice.warning)
+    # The name that ps shows and sys.argv[0] holds: AWS's is bootstrap.py, too.
+    argv = ("bootstrap.py", spec.handler)
+    return StartPlan("fork", argv, interpreter, framed_log=True, warning=choice.warning)
+
+
+def _plan_awslambdaric(spec: EnvironmentSpec, python: PythonSettings, choice: Choice) -> StartPlan:
+    interpreter = python.awslambdaric_interpreter
+    if interpreter is None:
+        raise StartRefusedError(
+            INVALID_RUNTIME,
+            "the service was started with --python-runtime awslambdaric, but awslambdaric is not installed beside it: "
+            "install it with pip install 'venturekit[local,awslambdaric]', or use --python-runtime ric",
+        )
+    warning = None
+    if choice.interpreter.version != interpreter.version or not choice.exact:
+        warning = f"runtime {spec.runtime} runs on {interpreter}: awslambdaric is installed for that one only"
+        if python.strict and f"python{interpreter.version[0]}.{interpreter.version[1]}" != spec.runtime:
+            raise StartRefusedError(INVALID_RUNTIME, warning)
+    argv = (interpreter.path, "-m", "awslambdaric", spec.handler)
+    return StartPlan("exec", argv, interpreter, framed_log=True, warning=warning)
+
+
+def _find_bootstrap(spec: EnvironmentSpec) -> str:
+    for directory in (spec.code_directory, *reversed(spec.layers)):
+        candidate = directory / "bootstrap"
+        if os.path.isfile(candidate):
+            return str(candidate)
+    raise StartRefusedError(
+        INVALID_ENTRYPOINT, "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+    )

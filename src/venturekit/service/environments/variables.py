@@ -1,0 +1,78 @@
+"""The environment variables of an execution environment. Pure.
+
+Source: AWS page "Working with Lambda environment variables" and a dump recorded on AWS (python3.14).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from venturekit.service.environments.ports import EnvironmentSpec
+
+SYSTEM_PATH: Final = ("/usr/local/bin", "/usr/bin/", "/bin")
+
+
+def execution_environment_variables(
+    spec: EnvironmentSpec,
+    *,
+    runtime_api: str,
+    service_url: str,
+    region: str,
+    runtime_directory: Path,
+    tmp: Path,
+    log_stream: str,
+) -> dict[str, str]:
+    """All variables that the main process starts with.
+
+    The customer's variables win where AWS lets them (PATH, LANG, TZ, ...) and cannot name the reserved ones, which
+    the API refuses when the function is created. ``LAMBDA_TASK_ROOT`` and its like name real folders of this machine:
+    below the isolation level ``namespace`` there is no ``/var/task``.
+    """
+    task_root = str(spec.code_directory)
+    layers = [str(layer) for layer in reversed(spec.layers)]
+    libraries = [task_root, f"{task_root}/lib", *(f"{layer}/lib" for layer in layers)]
+    overridable = {
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PATH": ":".join((*SYSTEM_PATH, *(f"{layer}/bin" for layer in layers))),
+        "LD_LIBRARY_PATH": ":".join(libraries),
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
+        "AWS_LAMBDA_LOG_FORMAT": spec.log_format,
+        "AWS_ENDPOINT_URL_LAMBDA": service_url,
+        "TMPDIR": str(tmp),
+    }
+    if spec.runtime.startswith("python"):
+        overridable["PYTHONPATH"] = str(runtime_directory)
+    if spec.application_log_level:
+        overridable["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level
+    fixed = {
+        "AWS_LAMBDA_FUNCTION_NAME": spec.function_name,
+        "AWS_LAMBDA_FUNCTION_VERSION": spec.function_version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_size_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_RUNTIME_API": runtime_api,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "_HANDLER": spec.handler,
+        "LAMBDA_TASK_ROOT": task_root,
+        "LAMBDA_RUNTIME_DIR": str(runtime_directory),
+        "PWD": task_root,
+        "SHLVL": "0",
+        "_AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1",
+        "_AWS_XRAY_DAEMON_PORT": "2000",
+    }
+    if not spec.runtime.startswith("provided"):
+        fixed["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{spec.runtime}"
+    return {**overridable, **spec.variables, **_credentials(spec.credentials), **fixed}
+
+
+def _credentials(credentials: Mapping[str, str]) -> dict[str, str]:
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    return {name: credentials[name] for name in names if name in credentials}

@@ -1,0 +1,130 @@
+"""What the service answers beside the Lambda API, below ``/_venturekit/``: health, logs, downloads of code."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, unquote
+
+from venturekit.service.wire.answers import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from venturekit.service.environments.logs import LogStore
+    from venturekit.service.wire.exchange import Exchange
+
+PREFIX: Final = b"/_venturekit/"
+HEALTH: Final = PREFIX + b"health"
+CODE: Final = PREFIX + b"code/"
+LOGS: Final = PREFIX + b"logs/"
+WAIT_LIMIT_SECONDS: Final = 20.0
+LOG_PAGE: Final = 1000
+JSON: Final = (b"Content-Type", b"application/json")
+
+
+class Extras:
+    """Answers the service's own paths. ``secret`` signs download links; ``status`` gives the members of health."""
+
+    def __init__(
+        self,
+        *,
+        logs: LogStore,
+        archive_path: Callable[[str], Path],
+        function_exists: Callable[[str], bool],
+        status: Callable[[], dict[str, object]],
+        secret: bytes,
+    ) -> None:
+        self._logs = logs
+        self._archive_path = archive_path
+        self._function_exists = function_exists
+        self._status = status
+        self._secret = secret
+
+    def handles(self, target: bytes) -> bool:
+        """Whether this target is one of the service's own."""
+        return target.startswith(PREFIX)
+
+    def is_open(self, exchange: Exchange) -> bool:
+        """Whether the request needs neither signature nor special header: health, and links that carry a token."""
+        target = exchange.target
+        return exchange.method in (b"GET", b"HEAD") and (target.partition(b"?")[0] == HEALTH or target.startswith(CODE))
+
+    def code_link(self, code_key: str) -> str:
+        """Path and query under which the archive with this key is downloaded."""
+        return f"{CODE.decode()}{code_key}.zip?token={self._token(code_key)}"
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer a request that :meth:`handles` has claimed."""
+        path, _, query = exchange.target.partition(b"?")
+        parameters = parse_qs(query.decode("latin-1"))
+        if exchange.method != b"GET":
+            self._fail(exchange, 405, f"{path.decode('latin-1')} is served for GET only")
+        elif path == HEALTH:
+            self._send(exchange, 200, self._status())
+        elif path.startswith(LOGS):
+            await self._answer_logs(exchange, unquote(path[len(LOGS) :].decode("latin-1")), parameters)
+        elif path.startswith(CODE):
+            await self._answer_code(exchange, path[len(CODE) :].decode("latin-1"), parameters)
+        else:
+            self._fail(exchange, 404, f"the service has no {path.decode('latin-1')}")
+
+    async def _answer_logs(self, exchange: Exchange, name: str, parameters: dict[str, list[str]]) -> None:
+        group = self._logs.find(name)
+        if group is None and not self._function_exists(name):
+            self._fail(exchange, 404, f"there is no function {name}")
+            return
+        try:
+            after = int(parameters.get("after", ["-1"])[0])
+            wait = min(float(parameters.get("wait", ["0"])[0]), WAIT_LIMIT_SECONDS)
+        except ValueError:
+            self._fail(exchange, 400, "after must be a number of a record, wait a number of seconds")
+            return
+        group = self._logs.group(name)
+        if group.last <= after and wait > 0:
+            arrived = asyncio.Event()
+            group.follow(arrived.set)
+            try:
+                await asyncio.wait_for(arrived.wait(), wait)
+            except TimeoutError:
+                pass
+            finally:
+                group.unfollow(arrived.set)
+        lines = [
+            {
+                "sequence": line.sequence,
+                "timestamp": int(line.timestamp * 1000),
+                "logStreamName": line.stream,
+                "message": line.message.decode("utf-8", "replace"),
+            }
+            for line in group.read(after, LOG_PAGE)
+        ]
+        self._send(exchange, 200, {"events": lines, "last": group.last})
+
+    async def _answer_code(self, exchange: Exchange, name: str, parameters: dict[str, list[str]]) -> None:
+        code_key = name.removesuffix(".zip")
+        token = parameters.get("token", [""])[0]
+        if not hmac.compare_digest(token.encode(), self._token(code_key).encode()):
+            self._fail(exchange, 403, "the link is not valid: ask GetFunction for a new one")
+            return
+        try:
+            data = await asyncio.to_thread(Path(self._archive_path(code_key)).read_bytes)
+        except FileNotFoundError:
+            self._fail(exchange, 404, "the archive is gone: the function was changed or deleted")
+            return
+        if not exchange.gone:
+            exchange.respond(answer(200, [(b"Content-Type", b"application/zip")], data))
+
+    def _token(self, code_key: str) -> str:
+        return hmac.digest(self._secret, code_key.encode(), hashlib.sha256).hex()
+
+    def _fail(self, exchange: Exchange, status: int, message: str) -> None:
+        self._send(exchange, status, {"message": message})
+
+    def _send(self, exchange: Exchange, status: int, value: object) -> None:
+        if not exchange.gone:
+            exchange.respond(answer(status, [JSON], json.dumps(value, separators=(",", ":")).encode()))

@@ -1,0 +1,107 @@
+"""The code of a function: where a request brings it from, what is wrong with it in AWS's words, UpdateFunctionCode."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from venturekit.service.functions import faults, lifecycle
+from venturekit.service.functions.archive import ArchiveError
+from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
+from venturekit.service.functions.configuration import refuse_unserved
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from venturekit.service.api.errors import ApiError
+    from venturekit.service.api.registry import Call, Registry
+    from venturekit.service.functions.code_storage import StoredCode
+    from venturekit.service.functions.plane import ControlPlane
+    from venturekit.service.functions.records import FunctionVersion
+
+MAX_ZIPPED_BYTES: Final = 52_428_800
+
+
+def code_source(members: Mapping[str, Any]) -> bytes:
+    """The archive in the members of ``Code`` (or of UpdateFunctionCode, which has them at its top level).
+
+    Raises InvalidParameterValue, also for sources that are not served, and RequestEntityTooLarge over 52428800 bytes.
+    """
+    if members.get("S3Bucket") or members.get("S3Key"):
+        raise faults.not_served("Code from S3 (S3Bucket, S3Key)", "send the archive itself as ZipFile")
+    if members.get("ImageUri"):
+        raise faults.not_served("Code from a container image (ImageUri)", "send a zip archive as ZipFile")
+    if members.get("SourceKMSKeyArn"):
+        raise faults.not_served("SourceKMSKeyArn", "leave it out")
+    data = members.get("ZipFile")
+    if data is None:
+        raise faults.invalid_parameter("Please provide a source for function code.")
+    if len(data) > MAX_ZIPPED_BYTES:
+        raise faults.zip_too_large(f"Zipped size must be smaller than {MAX_ZIPPED_BYTES} bytes")
+    return bytes(data)
+
+
+def archive_fault(error: ArchiveError) -> ApiError:
+    """The answer for an archive that cannot be used; only a well-formed one is told more than AWS tells."""
+    if error.kind == "empty":
+        return faults.invalid_parameter("Uploaded file must be a non-empty zip")
+    if error.kind == "too_large":
+        return faults.invalid_parameter(f"Unzipped size must be smaller than {MAX_UNZIPPED_BYTES} bytes")
+    if error.kind == "hostile":
+        return faults.invalid_parameter(f"{faults.BAD_ZIP} ({error.reason})")
+    return faults.invalid_parameter(faults.BAD_ZIP)
+
+
+@asynccontextmanager
+async def archive_faults(log: Callable[[str], None]) -> AsyncIterator[None]:
+    """Answer an ArchiveError raised in the block in AWS's words, and log its reason."""
+    try:
+        yield
+    except ArchiveError as error:
+        log(f"refused a code archive: {error.reason}")
+        raise archive_fault(error) from error
+
+
+def with_code(version: FunctionVersion, code: StoredCode) -> FunctionVersion:
+    """``version`` with other code."""
+    return replace(version, code_key=code.key, code_sha256=code.sha256, code_size_bytes=code.size_bytes)
+
+
+class CodeOperations:
+    """UpdateFunctionCode."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def register(self, operations: Registry) -> None:
+        """Serve this operation."""
+        operations.serve("UpdateFunctionCode", partly="code from ZipFile only")(self.update_function_code)
+
+    async def update_function_code(self, call: Call) -> Mapping[str, Any]:
+        """UpdateFunctionCode: answered with the update in progress, which is successful right after."""
+        return await self._plane.tasks.complete(self._update(call.members))
+
+    async def _update(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        plane = self._plane
+        name = plane.unqualified_name(members)
+        plane.registry.function(name)
+        refuse_unserved(members)
+        data = code_source(members)
+        async with plane.lock(name):
+            function = plane.changeable(name)
+            former = function.latest
+            if members.get("RevisionId") not in (None, former.revision_id):
+                raise faults.revision_mismatch()
+            wanted = replace(former, architectures=tuple(members.get("Architectures") or former.architectures))
+            if members.get("DryRun"):
+                async with archive_faults(plane.log):
+                    return with_code(wanted, await plane.code.examine(data)).configuration()
+            async with archive_faults(plane.log), plane.code.admitted(data) as code:
+                latest = plane.changed(lifecycle.updating(with_code(wanted, code)))
+                shown = plane.publication(function, latest, None) if members.get("Publish") else latest
+                changed = [latest] if shown.version in function.versions else [latest, shown]
+                await plane.put_versions(function, *changed)
+        plane.schedule_activation(*changed)
+        plane.tasks.spawn(plane.code.collect(former.code_key))
+        return shown.configuration(qualifier=shown.version if members.get("Publish") else None)

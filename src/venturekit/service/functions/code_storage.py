@@ -1,0 +1,135 @@
+"""The code of functions on disk: archives that are durable, directories that are unpacked from them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.functions.archive import inspect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from venturekit.service.functions.code_directories import CodeDirectories
+    from venturekit.service.store import Archives
+
+_INLINE_HASH_BYTES: Final = 256 * 1024
+
+KeysInUse = Callable[[], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCode:
+    """A code archive: its key (hexadecimal SHA-256), the same hash in base64, and its zipped size."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+class CodeStorage:
+    """Keeps archives and directories as long as somebody needs them.
+
+    ``keys_in_use`` names what functions need, ``keys_running`` what execution environments still run; both are asked
+    on the event loop. Between storing code and committing the function that needs it, a pin protects the code.
+    """
+
+    def __init__(
+        self,
+        archives: Archives,
+        directories: CodeDirectories,
+        keys_in_use: KeysInUse,
+        keys_running: KeysInUse = frozenset,
+    ) -> None:
+        self._archives = archives
+        self._directories = directories
+        self._keys_in_use = keys_in_use
+        self._keys_running = keys_running
+        self._pins: Counter[str] = Counter()
+        self._retired: set[str] = set()
+        self._leaving: frozenset[str] = frozenset()
+        self._removal = asyncio.Lock()
+
+    def ready_path(self, code_key: str) -> Path | None:
+        """The code directory if it is unpacked, at once."""
+        return self._directories.ready_path(code_key)
+
+    async def directory(self, code_key: str) -> Path:
+        """The code directory, unpacked now if need be (after a reboot). Raises ArchiveError, OSError."""
+        ready = self._directories.ready_path(code_key)
+        if ready is not None:
+            return ready
+        async with self._pinned(code_key):
+            return await asyncio.to_thread(self._directories.ensure, code_key)
+
+    async def examine(self, data: bytes) -> StoredCode:
+        """What ``admitted`` would give, without storing anything. Raises ArchiveError."""
+        await asyncio.to_thread(inspect, data)
+        return await _describe(data)
+
+    @asynccontextmanager
+    async def admitted(self, data: bytes) -> AsyncIterator[StoredCode]:
+        """Unpack and durably keep an archive; inside the block it is safe from removal. Raises ArchiveError."""
+        code = await _describe(data)
+        async with self._pinned(code.key):
+            try:
+                await asyncio.to_thread(self._keep, code.key, data)
+                yield code
+            except BaseException:
+                self._retired.add(code.key)
+                raise
+
+    async def collect(self, *retired: str) -> None:
+        """Remove retired code that nobody needs any more; what is still needed is looked at again next time."""
+        self._retired.update(retired)
+        async with self._removal:
+            needed = {*self._keys_in_use(), *self._keys_running(), *self._pins}
+            self._leaving = frozenset(self._retired - needed)
+            self._retired &= {*self._keys_running(), *self._pins}
+            try:
+                await asyncio.to_thread(self._remove, self._leaving)
+            finally:
+                self._leaving = frozenset()
+
+    async def collect_all(self) -> None:
+        """Remove whatever on the disk nobody needs; for the start, after the functions were loaded."""
+        found = await asyncio.to_thread(lambda: self._archives.keys() | self._directories.keys())
+        await self.collect(*found)
+
+    @asynccontextmanager
+    async def _pinned(self, code_key: str) -> AsyncIterator[None]:
+        while code_key in self._leaving:
+            async with self._removal:
+                pass
+        self._pins[code_key] += 1
+        try:
+            yield
+        finally:
+            self._pins[code_key] -= 1
+            if not self._pins[code_key]:
+                del self._pins[code_key]
+
+    def _keep(self, code_key: str, data: bytes) -> None:
+        # Unpacked first: an archive that cannot be unpacked is never stored.
+        self._directories.ensure(code_key, data)
+        self._archives.put(data)
+
+    def _remove(self, code_keys: Collection[str]) -> None:
+        for code_key in code_keys:
+            self._directories.remove(code_key)
+            self._archives.remove(code_key)
+
+
+async def _describe(data: bytes) -> StoredCode:
+    digest = _sha256(data) if len(data) <= _INLINE_HASH_BYTES else await asyncio.to_thread(_sha256, data)
+    return StoredCode(digest.hex(), base64.b64encode(digest).decode("ascii"), len(data))
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,206 @@
+"""What the operations of the control plane share: changing functions one at a time, durably, then visibly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from venturekit.service.functions import faults, lifecycle
+from venturekit.service.functions.records import (
+    LATEST,
+    STATE_PENDING,
+    UPDATE_IN_PROGRESS,
+    Alias,
+    FunctionVersion,
+    last_modified_text,
+)
+from venturekit.service.functions.registry import Function, FunctionRegistry
+from venturekit.service.functions.tasks import OwnedTasks
+from venturekit.service.store import RevisionConflictError, Store, StoredFunction, VersionRow
+from venturekit.service.store.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from venturekit.service.functions.code_storage import CodeStorage
+    from venturekit.service.functions.configuration import LayerSize
+
+Activate = Callable[[FunctionVersion], Awaitable[None]]
+
+
+async def _activate_at_once(version: FunctionVersion) -> None:
+    """Nothing needs preparing by default: the code is unpacked before it is stored."""
+
+
+def _no_layers(_arn: str) -> int | None:
+    return None
+
+
+class ControlPlane:
+    """The parts that operations work with, and the rules of every change.
+
+    One change of a function at a time (``lock``); memory changes only after the commit; a change that was begun is
+    finished even if its caller is gone. ``now`` gives epoch seconds, ``new_id`` unique texts (UUIDs), ``activate`` is
+    awaited before a new or changed version becomes Active, ``code_location(code_key)`` is the URL that downloads an
+    archive, ``layer_size(arn)`` the size in bytes of a layer version or None, ``report`` gets unexpected exceptions,
+    ``log`` a sentence about every refused archive.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: FunctionRegistry,
+        code: CodeStorage,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        code_location: Callable[[str], str],
+        report: Callable[[BaseException], None],
+        log: Callable[[str], None],
+        activate: Activate = _activate_at_once,
+        layer_size: LayerSize = _no_layers,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.code = code
+        self.new_id = new_id
+        self.code_location = code_location
+        self.layer_size = layer_size
+        self.log = log
+        self.tasks = OwnedTasks(report)
+        self._now = now
+        self._report = report
+        self._activate_version = activate
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def load(self) -> None:
+        """Take over what the store holds; activations that a former service did not finish are begun again."""
+        stored = await self.store.load_functions()
+        functions = [_function(item, stored.last_versions.get(item.name, 0)) for item in stored.functions]
+        self.registry.load(functions, stored.last_versions)
+        for function in functions:
+            self.schedule_activation(*(item for item in function.versions.values() if lifecycle.is_unsettled(item)))
+        self.tasks.spawn(self.code.collect_all())
+
+    async def close(self, timeout_seconds: float = 5.0) -> None:
+        """Finish what was begun; what takes longer is begun again by the next ``load``."""
+        await self.tasks.close(timeout_seconds)
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """The lock under which a function is changed."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
+
+    def stamped(self, version: FunctionVersion) -> FunctionVersion:
+        """``version`` with a new revision, as modified now."""
+        return replace(version, revision_id=self.new_id(), last_modified=last_modified_text(self._now()))
+
+    def changed(self, version: FunctionVersion) -> FunctionVersion:
+        """``version``, whose code or configuration has changed, with a new identity and revision."""
+        return self.stamped(replace(version, identity=self.new_id()))
+
+    def publication(self, function: Function, latest: FunctionVersion, description: str | None) -> FunctionVersion:
+        """The version PublishVersion gives: the last one if ``latest`` has not changed since, else a new one."""
+        last = function.versions.get(str(function.last_version))
+        if last is not None and last.published_from == latest.fingerprint():
+            return last
+        return self.stamped(
+            lifecycle.published(latest, function.last_version + 1, description=description, identity=self.new_id())
+        )
+
+    def changeable(self, name: str) -> Function:
+        """The function, unless it is in a state in which it cannot be changed. Raises ResourceNotFound, Conflict."""
+        function = self.registry.function(name)
+        if function.latest.state == STATE_PENDING:
+            raise faults.not_in_this_state(function.latest.state)
+        if function.latest.last_update_status == UPDATE_IN_PROGRESS:
+            raise faults.update_in_progress(function.latest.function_arn)
+        return function
+
+    def unqualified_name(self, members: Mapping[str, Any]) -> str:
+        """The function an operation on the function as a whole means; a version or alias in the name is refused."""
+        address = self.registry.address(members["FunctionName"])
+        if address.qualifier not in (None, LATEST):
+            raise faults.invalid_parameter(
+                f"This operation concerns the function, not a version or alias: leave ':{address.qualifier}' out of "
+                "FunctionName"
+            )
+        return address.name
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Turn what the store raises into answers."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            raise faults.store_unavailable(str(error)) from error
+        except RevisionConflictError as error:
+            raise faults.revision_mismatch() from error
+
+    async def put_versions(self, function: Function, *changed: FunctionVersion) -> Function:
+        """Commit versions that replace those of ``function`` or are new, then show them. Under the lock."""
+        rows = []
+        for version in changed:
+            former = function.versions.get(version.version)
+            rows.append(version_row(version, former.revision_id if former is not None else None))
+        with self.committing():
+            await self.store.put_versions(function.name, rows)
+        result = function.with_versions(*changed)
+        self.registry.put(result)
+        return result
+
+    def schedule_activation(self, *versions: FunctionVersion) -> None:
+        """Activate versions of one function from the next turn of the loop on."""
+        if versions:
+            self.tasks.spawn(self._activate(versions))
+
+    async def _activate(self, versions: tuple[FunctionVersion, ...]) -> None:
+        failure = None
+        try:
+            for version in versions:
+                await self._activate_version(version)
+        except Exception as error:
+            self._report(error)
+            failure = f"The function could not be activated: {error}"
+        name = versions[0].name
+        async with self.lock(name):
+            if name not in self.registry:
+                return
+            function = self.registry.function(name)
+            # A version that was deleted or changed meanwhile is no longer this activation's business.
+            due = [
+                current
+                for version in versions
+                if (current := function.versions.get(version.version)) is not None
+                and current.identity == version.identity
+                and lifecycle.is_unsettled(current)
+            ]
+            settled = [lifecycle.settled(item, revision_id=self.new_id(), failure=failure) for item in due]
+            if settled:
+                await self.put_versions(function, *settled)
+
+
+def version_row(version: FunctionVersion, expected_revision: str | None = None) -> VersionRow:
+    """A version as the store takes it."""
+    return VersionRow(version.version, version.revision_id, version.to_document(), expected_revision)
+
+
+def function_document(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What is stored of a function besides its versions and aliases."""
+    return {"tags": dict(tags)}
+
+
+def _function(stored: StoredFunction, last_version: int) -> Function:
+    versions = [FunctionVersion.from_document(document) for document in stored.versions]
+    aliases = [Alias.from_document(document) for document in stored.aliases]
+    return Function(
+        name=stored.name,
+        versions={version.version: version for version in versions},
+        aliases={alias.name: alias for alias in aliases},
+        tags=stored.document.get("tags", {}),
+        last_version=last_version,
+    )

@@ -1,0 +1,180 @@
+"""The functions this service has, in memory: what every invocation and every read looks at."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from venturekit.protocol.names import function_arn
+from venturekit.service.functions import faults
+from venturekit.service.functions.addressing import Address, parse_address
+from venturekit.service.functions.records import LATEST, Alias, FunctionVersion
+
+FunctionChanged = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What an invocation runs: the version, the ARN as the caller addressed it, and the alias if one was named."""
+
+    version: FunctionVersion
+    invoked_arn: str
+    alias: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function with everything that hangs on it. ``last_version`` is the highest number ever published."""
+
+    name: str
+    versions: Mapping[str, FunctionVersion]
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    last_version: int = 0
+    # Filled by resolve(); a changed function is a new object and so starts with an empty one.
+    resolutions: dict[tuple[str | None, str], Resolution] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def latest(self) -> FunctionVersion:
+        """The ``$LATEST`` version."""
+        return self.versions[LATEST]
+
+    def with_versions(self, *changed: FunctionVersion) -> Function:
+        """This function with versions added or replaced."""
+        versions = {**self.versions, **{version.version: version for version in changed}}
+        numbers = [int(version.version) for version in changed if version.version != LATEST]
+        return replace(self, versions=versions, last_version=max([self.last_version, *numbers]), resolutions={})
+
+    def without_version(self, version: str) -> Function:
+        """This function without one published version."""
+        versions = {number: kept for number, kept in self.versions.items() if number != version}
+        return replace(self, versions=versions, resolutions={})
+
+    def with_alias(self, alias: Alias) -> Function:
+        """This function with an alias added or replaced."""
+        return replace(self, aliases={**self.aliases, alias.name: alias}, resolutions={})
+
+    def numbered(self) -> list[FunctionVersion]:
+        """The published versions, oldest first."""
+        numbers = sorted(int(number) for number in self.versions if number != LATEST)
+        return [self.versions[str(number)] for number in numbers]
+
+
+class FunctionRegistry:
+    """Functions by name, with the rules by which a name and a qualifier become a version.
+
+    Owned by the event loop's thread. Only the control plane calls ``put`` and ``remove``, after the store committed.
+    """
+
+    def __init__(self, *, region: str, account_id: str) -> None:
+        self.region = region
+        self.account_id = account_id
+        self._functions: dict[str, Function] = {}
+        # Version numbers are never reused, so the counters outlive their functions.
+        self._last_versions: dict[str, int] = {}
+        self._names: list[str] | None = None
+        self._subscribers: list[FunctionChanged] = []
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions
+
+    def arn(self, name: str, qualifier: str | None = None) -> str:
+        """The ARN of a function of this service, existing or not."""
+        return function_arn(self.region, self.account_id, name, qualifier)
+
+    def address(self, text: str, qualifier: str | None = None) -> Address:
+        """The bare name and qualifier a caller means; raises as ``addressing.parse_address`` does."""
+        return parse_address(text, qualifier, region=self.region, account_id=self.account_id)
+
+    def resolve(self, name: str, qualifier: str | None = None, *, draw: float = 0.0) -> Resolution:
+        """What an invocation of ``name`` runs.
+
+        ``draw`` (0.0 <= draw < 1.0) is the caller's random number; only a weighted alias looks at it.
+        Raises ResourceNotFound naming the ARN with its qualifier, ``$LATEST`` when none was given (recorded Nov 2025).
+        """
+        function = self._functions.get(name)
+        if function is None:
+            raise faults.function_not_found(self.arn(name, qualifier or LATEST))
+        number = qualifier or LATEST
+        alias = function.aliases.get(number)
+        if alias is not None:
+            number = alias.draw(draw)
+        resolution = function.resolutions.get((qualifier, number))
+        if resolution is None:
+            version = function.versions.get(number)
+            if version is None:
+                raise faults.function_not_found(self.arn(name, qualifier))
+            resolution = Resolution(version, self.arn(name, qualifier), None if alias is None else alias.name)
+            function.resolutions[qualifier, number] = resolution
+        return resolution
+
+    def version(self, name: str, qualifier: str | None = None) -> FunctionVersion:
+        """The version the management operations mean; an alias gives its main version.
+
+        Raises ResourceNotFound naming the ARN, with a qualifier only when one was given.
+        """
+        function = self._functions.get(name)
+        found = None
+        if function is not None:
+            alias = function.aliases.get(qualifier) if qualifier is not None else None
+            found = function.versions.get(alias.function_version if alias is not None else qualifier or LATEST)
+        if found is None:
+            raise faults.function_not_found(self.arn(name, qualifier))
+        return found
+
+    def function(self, name: str) -> Function:
+        """The whole function; raises ResourceNotFound naming its unqualified ARN."""
+        function = self._functions.get(name)
+        if function is None:
+            raise faults.function_not_found(self.arn(name))
+        return function
+
+    def last_version(self, name: str) -> int:
+        """The highest version number ever given under this name, also to a function deleted since; 0 for none."""
+        return self._last_versions.get(name, 0)
+
+    def functions(self) -> Iterable[Function]:
+        """Every function, in no particular order."""
+        return self._functions.values()
+
+    def names_after(self, name: str) -> list[str]:
+        """The names that sort after ``name`` (all of them after the empty text), in order."""
+        if self._names is None:
+            self._names = sorted(self._functions)
+        return self._names[bisect_right(self._names, name) :]
+
+    def code_keys(self) -> set[str]:
+        """The archives that some version still needs."""
+        return {version.code_key for function in self._functions.values() for version in function.versions.values()}
+
+    def load(self, functions: Iterable[Function], last_versions: Mapping[str, int]) -> None:
+        """Take over what the store holds; nobody is told, for nothing has changed."""
+        self._functions = {function.name: function for function in functions}
+        self._last_versions = dict(last_versions)
+        self._names = None
+
+    def put(self, function: Function) -> None:
+        """Make a committed change visible and tell the subscribers."""
+        if function.name not in self._functions:
+            self._names = None
+        self._functions[function.name] = function
+        self._last_versions[function.name] = max(self.last_version(function.name), function.last_version)
+        self._changed(function.name)
+
+    def remove(self, name: str) -> None:
+        """Forget a function whose deletion was committed and tell the subscribers."""
+        del self._functions[name]
+        self._names = None
+        self._changed(name)
+
+    def subscribe(self, callback: FunctionChanged) -> None:
+        """Call ``callback(function_name)`` after every change of a function, its versions or its aliases."""
+        self._subscribers.append(callback)
+
+    def _changed(self, name: str) -> None:
+        for callback in self._subscribers:
+            callback(name)

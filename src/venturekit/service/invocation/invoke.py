@@ -1,0 +1,228 @@
+"""The Invoke operation (seed 002; AWS page "Invoke", Lambda API reference).
+
+An invocation that looks like nearly all others takes the short path: its address was resolved before, nothing is
+parsed but the syntax of its payload is checked, and the event goes to an idle environment in the same callback.
+Everything else takes the careful path through the model's parser and validator.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.api.errors import ApiError, api_error
+from venturekit.service.api.parse import parse_request
+from venturekit.service.api.quirks import request_too_large
+from venturekit.service.api.validate import validate_members
+from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
+from venturekit.service.invocation.invocation import Invocation
+from venturekit.service.invocation.payload import fault_message, fault_of, is_json
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
+
+    from venturekit.service.api.operations import Match
+    from venturekit.service.invocation.identifiers import Identifiers
+    from venturekit.service.invocation.ports import Pool, Resolved
+    from venturekit.service.wire.exchange import Exchange
+    from venturekit.service.wire.listener import Clock
+
+REQUEST_LIMIT_BYTES: Final = 6 * 1024 * 1024
+TARGETS_LIMIT: Final = 10_000
+QUICK_DIAGNOSIS_BYTES: Final = 65_536
+RARE_HEADERS: Final = (
+    b"x-amz-client-context",
+    b"x-amzn-requestid",
+    b"x-amz-tenant-id",
+    b"x-amz-durable-execution-name",
+)
+REQUEST_ID: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+TRACE: Final = re.compile(rb"[\x21-\x7e]{1,1024}")
+THROTTLED: Final = "ConcurrentInvocationLimitExceeded"
+
+
+class Target:
+    """An address that was resolved: everything about it that does not change until a function does."""
+
+    __slots__ = ("invoked_arn", "pool", "version")
+
+    def __init__(self, resolved: Resolved) -> None:
+        self.pool: Pool = resolved.pool
+        self.invoked_arn = resolved.invoked_arn.encode()
+        self.version = resolved.executed_version.encode()
+
+
+class InvokePath:
+    """Answers Invoke. ``concurrency_limit`` bounds the invocations that run or wait for an environment."""
+
+    def __init__(
+        self,
+        *,
+        resolve: Callable[[str, str | None], Resolved],
+        identifiers: Identifiers,
+        clock: Clock,
+        wall: Callable[[], float],
+        concurrency_limit: int,
+        answer_error: Callable[[Exchange, ApiError, str], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.clock = clock
+        self.running = 0
+        self.targets: dict[bytes, Target] = {}
+        self._resolve = resolve
+        self._identifiers = identifiers
+        self._wall = wall
+        self._limit = concurrency_limit
+        self._answer_error = answer_error
+        self._spawn = spawn
+        self._loop = loop
+
+    def forget_targets(self) -> None:
+        """A function has changed: addresses may mean something else now."""
+        self.targets.clear()
+
+    def invoke_known(self, exchange: Exchange, target: Target) -> bool:
+        """The short path. False when this request needs the careful one; nothing has happened then."""
+        headers = exchange.headers
+        invocation_type = headers.get(b"x-amz-invocation-type")
+        if (
+            (invocation_type is not None and invocation_type != b"RequestResponse")
+            or exchange.method != b"POST"
+            or exchange.too_large
+            or any(name in headers for name in RARE_HEADERS)
+        ):
+            return False
+        tail = False
+        log_type = headers.get(b"x-amz-log-type")
+        if log_type is not None:
+            tail = log_type == b"Tail"
+            if not tail and log_type != b"None":
+                return False
+        payload = exchange.body or b"{}"
+        if not is_json(payload) or self.running >= self._limit:
+            return False
+        trace = headers.get(b"x-amzn-trace-id")
+        if trace is None:
+            trace = self._identifiers.trace(self._wall())
+        elif TRACE.fullmatch(trace) is None:
+            return False
+        self._submit(exchange, target, self._identifiers.request_id().encode(), payload, trace, b"", tail)
+        return True
+
+    def invoke(self, exchange: Exchange, match: Match) -> None:
+        """The careful path: every check, every message."""
+        headers = exchange.headers
+        request_id = self._identifiers.request_id()
+        try:
+            if exchange.too_large or len(exchange.body) > REQUEST_LIMIT_BYTES:
+                raise api_error(*request_too_large(match.operation.name))
+            members = parse_request(match, headers, exchange.body)
+            validate_members(match.operation, members)
+            request_id = self._request_id(headers, request_id)
+            resolved = self._resolve(members["FunctionName"], members.get("Qualifier"))
+            target = Target(resolved)
+            extra = self._extra_headers(members)
+            payload = exchange.body or b"{}"
+            if not is_json(payload):
+                self._refuse_payload(exchange, request_id, bytes(payload))
+                return
+            invocation_type = members.get("InvocationType", "RequestResponse")
+            if invocation_type == "DryRun":
+                self._answer_dry_run(exchange, request_id)
+                return
+            if invocation_type == "Event":
+                raise api_error(
+                    "NotImplementedException",
+                    "The operation Invoke is not served with InvocationType Event yet. docs/compatibility.md lists "
+                    "what is.",
+                )
+            if self.running >= self._limit:
+                raise api_error("TooManyRequestsException", "Rate Exceeded.", Reason=THROTTLED, retryAfterSeconds=1)
+        except ApiError as error:
+            self._answer_error(exchange, error, request_id)
+            return
+        if resolved.lasting:
+            if len(self.targets) >= TARGETS_LIMIT:
+                self.targets.clear()
+            self.targets[exchange.target] = target
+        trace = headers.get(b"x-amzn-trace-id", b"")
+        if TRACE.fullmatch(trace) is None:
+            trace = self._identifiers.trace(self._wall())
+        tail = members.get("LogType") == "Tail"
+        self._submit(exchange, target, request_id.encode(), payload, trace, extra, tail)
+
+    def refuse_unavailable(self, exchange: Exchange, request_id: bytes, reason: str) -> None:
+        """Answer that no execution environment could be had."""
+        self._answer_error(exchange, api_error("ServiceException", reason), request_id.decode())
+
+    def _submit(
+        self,
+        exchange: Exchange,
+        target: Target,
+        request_id: bytes,
+        payload: bytes | bytearray,
+        trace: bytes,
+        extra: bytes,
+        tail: bool,
+    ) -> None:
+        self.running += 1
+        target.pool.submit(
+            Invocation(self, exchange, request_id, target.invoked_arn, target.version, payload, trace, extra, tail)
+        )
+
+    def _request_id(self, headers: Mapping[bytes, bytes], made: str) -> str:
+        given = headers.get(b"x-amzn-requestid")
+        if given is None:
+            return made
+        if REQUEST_ID.fullmatch(given) is None:
+            text = "The request ID in the header x-amzn-RequestId is not a UUID; leave the header out or send a UUID."
+            raise api_error("InvalidRequestContentException", text)
+        return given.decode().lower()
+
+    def _extra_headers(self, members: Mapping[str, Any]) -> bytes:
+        if "TenantId" in members:
+            raise api_error(
+                "InvalidParameterValueException",
+                "The function has no tenant isolation (TenancyConfig): send no X-Amz-Tenant-Id.",
+            )
+        if "DurableExecutionName" in members:
+            raise api_error(
+                "InvalidParameterValueException",
+                "The function is not durable (DurableConfig): send no X-Amz-Durable-Execution-Name.",
+            )
+        context = members.get("ClientContext")
+        if context is None:
+            return b""
+        try:
+            decoded = decode_client_context(context.encode("latin-1", "replace"))
+        except ClientContextError as error:
+            raise api_error("InvalidRequestContentException", str(error)) from None
+        return b"Lambda-Runtime-Client-Context: %b\r\n" % decoded
+
+    def _refuse_payload(self, exchange: Exchange, request_id: str, payload: bytes) -> None:
+        if len(payload) <= QUICK_DIAGNOSIS_BYTES:
+            self._answer_error(exchange, _not_json(payload), request_id)
+        else:
+            # Finding the place in megabytes takes long: not on the loop.
+            self._spawn(self._diagnose(exchange, request_id, payload))
+
+    async def _diagnose(self, exchange: Exchange, request_id: str, payload: bytes) -> None:
+        error = await self._loop.run_in_executor(None, _not_json, payload)
+        if not exchange.gone:
+            self._answer_error(exchange, error, request_id)
+
+    def _answer_dry_run(self, exchange: Exchange, request_id: str) -> None:
+        exchange.respond(
+            b"HTTP/1.1 204 No Content\r\nDate: %b\r\nConnection: %b\r\nx-amzn-RequestId: %b\r\n"
+            b"x-amzn-Remapped-Content-Length: 0\r\n\r\n"
+            % (self.clock.date, b"keep-alive" if exchange.keep_alive else b"close", request_id.encode())
+        )
+
+
+def _not_json(payload: bytes) -> ApiError:
+    fault = fault_of(payload)
+    detail = fault_message(fault) if fault is not None else "Could not parse request body into json"
+    return api_error("InvalidRequestContentException", detail)

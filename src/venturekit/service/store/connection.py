@@ -1,0 +1,62 @@
+"""Opening the database, and what its error codes mean to the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUSY_TIMEOUT_SECONDS: Final = 5.0
+_WAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+class Trouble(Enum):
+    """Whose problem an exception raised inside a transaction is."""
+
+    INTENTION = "the intention's own: undo it alone"
+    BUSY = "another program holds the database"
+    FULL = "no space left"
+    STORAGE = "the storage itself: what the disk holds is uncertain"
+
+
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_OWN: Final = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
+    }
+)
+
+
+def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
+    """A connection with explicit transactions: the writer's makes every commit durable, a reader's cannot write."""
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+    if writer:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES:d}")
+    else:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def classify(error: Exception) -> Trouble:
+    """What to do about an exception: only errors of SQLite can be more than the intention's own."""
+    if not isinstance(error, sqlite3.Error):
+        return Trouble.INTENTION
+    code = getattr(error, "sqlite_errorcode", None)
+    # The sqlite3 module itself raises without a code, for a wrong number of parameters and the like.
+    primary = sqlite3.SQLITE_MISUSE if code is None else code & 0xFF
+    if primary in _OWN:
+        return Trouble.INTENTION
+    if primary in _BUSY:
+        return Trouble.BUSY
+    return Trouble.FULL if primary == sqlite3.SQLITE_FULL else Trouble.STORAGE

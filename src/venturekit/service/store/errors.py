@@ -1,0 +1,60 @@
+"""What can go wrong in the store, and whose fault it is.
+
+StoreError
+├── StoreUnavailableError          the store cannot make anything durable now
+│   ├── StoreFailedError           a write or fsync failed: nothing is acknowledged until a restart
+│   ├── StoreFullError             the disk is full: only what frees space is taken
+│   ├── StoreBusyError             too much is waiting, or another program holds the database
+│   └── StoreClosedError           the store was closed
+├── StoreVersionError              the database was written by a newer release
+├── DataDirectoryInUseError        another service runs on this data directory
+├── AlreadyStoredError             the caller's: the name is taken
+├── NotStoredError                 the caller's: there is no such row
+└── RevisionConflictError          the caller's: somebody else changed the row first
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of everything the store raises."""
+
+
+class StoreUnavailableError(StoreError):
+    """Nothing can be made durable at the moment."""
+
+
+class StoreFailedError(StoreUnavailableError):
+    """A write or fsync failed. What the disk holds is uncertain, so nothing more is acknowledged."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """The disk is full; intentions that free space still pass."""
+
+
+class StoreBusyError(StoreUnavailableError):
+    """The queue of the writer is full, or another program holds the database's write lock."""
+
+
+class StoreClosedError(StoreUnavailableError):
+    """The store was closed before the intention was carried out."""
+
+
+class StoreVersionError(StoreError):
+    """The database has migrations this release does not know."""
+
+
+class DataDirectoryInUseError(StoreError):
+    """Another process holds the data directory; the message names its pid."""
+
+
+class AlreadyStoredError(StoreError):
+    """The row to create is there already."""
+
+
+class NotStoredError(StoreError):
+    """The row to change or delete is not there."""
+
+
+class RevisionConflictError(StoreError):
+    """The row has another revision than the expected one."""

@@ -1,0 +1,124 @@
+"""The store: atomic intentions in, durable state out."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from venturekit.service.store import functions
+from venturekit.service.store.connection import connect
+from venturekit.service.store.migrations import migrate
+from venturekit.service.store.reserve import RESERVE_SIZE_BYTES, ReserveFile
+from venturekit.service.store.writer import MAX_PENDING, Intention, Job, Writer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from venturekit.service.store.documents import AliasRow, Document, StoredFunctions, VersionRow
+    from venturekit.service.store.errors import StoreFailedError
+
+T = TypeVar("T")
+
+
+class Store:
+    """One SQLite database in WAL mode with full synchronisation; one writer thread, readers apart.
+
+    Every ``async`` method is one atomic intention: it returns after the change is durable, or raises and nothing
+    happened. Besides what each names, all raise StoreFailedError, StoreFullError, StoreBusyError or StoreClosedError.
+    """
+
+    def __init__(self, writer: Writer, reader: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._reader_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, *, reserve_size_bytes: int = RESERVE_SIZE_BYTES, max_pending: int = MAX_PENDING) -> Store:
+        """Open the database at ``path``, made or brought up to date if need be; its directory must exist.
+
+        Raises StoreVersionError for a database of a newer release. The caller holds the ``DataDirectoryLock``.
+        """
+        connection = connect(path, writer=True)
+        try:
+            migrate(connection)
+            reader = connect(path, writer=False)
+        except BaseException:
+            connection.close()
+            raise
+        reserve = ReserveFile(path.with_name(f"{path.name}.reserve"), reserve_size_bytes)
+        reserve.take()
+        return cls(Writer(connection, reserve, max_pending=max_pending), reader)
+
+    @property
+    def failure(self) -> StoreFailedError | None:
+        """Why the store takes no more changes, or None while it does."""
+        return self._writer.failure
+
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since the start."""
+        return self._writer.commits
+
+    def submit(self, intention: Intention, *, essential: bool = False) -> Future[Any]:
+        """Queue an intention from any thread; the future is done after the commit.
+
+        ``essential``: it frees space, so it may use the reserve of a full disk.
+        """
+        future: Future[Any] = Future()
+        self._writer.submit(Job(intention, future, None, essential=essential))
+        return future
+
+    async def perform(self, intention: Intention, *, essential: bool = False) -> Any:
+        """``submit`` for a task of an event loop. Cancelling the waiter does not call back the change."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._writer.submit(Job(intention, future, loop, essential=essential))
+        return await future
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query of this package on the reading connection, in a thread, as of one moment."""
+        return await asyncio.to_thread(self._read, query)
+
+    def close(self, timeout_seconds: float = 10.0) -> bool:
+        """Make durable what is queued and close. False if that took too long; then the process end closes."""
+        closed = self._writer.close(timeout_seconds)
+        with self._reader_lock:
+            self._reader.close()
+        return closed
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        with self._reader_lock:
+            self._reader.execute("BEGIN")
+            try:
+                return query(self._reader)
+            finally:
+                self._reader.execute("COMMIT")
+
+    async def load_functions(self) -> StoredFunctions:
+        """All functions with their versions and aliases."""
+        return await self.read(functions.load_functions)
+
+    async def create_function(self, name: str, document: Document, versions: Sequence[VersionRow]) -> None:
+        """Add a function with its first versions; raises AlreadyStoredError."""
+        await self.perform(partial(functions.create_function, name=name, document=document, versions=versions))
+
+    async def put_versions(self, name: str, versions: Sequence[VersionRow]) -> None:
+        """Add and replace versions, all or none; NotStoredError, AlreadyStoredError, RevisionConflictError."""
+        await self.perform(partial(functions.put_versions, name=name, versions=versions))
+
+    async def delete_function(self, name: str) -> None:
+        """Remove a function with all its versions and aliases; raises NotStoredError."""
+        await self.perform(partial(functions.delete_function, name=name), essential=True)
+
+    async def delete_version(self, name: str, version: str) -> None:
+        """Remove one version; raises NotStoredError."""
+        await self.perform(partial(functions.delete_version, name=name, version=version), essential=True)
+
+    async def put_alias(self, name: str, alias: AliasRow) -> None:
+        """Add or replace an alias; raises NotStoredError, AlreadyStoredError, RevisionConflictError."""
+        await self.perform(partial(functions.put_alias, name=name, row=alias))

@@ -1,0 +1,657 @@
+"""One connection: httptools' events in, whole or streamed requests out, answers in the order of the requests.
+
+Requests that a peer pipelines are parsed as they arrive but handed to the application one after the other,
+each when the one before it has been answered. While any waits, the connection is not read.
+
+A connection ends in two steps. It turns *deaf* when nothing that still comes in shall count: a request could not be
+read, or the last answer is out. It is *dead* when nothing will be sent on it either. In between, the requests that
+came whole before the fault get their answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import IntEnum
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from venturekit.service.wire.direct_body import DirectBody
+from venturekit.service.wire.exchange import Exchange
+from venturekit.service.wire.head import LINE_BYTES, Fault, head_fault, origin_form, size_of_head, too_large
+from venturekit.service.wire.upgrade import has_body, resume
+
+if TYPE_CHECKING:
+    from venturekit.service.wire.exchange import BodySink
+    from venturekit.service.wire.listener import Listener
+
+SMALL_BODY_BYTES = 65_536
+"""Bodies of at most this announced length need no decision by the application and no buffer of their own."""
+LINGER_SECONDS = 2.0
+"""How long a connection that was refused is still read, so that the refusal is not lost to a reset."""
+BLANK_BYTES = 8
+"""Line ends that are skipped in front of a request: some clients send one too many after a body (RFC 9112, 2.2)."""
+READ_BYTES = 262_144
+"""The most that the loops read at once."""
+FRAMING_RATIO = 8
+"""Bytes of chunk sizes, chunk extensions and trailers allowed for each byte of a chunked body, beyond the free ones:
+a chunk of one byte needs five."""
+SLASH = ord("/")
+CARRIAGE_RETURN = ord("\r")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Body(IntEnum):
+    """What becomes of the body that is being received."""
+
+    SMALL = 0  # collected as it comes
+    HELD = 1  # collected, because an earlier request is still being answered
+    COLLECTED = 2  # of unknown length: collected up to the limit
+    FILLED = 3  # of known length: copied into a buffer of that size
+    STREAMED = 4  # handed to the application's sink
+    DROPPED = 5  # read and thrown away
+
+
+class Connection(asyncio.Protocol):
+    """The server's side of one connection."""
+
+    __slots__ = (
+        "advancing",
+        "application",
+        "body",
+        "body_limit",
+        "body_paused",
+        "body_seen",
+        "clock",
+        "continue_owed",
+        "crowded",
+        "current",
+        "dead",
+        "deaf",
+        "eof",
+        "filled",
+        "head_done",
+        "head_seen",
+        "length",
+        "limits",
+        "listener",
+        "lost",
+        "parser",
+        "parsing",
+        "reading_paused",
+        "repeated_bytes",
+        "repeated_count",
+        "since",
+        "sink",
+        "target_buffer",
+        "transport",
+        "unsent",
+        "upgrading",
+        "waiting",
+        "wire_seen",
+        "write_paused",
+    )
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.application = listener.application
+        self.limits = listener.limits
+        self.clock = listener.clock
+        self.parser = httptools.HttpRequestParser(self)
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.parsing: Exchange | None = None
+        self.current: Exchange | None = None
+        self.waiting: deque[Exchange] = deque()
+        self.head_done = False
+        self.head_seen = 0
+        self.crowded = False
+        self.repeated_bytes = 0
+        self.repeated_count = 0
+        self.upgrading: Exchange | None = None
+        self.body = Body.SMALL
+        self.body_limit = 0
+        self.body_seen = 0
+        self.body_paused = False
+        self.wire_seen = 0
+        self.continue_owed = False
+        self.length: int | None = None
+        self.target_buffer = bytearray()
+        self.filled = 0
+        self.sink: BodySink | None = None
+        self.since = listener.clock.now
+        self.unsent = 0
+        self.advancing = False
+        self.reading_paused = False
+        self.write_paused = False
+        self.deaf = False
+        self.dead = False
+        self.eof = False
+        self.lost = False
+
+    # --- the transport's events -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.listener.connections.add(self)
+        if self.listener.closed:
+            # Accepted in the same moment in which the listener went away.
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
+        before = self.parsing
+        if data[0] <= CARRIAGE_RETURN and before is None and not self._skip_blank_lines(data):
+            return
+        # Only a read of this size can hide a head that is over the limit.
+        self.crowded = len(data) > self.limits.head_bytes
+        self._feed(data)
+        if self.parsing is not None:
+            if not self.head_done:
+                self._count_head(data, self.parsing, before)
+            elif self.body is Body.FILLED:
+                DirectBody.take_over(self)
+            elif self.length is None:
+                self._count_framing(len(data))
+        if self.waiting and not self.reading_paused:
+            self._pace_reading()
+
+    def eof_received(self) -> bool:
+        self.eof = True
+        if self.parsing is not None:
+            self._refuse(400, "the connection ended before the request was complete")
+        if self.dead or (self.current is None and not self.waiting):
+            return False
+        # The peer has sent all it will send (curl, netcat): it still wants the answers to its whole requests.
+        # TLS cannot close one direction only.
+        return self.transport.get_extra_info("sslcontext") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = self.dead = self.deaf = True
+        self.listener.connections.discard(self)
+        self.parsing = self.upgrading = None
+        self.waiting.clear()
+        self._drop_current()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self.unsent = 0  # the peer has read: the time it may leave bytes unread starts anew
+        current = self.current
+        if current is not None and current.on_drain is not None:
+            current.on_drain()
+
+    # --- the parser's events ----------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self.deaf:
+            self.parsing = None
+            return
+        self.parsing = Exchange(self)
+        self.head_done = False
+        self.head_seen = 0
+        self.since = self.clock.now
+
+    def on_url(self, piece: bytes) -> None:
+        if self.parsing is not None:
+            self.parsing.target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        exchange = self.parsing
+        if exchange is None:
+            return
+        name = name.lower()
+        if self.head_done:
+            self._trailer(exchange, name, value)
+            return
+        headers = exchange.headers
+        if name in headers:
+            self._repeat(exchange, name, value)
+        else:
+            headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        exchange = self.parsing
+        if exchange is None:
+            return
+        self.head_done = True
+        parser = self.parser
+        exchange.method = parser.get_method()
+        exchange.keep_alive = parser.should_keep_alive()
+        headers = exchange.headers
+        self.body = Body.SMALL
+        if (
+            b"host" not in headers
+            or b"connection" in headers  # without it, a version other than 1.1 does not keep alive
+            or not exchange.keep_alive
+            or exchange.target[0] != SLASH
+            or exchange.repeated
+            or self.crowded
+            or self.head_seen
+            or len(headers) > self.limits.header_count
+        ) and not self._check_head(exchange):
+            return
+        if b"content-length" in headers:
+            self.length = length = int(headers[b"content-length"])
+            if length <= SMALL_BODY_BYTES and b"expect" not in headers and length <= self.limits.body_bytes:
+                if length:
+                    self._expect_body()
+            elif length:
+                self._take_body(exchange)
+        elif b"transfer-encoding" in headers:
+            self.length = None
+            if headers[b"transfer-encoding"].strip().lower() == b"chunked":
+                self._take_body(exchange)
+            else:
+                self._refuse(501, "the only transfer coding served is chunked")
+
+    def on_body(self, piece: bytes) -> None:
+        exchange = self.parsing
+        if exchange is None:
+            return
+        self.body_seen += len(piece)
+        body = self.body
+        if body is Body.SMALL:
+            exchange.body = exchange.body + piece if exchange.body else piece
+        elif body is Body.FILLED:
+            end = self.filled + len(piece)
+            self.target_buffer[self.filled : end] = piece
+            self.filled = end
+        elif body is Body.STREAMED:
+            if self.sink is not None:
+                self.sink.chunk(piece)
+        elif body is Body.HELD:
+            self.target_buffer += piece
+        elif body is Body.COLLECTED:
+            if self.body_seen > self.body_limit:
+                self._drop_body(exchange)
+            else:
+                self.target_buffer += piece
+        elif self.body_seen > self.body_limit + self.limits.drain_bytes:
+            self._give_up(exchange)
+
+    def on_message_complete(self) -> None:
+        exchange = self.parsing
+        if exchange is None:
+            return
+        self.parsing = None
+        if self.body is Body.SMALL and self.current is None and not self.waiting:
+            exchange.complete = True
+            self.current = exchange
+            self.application.handle(exchange)
+        else:
+            self._complete(exchange)
+
+    # --- bodies -----------------------------------------------------------------------------------------------
+
+    def _expect_body(self) -> None:
+        self.since = self.clock.now
+        self.body_seen = 0
+
+    def _take_body(self, exchange: Exchange) -> None:
+        """A large, chunked or announced (``Expect``) body: the application decides, when its turn has come."""
+        self._expect_body()
+        self.wire_seen = 0
+        self.target_buffer = bytearray()
+        expectation = exchange.headers.get(b"expect")
+        # A client of HTTP/1.0 does not know what 100 means (RFC 9110, 10.1.1).
+        self.continue_owed = expectation is not None and self.parser.get_http_version() == "1.1"
+        if self.continue_owed and expectation is not None and expectation.strip().lower() != b"100-continue":
+            self._refuse(417, "the only expectation served is 100-continue")
+        elif self.current is not None or self.waiting:
+            self.body = Body.HELD
+            exchange.held = True
+            self.waiting.append(exchange)
+        else:
+            self._begin(exchange)
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Ask the application what becomes of a body of which nothing, or a held part, has been received."""
+        self.current = exchange
+        held, self.target_buffer = self.target_buffer, bytearray()
+        self.body_paused = False
+        decision = self.application.begin(exchange)
+        if self.current is not exchange or self.dead:
+            return  # answered, or cut
+        if isinstance(decision, int) or decision is None:
+            self.body_limit = self.limits.body_bytes if decision is None else decision
+            if self.length is None:
+                self.body = Body.COLLECTED
+            elif self.length <= self.body_limit:
+                self.body = Body.FILLED
+                self.target_buffer = bytearray(self.length)
+                self.filled = 0
+            else:
+                self._drop_body(exchange)
+                if self.continue_owed or self.length > self.body_limit + self.limits.drain_bytes:
+                    self._give_up(exchange)
+                return
+        else:
+            self.sink = decision
+            self.body = Body.STREAMED
+        if held:
+            # What came in while an earlier request was being answered.
+            self.body_seen = 0
+            self.on_body(bytes(held))
+        elif self.continue_owed:
+            self.transport.write(CONTINUE)
+
+    def _begin_held(self, exchange: Exchange) -> None:
+        """Ask the application about a body that was received while an earlier request was being answered."""
+        self.current = exchange
+        body, exchange.body = exchange.body, b""
+        decision = self.application.begin(exchange)
+        if self.current is not exchange or self.dead:
+            return
+        if isinstance(decision, int) or decision is None:
+            if len(body) <= (self.limits.body_bytes if decision is None else decision):
+                exchange.body = body
+            else:
+                exchange.too_large = True
+            self.application.handle(exchange)
+            return
+        self.sink = decision
+        if body:
+            decision.chunk(bytes(body))
+        self._end_sink(exchange)
+
+    def _drop_body(self, exchange: Exchange) -> None:
+        exchange.too_large = True
+        self.body = Body.DROPPED
+        self.target_buffer = bytearray()
+
+    def _give_up(self, exchange: Exchange) -> None:
+        """The body is past everything that is drained: answer now, then close."""
+        exchange.keep_alive = False
+        self.deaf = True
+        self.parsing = None
+        self.application.handle(exchange)
+
+    def _end_sink(self, exchange: Exchange) -> None:
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.end(exchange.trailers or {})
+
+    def _trailer(self, exchange: Exchange, name: bytes, value: bytes) -> None:
+        if exchange.trailers is None:
+            exchange.trailers = {}
+        self.head_seen += len(name) + len(value) + 4
+        if self.head_seen > self.limits.head_bytes or len(exchange.trailers) >= self.limits.header_count:
+            self._refuse(431, f"the trailers of the request are larger than {self.limits.head_bytes} bytes")
+            return
+        exchange.trailers[name] = value
+
+    # --- requests ---------------------------------------------------------------------------------------------
+
+    def _complete(self, exchange: Exchange) -> None:
+        exchange.complete = True
+        body, self.body = self.body, Body.SMALL
+        self.head_seen = 0
+        if self.current is not exchange:
+            if body is Body.HELD:
+                exchange.body, self.target_buffer = self.target_buffer, bytearray()
+            else:
+                self.waiting.append(exchange)
+            return
+        if self.body_paused:
+            self.body_paused = False
+            self._pace_reading()
+        if body is Body.STREAMED:
+            self._end_sink(exchange)
+            return
+        if body is not Body.DROPPED:
+            exchange.body, self.target_buffer = self.target_buffer, bytearray()
+        self.application.handle(exchange)
+
+    def answered(self, exchange: Exchange) -> None:
+        """The exchange's answer has been written: its connection closes, or the next request has its turn."""
+        self.current = None
+        self.since = self.clock.now
+        if not exchange.complete:
+            self._linger()
+        elif not exchange.keep_alive or ((self.eof or self.listener.draining) and not self.waiting):
+            if self.deaf:
+                self._linger()
+            else:
+                self.dead = self.deaf = True
+                self.transport.close()
+        elif self.waiting and not self.advancing:
+            self._advance()
+
+    def _advance(self) -> None:
+        self.advancing = True
+        try:
+            while self.waiting and self.current is None and not self.dead:
+                exchange = self.waiting.popleft()
+                if not exchange.held:
+                    self.current = exchange
+                    self.application.handle(exchange)
+                elif exchange.complete:
+                    self._begin_held(exchange)
+                else:
+                    self._begin(exchange)
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self.advancing = False
+        self._pace_reading()
+
+    def pause_body(self, exchange: Exchange) -> None:
+        """Stop reading, if it is this exchange's body that is being received."""
+        if self.parsing is exchange and self.current is exchange:
+            self.body_paused = True
+            self._pace_reading()
+
+    def resume_body(self, exchange: Exchange) -> None:
+        """Read again after :meth:`pause_body`."""
+        if self.parsing is exchange and self.current is exchange:
+            self.body_paused = False
+            # A body that was held back owes its rate from now on.
+            self.since = self.clock.now
+            self._pace_reading()
+
+    def _pace_reading(self) -> None:
+        pause = (bool(self.waiting) or self.body_paused) and not self.dead
+        if pause != self.reading_paused:
+            self.reading_paused = pause
+            if pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    # --- what is refused --------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                exchange, self.upgrading = self.upgrading, None
+                if exchange is None:
+                    self.parser = httptools.HttpRequestParser(self)
+                else:
+                    resume(self, exchange, self.parser.get_http_version())
+                if data and not self.deaf:
+                    continue
+            except httptools.HttpParserCallbackError:
+                self.parsing = None
+                self.abort()
+                raise
+            except httptools.HttpParserError as error:
+                self._refuse(400, f"the request is not HTTP/1.1: {error}")
+            return
+
+    def _check_head(self, exchange: Exchange) -> bool:
+        """The rare checks: what the parser lets pass and a careful server does not. False: it is not for now."""
+        headers = exchange.headers
+        fault: Fault | None = None
+        count = len(headers) + self.repeated_count if exchange.repeated else len(headers)
+        if self.crowded or self.head_seen:
+            size = size_of_head(exchange.method, exchange.target, headers)
+            fault = too_large(size + self.repeated_bytes if exchange.repeated else size, count, self.limits)
+        elif count > self.limits.header_count:
+            fault = too_large(0, count, self.limits)
+        self.head_seen = 0
+        parser = self.parser
+        fault = fault or head_fault(exchange.method, parser.get_http_version(), headers, exchange.repeated or ())
+        if fault is None and exchange.target[0] != SLASH:
+            target = origin_form(exchange.method, exchange.target, headers.get(b"host"))
+            if isinstance(target, Fault):
+                fault = target
+            else:
+                exchange.target = target
+        if fault is not None:
+            self._refuse(*fault)
+        elif parser.should_upgrade() and has_body(exchange):
+            # The parser stops here; the exchange goes on when a fresh one stands in front of the body.
+            self.upgrading, self.parsing = exchange, None
+            return False
+        return fault is None
+
+    def _repeat(self, exchange: Exchange, name: bytes, value: bytes) -> None:
+        """A header field that came before. Counted at once: joining a flood of them would cost quadratic time."""
+        if exchange.repeated is None:
+            exchange.repeated = set()
+            self.repeated_bytes = self.repeated_count = 0
+        exchange.repeated.add(name)
+        exchange.headers[name] += b", " + value
+        self.repeated_count += 1
+        self.repeated_bytes += len(name) + LINE_BYTES - len(", ")
+        fault = too_large(0, len(exchange.headers) + self.repeated_count, self.limits)
+        if fault is not None:
+            self._refuse(*fault)
+
+    def _trailer(self, exchange: Exchange, name: bytes, value: bytes) -> None:
+        if exchange.trailers is None:
+            exchange.trailers = {}
+        self.head_seen += len(name) + len(value) + LINE_BYTES
+        if self.head_seen > self.limits.head_bytes or len(exchange.trailers) >= self.limits.header_count:
+            self._refuse(
+                431,
+                f"the trailers of the request are larger than {self.limits.head_bytes} bytes"
+                f" or more than {self.limits.header_count}",
+            )
+            return
+        exchange.trailers[name] = value
+
+    def _skip_blank_lines(self, data: bytes) -> bool:
+        """Whether the line ends in front of a request are few enough to go on."""
+        blank = len(data) - len(data.lstrip(b"\r\n"))
+        self.head_seen += blank
+        if self.head_seen > BLANK_BYTES:
+            self._refuse(400, "there are too many empty lines in front of the request")
+        return not self.deaf
+
+    def _count_head(self, data: bytes, exchange: Exchange, before: Exchange | None) -> None:
+        """Bound a head that did not end with the read that has just been parsed."""
+        if before is exchange or (before is None and b"\r\n\r\n" not in data):
+            self.head_seen += len(data)
+        else:
+            # It began behind another request: what of the read belongs to it is not known. The next reads are its own.
+            self.head_seen = size_of_head(b"", exchange.target, exchange.headers)
+        if self.head_seen > self.limits.head_bytes:
+            self._refuse(431, f"the head of the request is larger than {self.limits.head_bytes} bytes")
+
+    def _count_framing(self, size: int) -> None:
+        """Bound what is not body in a chunked body: chunk sizes and extensions, trailers."""
+        self.wire_seen += size
+        free = self.limits.head_bytes + READ_BYTES
+        if self.wire_seen > free + (1 + FRAMING_RATIO) * self.body_seen:
+            self._refuse(400, "there is too little body in the chunks: their sizes, extensions or trailers are too long")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer that the request cannot be read, unless an earlier one is still owed its answer; then close."""
+        if self.deaf:
+            return
+        self.deaf = True
+        exchange, self.parsing, self.upgrading = self.parsing, None, None
+        self.target_buffer = bytearray()
+        if self.waiting and self.waiting[-1] is exchange:
+            self.waiting.pop()
+        current = self.current
+        if current is not None and current is not exchange:
+            # Whole requests that came before the fault are still served; the connection closes behind the last.
+            last = self.waiting[-1] if self.waiting else current
+            last.keep_alive = False
+            return
+        self._drop_current()
+        if current is not None and current.streaming:
+            self.abort()  # in the middle of an answer, cutting it is the only way to tell
+        else:
+            self.transport.write(self.application.malformed(status, reason))
+            self._linger()
+
+    def _drop_current(self) -> None:
+        """Tell the application that the request it has in hand will not be completed."""
+        exchange, self.current = self.current, None
+        sink, self.sink = self.sink, None
+        try:
+            if sink is not None:
+                sink.aborted()
+        finally:
+            if exchange is not None:
+                self.application.aborted(exchange)
+
+    def _linger(self) -> None:
+        """Close after the peer has had a moment to read the answer: what it still sends is dropped."""
+        self.dead = self.deaf = True
+        self.current = self.parsing = self.sink = None
+        self.waiting.clear()
+        self.target_buffer = bytearray()
+        self.since = self.clock.now
+        transport = self.transport
+        if transport.is_closing():
+            return
+        transport.set_protocol(self)
+        self._pace_reading()
+        if self.eof or not transport.can_write_eof():
+            transport.close()
+        else:
+            transport.write_eof()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self.dead = self.deaf = True
+        self.transport.abort()
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Close what has exceeded its time. Called about once a second."""
+        limits = self.limits
+        unsent = self.transport.get_write_buffer_size()
+        if unsent:
+            self._sweep_unsent(now, unsent)
+            return
+        self.unsent = 0
+        elapsed = now - self.since
+        if self.dead:
+            if elapsed > LINGER_SECONDS:
+                self.transport.abort()
+        elif self.parsing is not None:
+            if not self.head_done:
+                if limits.head_timeout is not None and elapsed > limits.head_timeout:
+                    self._refuse(408, f"the head of the request took longer than {limits.head_timeout:g} seconds")
+            elif limits.body_grace is not None and self.body is not Body.STREAMED and not self.reading_paused:
+                owed = (elapsed - limits.body_grace) * limits.body_bytes_per_second
+                if elapsed > limits.body_grace and max(self.body_seen, self.filled) < owed:
+                    self._refuse(408, "the body of the request arrived too slowly")
+        elif (
+            self.current is None
+            and not self.waiting
+            and (self.listener.draining or (limits.keep_alive is not None and elapsed > limits.keep_alive))
+        ):
+            self.dead = self.deaf = True
+            self.transport.close()
+
+    def _sweep_unsent(self, now: float, unsent: int) -> None:
+        if unsent != self.unsent or self.limits.write_timeout is None:
+            self.unsent = unsent
+            self.since = now
+        elif now - self.since > self.limits.write_timeout:
+            self.abort()

@@ -1,0 +1,120 @@
+"""Rules of the whole suite: full counts on demand, no silent skip under CI, and floors under the number of tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+FULL = os.environ.get("VENTUREKIT_TEST_FULL") == "1"
+CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+FLOORS = Path(__file__).parent / "floors.toml"
+
+# An example may wait for the other tests on a busy machine; what may take how long is asserted where it matters.
+settings.register_profile("short", deadline=None)
+settings.register_profile("full", deadline=None, max_examples=1000)
+settings.load_profile("full" if FULL else "short")
+
+
+@pytest.fixture(scope="session")
+def full_counts() -> bool:
+    """Whether ``scripts/test --all`` asked for full counts."""
+    return FULL
+
+
+@dataclass
+class Floors:
+    """Counts the tests that pass and compares them with the least numbers of ``floors.toml``."""
+
+    folders: Mapping[str, int]
+    counts: Mapping[str, Mapping[str, Any]]
+    passed: set[str] = field(default_factory=set)
+
+    def shortfalls(self) -> Iterable[str]:
+        """One sentence for each floor that was missed."""
+        for folder, least in self.folders.items():
+            found = sum(name.startswith(f"{folder}/") for name in self.passed)
+            if found < least:
+                yield f"{folder}: {found} tests passed, at least {least} must"
+        for name, floor in self.counts.items():
+            cases = {match["case"] for test in self.passed if (match := re.fullmatch(floor["tests"], test))}
+            if len(cases) < floor["at_least"]:
+                yield f"{name}: {len(cases)} cases passed, at least {floor['at_least']} must"
+
+
+FLOORS_KEY = pytest.StashKey[Floors]()
+
+
+def whole_suite(config: pytest.Config) -> bool:
+    """Whether nothing was left out by a path, an expression or an early stop: only then floors mean something."""
+    options = config.option
+    narrowed = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly", "lf", "stepwise")
+    from_settings = config.args_source in {pytest.Config.ArgsSource.TESTPATHS, pytest.Config.ArgsSource.INVOCATION_DIR}
+    return from_settings and not any(getattr(options, name, None) for name in narrowed)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Floors are counted where all reports come together: not in a worker of xdist."""
+    if not hasattr(config, "workerinput") and whole_suite(config):
+        table = tomllib.loads(FLOORS.read_text())
+        config.stash[FLOORS_KEY] = Floors(table["folders"], table["counts"])
+        config.pluginmanager.register(Collector(config.stash[FLOORS_KEY]), "venturekit-floors")
+
+
+@dataclass
+class Collector:
+    """Feeds ``Floors`` from the reports and turns a shortfall into the exit status."""
+
+    floors: Floors
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.floors.passed.add(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.exitstatus == pytest.ExitCode.OK and any(self.floors.shortfalls()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for shortfall in self.floors.shortfalls():
+            terminalreporter.line(f"FLOOR MISSED {shortfall} (tests/floors.toml)", red=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test marked ``full`` has a smaller twin that always runs, so it is left out of the short form."""
+    if not FULL:
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def _skip_is_failure(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, which counts as a failure under CI: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI a test that skips itself has failed: what it needs must be installed there."""
+    report = yield
+    _skip_is_failure(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself while it is imported."""
+    report = yield
+    _skip_is_failure(report)
+    return report

@@ -1,0 +1,84 @@
+"""What was acknowledged survives kill -9 at any instant."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from venturekit.service.store import Store
+
+WRITER = Path(__file__).with_name("store_writer_process.py")
+
+
+def acknowledged_until_killed(database: Path, prefix: str, lines: int) -> list[str]:
+    """Names a writer acknowledged before it was killed, while at work, after about ``lines`` of them."""
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(database), prefix], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        names = [process.stdout.readline().strip() for _ in range(lines)]
+        os.kill(process.pid, signal.SIGKILL)
+        rest = process.stdout.read().split("\n")
+    # The last piece was not finished: its acknowledgement never arrived.
+    return names + [name for name in rest[:-1] if name]
+
+
+def test_twenty_kills_lose_no_acknowledged_function(tmp_path: Path) -> None:
+    database = tmp_path / "store.db"
+    random_counts = random.Random(20)
+    acknowledged: set[str] = set()
+    for kill in range(20):
+        acknowledged.update(acknowledged_until_killed(database, f"k{kill}", random_counts.randint(1, 60)))
+        with sqlite3.connect(database) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    store = Store.open(database, reserve_size_bytes=4096)
+    try:
+        stored = asyncio.run(store.load_functions())
+    finally:
+        store.close()
+    assert len(acknowledged) >= 20
+    assert acknowledged <= {function.name for function in stored.functions}
+    assert all(len(function.versions) == 1 for function in stored.functions)
+
+
+PROGRAM_WITH_SMALL_FILES = """
+import resource, sys
+from pathlib import Path
+from venturekit.service.store import Store, StoreFailedError, StoreFullError
+store = Store.open(Path(sys.argv[1]), reserve_size_bytes=4096)
+def put(connection):
+    connection.execute("INSERT INTO functions VALUES (hex(randomblob(8)), hex(randomblob(20000)))")
+store.submit(put).result(30)
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+outcomes = []
+for _ in range(10):
+    try:
+        store.submit(put).result(30)
+        outcomes.append("stored")
+    except (StoreFailedError, StoreFullError) as error:
+        outcomes.append(type(error).__name__)
+print(" ".join(outcomes), store.failure is not None)
+"""
+
+
+def test_a_write_the_kernel_refuses_stops_all_acknowledgement(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM_WITH_SMALL_FILES, str(tmp_path / "store.db")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    *outcomes, failed = result.stdout.split()
+    assert failed == "True"
+    first = outcomes.index("StoreFailedError")
+    assert 0 < first < 9
+    assert set(outcomes[:first]) == {"stored"}
+    assert set(outcomes[first:]) == {"StoreFailedError"}
