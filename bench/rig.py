@@ -55,9 +55,11 @@ def build() -> None:
         if compiler is None:
             raise Unavailable("no C compiler on PATH (Debian: apt-get install gcc libc6-dev)")
         command = [compiler, "-O2", "-Wall", "-Wno-unused", "-Wno-format-truncation", "-Wno-stringop-truncation"]
-        built = subprocess.run([*command, "-o", str(binary), str(source)], capture_output=True, text=True, timeout=120)
+        partial = BIN / f"{name}.{os.getpid()}"
+        built = subprocess.run([*command, "-o", str(partial), str(source)], capture_output=True, text=True, timeout=120)
         if built.returncode:
             raise Unavailable(f"{source.name} does not compile: {built.stderr.strip()[:300]}")
+        partial.rename(binary)
 
 
 def rie_binary() -> Path:
@@ -82,7 +84,7 @@ def rie_binary() -> Path:
             content = zipfile.ZipFile(wheels[0]).read(f"samcli/local/rapid/{binary.name}")
         except KeyError:
             raise Unavailable(f"RIE: {wheels[0].name} holds no {binary.name}") from None
-    partial = binary.with_suffix(".part")
+    partial = BIN / f"{binary.name}.{os.getpid()}"
     partial.write_bytes(content)
     partial.chmod(0o755)
     partial.rename(binary)

@@ -204,7 +204,10 @@ def create(client: Any, name: str, runtime: str, handler: str, code: bytes) -> N
         FunctionName=name, Runtime=runtime, Role=ROLE, Handler=handler, Code={"ZipFile": code}, Timeout=10
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
-    show("active", f"{name} ({runtime}) after {(time.perf_counter() - begin) * 1e3:.0f} ms")
+    show(
+        "active",
+        f"{name} ({runtime}) after {(time.perf_counter() - begin) * 1e3:.0f} ms; the waiter looks once a second",
+    )
 
 
 def python_function(client: Any) -> None:
@@ -258,7 +261,7 @@ def bash_function(client: Any) -> None:
 
 def command_line(url: str) -> None:
     heading("The AWS CLI lists the functions, signed and with --no-sign-request")
-    listing = ["lambda", "list-functions", "--query", "Functions[].[FunctionName,Runtime,State]", "--output", "text"]
+    listing = ["lambda", "list-functions", "--query", "Functions[].[FunctionName,Runtime,Handler]", "--output", "text"]
     outputs = []
     for extra in ([], ["--no-sign-request"]):
         command = [*listing, *extra]

@@ -139,8 +139,8 @@ Debian 12 and Ubuntu 24.04: apt-get install python3 python3-venv    or install o
     say "Installing the project and its tools into $VENV (once)"
     rm -f "$STAMP"
     # Dependency groups need pip 25.1.
-    "$VENV_PYTHON" -m pip install --quiet --upgrade 'pip>=25.1' || die "pip could not be upgraded: see the lines above."
-    "$VENV_PYTHON" -m pip install --quiet --editable '.[local]' --group dev ||
+    "$VENV_PYTHON" -m pip install -qq --upgrade 'pip>=25.1' || die "pip could not be upgraded: see the lines above."
+    "$VENV_PYTHON" -m pip install -qq --editable '.[local]' --group dev ||
         die "The dependencies could not be installed: see pip's lines above, then run this again."
     printf '%s\n' "$wanted" >"$STAMP"
 }

@@ -56,6 +56,8 @@ DIFFERENCES = {
     "context: client context a list": Difference(FRAMES, "answers stdout", _no_frames),
     "context: client a list": Difference(FRAMES, "answers stdout", _no_frames),
     "context: identity a number": Difference(FRAMES, "answers stdout", _no_frames),
+    "snap start: failure before": Difference(FRAMES, "answers stdout", _frames_start_in_the_function),
+    "snap start: failure after": Difference(FRAMES, "answers stdout", _frames_start_in_the_function),
     "output: surrogate": Difference(NAMES_ITSELF, "answers stdout", _frames_start_in_the_function),
     "logging: wrong arguments": Difference(NAMES_ITSELF, "answers stdout", _frames_start_in_the_function),
     "logging: wrong arguments in JSON": Difference(NAMES_ITSELF, "answers stdout", _frames_start_in_the_function),

@@ -20,8 +20,11 @@ HEADER = "| Package | Of ours | Third party | Never |"
 class Module(Protocol):
     """What the fixture ``modules`` is made of."""
 
-    path: str
-    tree: ast.Module
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def tree(self) -> ast.Module: ...
 
     @property
     def dotted(self) -> str: ...
@@ -59,9 +62,8 @@ def parse_table(markdown: str) -> dict[str, Rule]:
 
 def rule_of(path: str, rules: Mapping[str, Rule]) -> Rule | None:
     """The row with the longest path that covers the module."""
-    return max(
-        (rule for rule in rules.values() if covers(rule.package, path)), key=lambda r: len(r.package), default=None
-    )
+    covering = [rule for rule in rules.values() if covers(rule.package, path)]
+    return max(covering, key=lambda rule: len(rule.package), default=None)
 
 
 def imported(module: Module, known: Mapping[str, str]) -> Iterable[tuple[str, int, bool]]:
@@ -107,8 +109,9 @@ def offences(module: Module, rules: Mapping[str, Rule], known: Mapping[str, str]
     for name, line, _ in imported(module, known):
         where, top = f"{module.path}:{line} imports {name}", name.partition(".")[0]
         if rule is None:
-            yield f"{where}, but no row of the table covers this module"
-        elif top == "venturekit":
+            yield f"{module.path}: no row of the table covers this module"
+            return
+        if top == "venturekit":
             target = known.get(name, name.removeprefix("venturekit").lstrip(".").replace(".", "/"))
             allowed = {rule.package, *rule.ours}
             if target != "__init__.py" and not any(covers(prefix, target) for prefix in allowed):

@@ -59,9 +59,8 @@ def test_decisions_are_numbered_without_gaps(root: Path) -> None:
 @pytest.mark.parametrize("word", [*MACHINE_PATHS, *REGISTRIES])
 def test_no_file_names_a_machine_or_a_registry(root: Path, files: list[Path], word: str) -> None:
     # Lock files are written by their tool.
-    assert [
-        str(file) for file in files if file.suffix != ".lock" and word in (root / file).read_text(errors="replace")
-    ] == []
+    ours = [file for file in files if file.suffix != ".lock"]
+    assert [str(file) for file in ours if word in (root / file).read_text(errors="replace")] == []
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "scripts/setup.sh"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +28,7 @@ def test_long(): pass
 SKIPS = "import pytest\n\ndef test_skips(): pytest.skip('no compiler')\n"
 MODULE_SKIPS = "import pytest\n\npytest.skip('no module', allow_module_level=True)\n"
 EXPECTED_FAILURE = "import pytest\n\n@pytest.mark.xfail(reason='known')\ndef test_known(): assert False\n"
+SETTINGS = '[tool.pytest.ini_options]\ntestpaths = ["tests"]\nmarkers = ["full: long"]\n'
 FLOORS = """
 [folders]
 "tests/unit" = {folder}
@@ -42,9 +45,7 @@ class SmallSuite:
         self.folder = folder
         (folder / "tests" / "unit").mkdir(parents=True)
         shutil.copy(root / "tests" / "conftest.py", folder / "tests")
-        (folder / "pyproject.toml").write_text(
-            '[tool.pytest.ini_options]\ntestpaths = ["tests"]\nmarkers = ["full: long"]\n'
-        )
+        (folder / "pyproject.toml").write_text(SETTINGS)
         self.write(SUITE)
         self.floors()
 
@@ -59,15 +60,7 @@ class SmallSuite:
         kept = {name: value for name, value in os.environ.items() if name not in {"CI", "VENTUREKIT_TEST_FULL"}}
         environment = {name: value for name, value in kept.items() if not name.startswith("PYTEST_")} | variables
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            stdin=subprocess.DEVNULL,
-        )
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=100)
         return done.returncode, done.stdout + done.stderr
 
 
@@ -117,3 +110,20 @@ def test_an_expected_failure_is_no_skip(suite: SmallSuite) -> None:
     suite.write(EXPECTED_FAILURE)
     status, output = suite.run("tests/unit", CI="true")
     assert (status, "1 xfailed" in output) == (0, True), output
+
+
+def test_every_floor_is_about_something_that_exists(root: Path) -> None:
+    table = tomllib.loads((root / "tests" / "floors.toml").read_text())
+    with_tests = {file.parent for file in (root / "tests").rglob("test_*.py")}
+    for folder, least in table["folders"].items():
+        assert least > 0
+        assert any(folder_with_tests.is_relative_to(root / folder) for folder_with_tests in with_tests), folder
+    for name, floor in table["counts"].items():
+        assert "case" in re.compile(floor["tests"]).groupindex, name
+        assert (root / floor["tests"].partition("::")[0].replace("\\", "")).is_file(), name
+
+
+def test_every_folder_of_tests_has_a_floor(root: Path) -> None:
+    floored = [root / folder for folder in tomllib.loads((root / "tests" / "floors.toml").read_text())["folders"]]
+    folders = {file.parent for file in (root / "tests").rglob("test_*.py")}
+    assert [str(path) for path in sorted(folders) if not any(path.is_relative_to(floor) for floor in floored)] == []

@@ -66,10 +66,7 @@ def _content_length(headers: dict[bytes, bytes]) -> int | None:
 def parse_chunk_size(line: bytes) -> int:
     """The size of a chunk from its first line; extensions are ignored (RFC 9112, section 7.1)."""
     digits = line.partition(b";")[0].strip()
-    try:
-        size = int(digits, 16)
-    except ValueError:
-        size = -1
-    if not 0 <= size <= MAXIMUM_BODY_BYTES or not digits.isalnum():
+    size = -1 if not digits or digits.strip(b"0123456789abcdefABCDEF") else int(digits, 16)
+    if not 0 <= size <= MAXIMUM_BODY_BYTES:
         raise ProtocolError(f"{line[:40]!r} is not a chunk size")
     return size

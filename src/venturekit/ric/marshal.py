@@ -50,7 +50,8 @@ class Marshaller:
             return bytes(body)
         try:
             text = body.decode("utf-8")
-            return self._decode(text[1:] if text[:1] == "\ufeff" else text)
+            # A byte order mark is allowed; a blank in its place keeps the positions in complaints.
+            return self._decode(" " + text[1:] if text[:1] == "\ufeff" else text)
         except json.JSONDecodeError as error:
             from .json_errors import reason_in_aws_words
 

@@ -7,10 +7,11 @@ import gc
 import logging
 import os
 import secrets
+import shutil
 import ssl
 import time
 import uuid
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("venturekit.service")
 SWEEP_SECONDS: Final = 1.0
 DRAIN_LOOK_SECONDS: Final = 0.02
+LAST_ANSWERS_SECONDS: Final = 1.0
 LOOPBACK_HOSTS: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 RIC_DIRECTORY: Final = Path(venturekit.__file__).parent / "ric"
 AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -100,7 +102,7 @@ class Service:
         self._registry = FunctionRegistry(region=settings.region, account_id=settings.account_id)
         self._logs = LogStore()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._resources = AsyncExitStack()
 
     async def start(self) -> None:
         """Open the data directory and listen.
@@ -108,17 +110,24 @@ class Service:
         Raises DataDirectoryInUseError, the errors of the store, OSError when the address is taken.
         """
         data_dir = self.settings.data_dir.absolute()
-        self._lock = DataDirectoryLock.acquire(data_dir)
         try:
+            lock = DataDirectoryLock.acquire(data_dir)
+            self._resources.callback(lock.release)
             self._store = Store.open(data_dir / "venturekit.sqlite3")
+            self._resources.push_async_callback(asyncio.to_thread, self._store.close)
             self._build(data_dir)
+            self._resources.push_async_callback(self._plane.close)
+            self._resources.push_async_callback(self._tasks.close, LAST_ANSWERS_SECONDS)
+            self._resources.callback(self._listener.close)
+            self._resources.push_async_callback(self._host.close)
             self._host.warm()
             await self._plane.load()
             await self._listen()
         except BaseException:
-            self._lock.release()
+            await self._resources.aclose()
             raise
         self._sweep()
+        # What is alive now lives as long as the service: the collector need not look at it again.
         gc.collect()
         gc.freeze()
 
@@ -132,18 +141,10 @@ class Service:
 
     async def close(self) -> None:
         """End every execution environment, close the store, release the data directory."""
-        if self._closed:
-            return
-        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._listener.stop_accepting()
-        await self._host.close()
-        self._listener.close()
-        await self._tasks.close(1.0)
-        await self._plane.close()
-        await asyncio.to_thread(self._store.close)
-        self._lock.release()
+            self._listener.stop_accepting()
+        await self._resources.aclose()
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -216,6 +217,8 @@ class Service:
             awslambdaric_interpreter=None if "awslambdaric" in missing else own,
         )
         environments = data_dir / "environments"
+        # A service that was killed could not remove what its functions had written.
+        shutil.rmtree(environments, ignore_errors=True)
         return EnvironmentHost(
             HostSettings(
                 directory=environments,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments.frames import FrameSplitter, LineSplitter
@@ -54,6 +55,11 @@ class Pipe:
             for message in self._splitter.feed(data):
                 self._sink(message)
 
+    def end_line(self) -> None:
+        """Hand on a line that was begun: an invocation is over, and the rest would be taken for the next one's."""
+        for begun in self._splitter.flush():
+            self._sink(begun + b"\n")
+
     def close(self) -> None:
         """Hand on what was left without an end, and let go of the descriptor."""
         if self._fd < 0:
@@ -68,17 +74,20 @@ class Pipe:
 class Capture:
     """The two pipes of one environment. The writing ends belong to the launcher's message: see :meth:`hand_over`."""
 
-    __slots__ = ("_frames", "_output", "_writing")
+    __slots__ = ("_frames", "_output", "_poll", "_writing")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sink: Callable[[bytes], None], *, framed: bool) -> None:
         output_read, output_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(output_write, True)
+        self._poll = select.poll()
+        self._poll.register(output_read, select.POLLIN)
         self._writing = [output_write]
         self._output = Pipe(loop, output_read, LineSplitter(), sink)
         self._frames: Pipe | None = None
         if framed:
             frames_read, frames_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             os.set_blocking(frames_write, True)
+            self._poll.register(frames_read, select.POLLIN)
             self._writing.append(frames_write)
             # A framed record is one line of the log whether or not the runtime ended it.
             self._frames = Pipe(
@@ -105,14 +114,18 @@ class Capture:
         self._writing = []
 
     def drain(self) -> None:
-        """Take what has been written so far."""
-        self._output.drain()
-        if self._frames is not None:
-            self._frames.drain()
+        """Take what has been written so far. Asking first is cheaper than reading nothing from two pipes."""
+        if self._poll.poll(0):
+            self._output.drain()
+            if self._frames is not None:
+                self._frames.drain()
+        self._output.end_line()
 
     def close(self) -> None:
         """Take what is left and close everything."""
-        self.drain()
+        self._output.drain()
+        if self._frames is not None:
+            self._frames.drain()
         self.handed_over()
         self._output.close()
         if self._frames is not None:

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 UNHANDLED: Final = b"Unhandled"
 TAIL_BYTES: Final = 4096
+OUTPUT_BYTES: Final = 65_536
+"""How much of an invocation's output is collected before all but its end is dropped."""
 SMALL_PAYLOAD_BYTES: Final = 65_536
 INIT_TIMEOUT_SECONDS: Final = 10.0
 EXIT_GRACE_SECONDS: Final = 1.0
+RETURN_SECONDS: Final = 10.0
+"""How long a runtime whose connection closed while it waited for an event may take to ask again."""
 MEBIBYTE: Final = 1024 * 1024
 MEMORY_SAMPLE_SECONDS: Final = 0.1
 """How old the memory figure of a REPORT line may be: reading it costs as much as a tenth of a warm invoke."""
@@ -91,7 +95,7 @@ class Environment:
         self.over_memory = False
         self.parked: Exchange | None = None
         self.invocation: Invocation | None = None
-        self.output: list[bytes] | None = None
+        self.output: bytearray | None = None
         self.pid = 0
         self.idle_since = 0.0
         self.init_ms: float | None = None
@@ -108,6 +112,10 @@ class Environment:
         """The runtime asks for its next event: it is idle, or gets one that waits."""
         state = self.state
         following = _AFTER_NEXT[state]
+        if state is State.IDLE and not self.listens():
+            self.forsake()
+            state = self.state
+            following = _AFTER_NEXT[state]
         if following is None:
             self.api.refuse_transition(exchange, "Ready")
             return
@@ -116,6 +124,7 @@ class Environment:
         if state is State.STARTING:
             self.init_ms = (self.host.monotonic() - self.started_at) * 1000
             self.pool.initialised(self)
+            self.suppressed_init = False
         else:
             self.pool.called_next(self)
 
@@ -160,18 +169,36 @@ class Environment:
             if TABLE[self.state][Event.NEXT_GONE] is not None:
                 self.state = State.RESPONDED
                 self.pool.lost_idle(self)
-        elif (
-            not exchange.complete
-            and self.invocation is not None
-            and exchange.target.endswith(self.invocation.request_id + b"/response")
-        ):
-            self.answered(failures.truncated_response(self.invocation.request_id), error=True)
+                self.deadline = self.host.monotonic() + RETURN_SECONDS
+                self.host.watch.busy(self)
+        elif not exchange.complete and self.invocation is not None:
+            request_id = self.invocation.request_id
+            if exchange.target.endswith((request_id + b"/response", request_id + b"/error")):
+                self.answered(failures.truncated_response(request_id), error=True)
+
+    def listens(self) -> bool:
+        """Whether the connection on which the runtime waits for an event is still open on its side.
+
+        A runtime that gave up (a client with a read timeout) has closed it in good order, which looks like the half
+        close of one that still wants its answer. Events are not risked on that.
+        """
+        exchange = self.parked
+        return exchange is not None and not exchange.connection.eof
+
+    def forsake(self) -> None:
+        """Cut the connection on which nobody waits any more."""
+        exchange = self.parked
+        assert exchange is not None
+        self.connection_gone(exchange)
+        exchange.abort()
 
     def wrote(self, message: bytes) -> None:
         """A line or record of the runtime's output has been captured."""
         self.log.append(self.host.wall(), self.stream, message)
         if self.output is not None:
-            self.output.append(message)
+            self.output += message
+            if len(self.output) > OUTPUT_BYTES:
+                del self.output[:-TAIL_BYTES]
 
     # --- what the service does ----------------------------------------------------------------------------------
 
@@ -183,12 +210,17 @@ class Environment:
         host = self.host
         self.state = State.INVOKE
         self.invocation = invocation
-        self.started_at = started_at = host.monotonic()
-        self.wall_started = wall = host.wall()
+        now = host.monotonic()
+        wall = host.wall()
+        if self.suppressed_init:
+            wall -= now - self.started_at
+        else:
+            self.started_at = now
+        self.wall_started = wall
         timeout_ms = self.spec.timeout_ms
-        self.deadline = started_at + timeout_ms / 1000
+        self.deadline = self.started_at + timeout_ms / 1000
         if invocation.tail:
-            self.output = []
+            self.output = bytearray()
         request_id = invocation.request_id
         self.log.append(wall, self.stream, Started((request_id, self.version)))
         payload = invocation.payload
@@ -259,6 +291,7 @@ class Environment:
         if self.state is State.STARTING:
             self._init_failed(lambda request_id: failures.failed_to_start(request_id, error_type, reason), error_type)
             self._leave(State.TERMINATED)
+        self.state = State.TERMINATED
         self._close()
 
     def exited(self, ended: Exit) -> None:
@@ -307,9 +340,8 @@ class Environment:
         invocation.settle(payload, error, self._tail(request_id, end) if invocation.tail else b"")
 
     def _tail(self, request_id: bytes, end: bytes | Finished) -> bytes:
-        lines = [platform_lines.start_line(request_id, self.version), *(self.output or ()), render(end)]
-        self.output = None
-        return b"".join(lines)[-TAIL_BYTES:]
+        output, self.output = self.output or b"", None
+        return b"".join((platform_lines.start_line(request_id, self.version), output, render(end)))[-TAIL_BYTES:]
 
     def _process_ended(self, ended: Exit) -> None:
         assert self.invocation is not None
@@ -360,7 +392,7 @@ class Environment:
         self.init_reported = True
         self.wall_started = self.host.wall()
         if invocation.tail and self.output is None:
-            self.output = []
+            self.output = bytearray()
         self.log.append(self.wall_started, self.stream, Started((invocation.request_id, self.version)))
 
     def _keep_sandbox(self) -> None:

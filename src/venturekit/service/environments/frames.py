@@ -2,6 +2,8 @@
 
 A frame is, big-endian: type (4 bytes), length (4), time in microseconds (8), then the message. Source: the framing
 that AWS's runtime interface clients write to ``_LAMBDA_TELEMETRY_LOG_FD``.
+
+Both splitters give the same messages however the stream was cut into reads.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import struct
 from typing import Final
 
 HEADER: Final = struct.Struct(">IIQ")
-TYPE_PREFIX: Final = 0xA55A0000
+MARKER: Final = b"\xa5\x5a\x00"
+"""How the type of every frame begins; its last byte tells the format and the level."""
 FRAME_LIMIT_BYTES: Final = 1024 * 1024
 LINE_LIMIT_BYTES: Final = 262_144
 
@@ -25,15 +28,15 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now, each with its line end."""
-        data = self._rest + data
         # A carriage return joins the lines of one record (Python's stack traces): only a newline ends it.
-        pieces = data.split(b"\n")
+        pieces = (self._rest + data).split(b"\n")
         rest = pieces.pop()
-        lines = [piece + b"\n" for piece in pieces]
-        while len(rest) > LINE_LIMIT_BYTES:
-            lines.append(rest[:LINE_LIMIT_BYTES])
-            rest = rest[LINE_LIMIT_BYTES:]
-        self._rest = rest
+        lines: list[bytes] = []
+        for piece in pieces:
+            if len(piece) > LINE_LIMIT_BYTES:
+                piece = _cut(piece, lines)
+            lines.append(piece + b"\n")
+        self._rest = _cut(rest, lines) if len(rest) > LINE_LIMIT_BYTES else rest
         return lines
 
     def flush(self) -> list[bytes]:
@@ -42,8 +45,17 @@ class LineSplitter:
         return [rest] if rest else []
 
 
+def _cut(line: bytes, pieces: list[bytes]) -> bytes:
+    """Move whole pieces of a line that is too long to ``pieces``. Returns its end."""
+    position = 0
+    while len(line) - position > LINE_LIMIT_BYTES:
+        pieces.append(line[position : position + LINE_LIMIT_BYTES])
+        position += LINE_LIMIT_BYTES
+    return line[position:]
+
+
 class FrameSplitter:
-    """Cuts a byte stream into frames. Bytes that are no frame are handed on as they are, never dropped."""
+    """Cuts a byte stream into frames. Bytes that are no frame are lines of text between frames, never dropped."""
 
     __slots__ = ("_rest",)
 
@@ -55,22 +67,53 @@ class FrameSplitter:
         data = self._rest + data
         messages = []
         position = 0
-        while len(data) - position >= HEADER.size:
-            kind, length, _microseconds = HEADER.unpack_from(data, position)
-            if kind & 0xFFFF0000 != TYPE_PREFIX or length > FRAME_LIMIT_BYTES:
-                # Whoever writes here does not frame: what is left is text.
-                messages.append(data[position:])
-                position = len(data)
-                break
-            end = position + HEADER.size + length
-            if end > len(data):
-                break
-            messages.append(data[position + HEADER.size : end])
+        while True:
+            span = _frame_span(data, position)
+            if span is None:
+                # Whoever wrote this does not frame.
+                end = _text_end(data, position)
+                if end <= 0:
+                    break
+                messages.append(data[position:end])
+            else:
+                start, end = span
+                if end > len(data):
+                    break
+                messages.append(data[start:end])
             position = end
         self._rest = data[position:]
         return messages
 
     def flush(self) -> list[bytes]:
-        """What is left of a frame that was never finished."""
+        """What is left of a frame or line that was never finished."""
         rest, self._rest = self._rest, b""
         return [rest] if rest else []
+
+
+def _frame_span(data: bytes, position: int) -> tuple[int, int] | None:
+    """Where the message of the frame at ``position`` starts and ends: behind the data when more of it has to come.
+
+    None: there is no frame.
+    """
+    more = (position, len(data) + 1)
+    beginning = data[position : position + len(MARKER)]
+    if beginning != MARKER:
+        return more if MARKER.startswith(beginning) else None
+    start = position + HEADER.size
+    if len(data) < start:
+        return more
+    length = HEADER.unpack_from(data, position)[1]
+    return (start, start + length) if length <= FRAME_LIMIT_BYTES else None
+
+
+def _text_end(data: bytes, position: int) -> int:
+    """Where a run of text ends that begins at ``position``: 0 when more of it has to come."""
+    limit = position + LINE_LIMIT_BYTES
+    newline = data.find(b"\n", position, limit)
+    frame = data.find(MARKER, position + 1, (newline if newline >= 0 else limit) + len(MARKER) - 1)
+    if frame >= 0:
+        return frame
+    if newline >= 0:
+        return newline + 1
+    # A marker may lie across the limit: it is told apart once all of it is there.
+    return limit if len(data) >= limit + len(MARKER) - 1 else 0

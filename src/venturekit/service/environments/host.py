@@ -98,8 +98,8 @@ class EnvironmentHost:
         self._release_code = release_code
         self._spawn = spawn
         self._numbers = itertools.count(1)
-        self._start_queue: deque[tuple[Pool, bool]] = deque()
-        self._closing = False
+        self._start_queue: deque[Pool] = deque()
+        self.closing = False
         self.launchers = LauncherSet(
             settings.ric_directory,
             on_started=self._on_started,
@@ -128,12 +128,13 @@ class EnvironmentHost:
         """Forget a retired pool once nothing of it is left."""
         if not pool.retired or pool.environments or pool.waiting:
             return
+        sandboxes, pool.sandboxes = pool.sandboxes, []
+        for sandbox in sandboxes:
+            self._remove(sandbox)
         spec = pool.spec
         if self.pools.pop((spec.function_name, spec.function_version, spec.identity), None) is None:
             return
-        for sandbox in pool.sandboxes:
-            self._remove(sandbox)
-        if not self._closing:
+        if not self.closing:
             self._spawn(self._release_code())
 
     def running_code_keys(self) -> set[str]:
@@ -153,9 +154,15 @@ class EnvironmentHost:
     # --- starting -----------------------------------------------------------------------------------------------
 
     def start(self, pool: Pool, *, suppressed: bool = False) -> None:
-        """Start an environment of a pool, or as soon as fewer are starting than may at once."""
-        if self.starting >= self.settings.starting_limit:
-            self._start_queue.append((pool, suppressed))
+        """Start an environment of a pool, or as soon as fewer are starting than may at once.
+
+        A suppressed init does not count: its ten seconds are over, and until the function's own timeout it would keep
+        the other functions from starting.
+        """
+        if suppressed:
+            self._spawn(self._launch(pool, suppressed))
+        elif self.starting >= self.settings.starting_limit:
+            self._start_queue.append(pool)
         else:
             self.starting += 1
             self._spawn(self._launch(pool, suppressed))
@@ -163,15 +170,19 @@ class EnvironmentHost:
     def start_finished(self) -> None:
         """One environment has left its init phase: the next one in line starts, if its pool still needs it."""
         self.starting -= 1
-        while self._start_queue and self.starting < self.settings.starting_limit and not self._closing:
-            pool, suppressed = self._start_queue.popleft()
+        while self._start_queue and self.starting < self.settings.starting_limit and not self.closing:
+            pool = self._start_queue.popleft()
             if len(pool.waiting) < pool.starting:
                 pool.starting -= 1
                 continue
             self.starting += 1
-            self._spawn(self._launch(pool, suppressed))
+            self._spawn(self._launch(pool, suppressed=False))
 
     async def _launch(self, pool: Pool, suppressed: bool) -> None:
+        if self.closing:
+            pool.starting -= 1
+            self.starting -= not suppressed
+            return
         number = next(self._numbers)
         sandbox = pool.sandboxes.pop() if pool.sandboxes else self._new_sandbox(pool.spec, number)
         environment = Environment(pool, number, sandbox, suppressed_init=suppressed)
@@ -181,17 +192,22 @@ class EnvironmentHost:
         try:
             sandbox.create()
             await self._prepare_code(pool.spec.code_key)
-            await environment.listener.start("127.0.0.1", 0)
-            plan = plan_start(pool.spec, self.settings.python)
+            if environment.state is State.STARTING:
+                await environment.listener.start("127.0.0.1", 0)
             if environment.state is not State.STARTING:
                 # It was stopped before there was a process.
                 environment.exited(Exit(signal=9))
+                environment.listener.close()
                 return
-            self._hand_to_launcher(environment, plan)
+            self._hand_to_launcher(environment, plan_start(pool.spec, self.settings.python))
         except StartRefusedError as error:
             environment.launch_failed(error.error_type, str(error))
         except (LauncherError, OSError) as error:
             logger.error("cannot start an environment of %s: %s", pool.spec.function_name, error)
+            environment.launch_failed(START_FAILED, str(error))
+        except Exception as error:
+            # Code that cannot be unpacked any more, for one: the caller waits for an answer whatever it was.
+            logger.exception("cannot start an environment of %s", pool.spec.function_name)
             environment.launch_failed(START_FAILED, str(error))
 
     def _hand_to_launcher(self, environment: Environment, plan: StartPlan) -> None:
@@ -209,6 +225,9 @@ class EnvironmentHost:
             tmp=environment.sandbox.tmp,
             log_stream=environment.stream,
         )
+        python_path = self._python_path(spec)
+        if plan.mode == "exec" and plan.interpreter is not None:
+            variables["PYTHONPATH"] = ":".join(python_path)
         launch = LaunchSpec(
             id=environment.number,
             mode=plan.mode,
@@ -216,7 +235,7 @@ class EnvironmentHost:
             environ=variables,
             cwd=str(spec.code_directory),
             handler=spec.handler,
-            python_path=self._python_path(spec),
+            python_path=python_path,
             pycache_prefix=str(self.settings.pycache_directory),
         )
         launcher = self.launchers.get(plan.interpreter if plan.mode == "fork" else None)
@@ -227,7 +246,8 @@ class EnvironmentHost:
         paths = []
         for layer in reversed(spec.layers):
             paths += [str(layer / "python" / "lib" / spec.runtime / "site-packages"), str(layer / "python")]
-        return [*paths, str(self.settings.runtime_directory)]
+        customers = spec.variables.get("PYTHONPATH", "").split(":")
+        return [*paths, *filter(None, customers), str(self.settings.runtime_directory)]
 
     def _log_init_start(self, environment: Environment, plan: StartPlan) -> None:
         spec = environment.spec
@@ -267,7 +287,7 @@ class EnvironmentHost:
 
     async def close(self) -> None:
         """Stop every environment and every launcher; returns when no process of theirs is left."""
-        self._closing = True
+        self.closing = True
         self._start_queue.clear()
         for pool in tuple(self.pools.values()):
             pool.stop()

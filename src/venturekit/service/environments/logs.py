@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 GROUP_LIMIT_BYTES: Final = 4 * 1024 * 1024
 GROUP_LIMIT_RECORDS: Final = 20_000
-PLATFORM_RECORD_BYTES: Final = 160
-"""What a platform record is counted as: about the length of its rendered lines."""
 
 Record = tuple[float, str, "bytes | Started | Finished"]
 
@@ -70,14 +68,22 @@ class LogGroup:
         records = self._records
         records.append((timestamp, stream, message))
         self._next += 1
-        self._size += len(message) if type(message) is bytes else PLATFORM_RECORD_BYTES
-        while self._size > GROUP_LIMIT_BYTES or len(records) > GROUP_LIMIT_RECORDS:
-            dropped = records.popleft()[2]
-            self._size -= len(dropped) if type(dropped) is bytes else PLATFORM_RECORD_BYTES
+        # The other records are small and alike: their number bounds them.
+        if type(message) is bytes:
+            self._size += len(message)
+        if len(records) > GROUP_LIMIT_RECORDS or self._size > GROUP_LIMIT_BYTES:
+            self._trim()
         if self._followers:
             followers, self._followers = self._followers, []
             for wake in followers:
                 wake()
+
+    def _trim(self) -> None:
+        records = self._records
+        while self._size > GROUP_LIMIT_BYTES or len(records) > GROUP_LIMIT_RECORDS:
+            dropped = records.popleft()[2]
+            if type(dropped) is bytes:
+                self._size -= len(dropped)
 
     def read(self, after: int = -1, limit: int = 1000) -> Iterator[LogLine]:
         """The records with a sequence greater than ``after``, oldest first, at most ``limit``."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.ports import EnvironmentSpec, Invocation
     from venturekit.service.environments.sandbox import Sandbox
 
+SHUTTING_DOWN = "the service is shutting down"
 GRACE_SECONDS = 0.1
 """How long an environment that has answered is trusted to ask for its next event before another one is started.
 
@@ -22,7 +23,7 @@ A client that calls again the moment it has its answer is faster than the runtim
 would find no idle environment, and every function would soon have two.
 """
 WAIT_LIMIT_SECONDS = 60.0
-"""The longest an invocation waits for an environment while others are being started."""
+"""The longest an invocation waits for an environment while others are being started, beyond the function's timeout."""
 
 
 def environments_to_start(waiting: int, starting: int, expected_back: int) -> int:
@@ -62,12 +63,19 @@ class Pool:
 
     def submit(self, invocation: Invocation) -> None:
         """Run an invocation in an idle environment, or as soon as there is one."""
-        if self.idle:
-            self.idle.pop().deliver(invocation)
-        else:
-            invocation.enqueued = self.host.monotonic()
-            self.waiting.append(invocation)
-            self.scale()
+        while self.idle:
+            environment = self.idle[-1]
+            if environment.listens():
+                self.idle.pop()
+                environment.deliver(invocation)
+                return
+            environment.forsake()
+        if self.host.closing:
+            invocation.reject(SHUTTING_DOWN)
+            return
+        invocation.enqueued = self.host.monotonic()
+        self.waiting.append(invocation)
+        self.scale()
 
     def retire(self) -> None:
         """The code or configuration is outdated: idle environments go now, the others when they have answered."""
@@ -80,18 +88,20 @@ class Pool:
     def stop(self) -> None:
         """Stop every environment at once; what they were doing fails."""
         self.retired = True
+        if self.grace is not None:
+            self.grace.cancel()
+            self.grace = None
         for environment in tuple(self.environments):
             environment.stop()
         while self.waiting:
-            self.waiting.popleft().reject("the service is shutting down")
+            self.waiting.popleft().reject(SHUTTING_DOWN)
         self.host.settle_retired(self)
 
     # --- from its environments ----------------------------------------------------------------------------------
 
     def initialised(self, environment: Environment) -> None:
         """An environment has finished its init phase."""
-        self.starting -= 1
-        self.host.start_finished()
+        self._start_finished(environment)
         self.host.watch.rest(environment)
         self._ready(environment)
 
@@ -115,8 +125,7 @@ class Pool:
         elif state is State.RESPONDED:
             self.responded -= 1
         elif state is State.STARTING:
-            self.starting -= 1
-            self.host.start_finished()
+            self._start_finished(environment)
         self.scale()
 
     def first_waiting(self) -> Invocation | None:
@@ -130,6 +139,11 @@ class Pool:
         self.host.start(self, suppressed=True)
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _start_finished(self, environment: Environment) -> None:
+        self.starting -= 1
+        if not environment.suppressed_init:
+            self.host.start_finished()
 
     def _ready(self, environment: Environment) -> None:
         if self.waiting:
@@ -145,7 +159,7 @@ class Pool:
 
     def scale(self) -> None:
         """Start environments for the invocations that wait and that no other environment will serve soon."""
-        if not self.waiting:
+        if not self.waiting or self.host.closing:
             return
         missing = environments_to_start(len(self.waiting), self.starting, self.responded)
         if missing:
@@ -169,5 +183,7 @@ class Pool:
         for environment in [each for each in self.idle if now - each.idle_since > idle_seconds]:
             environment.stop()
         waiting = self.waiting
-        while waiting and self.host.monotonic() - waiting[0].enqueued > WAIT_LIMIT_SECONDS:
+        # The init phase that is run again may last as long as the function itself.
+        limit_seconds = WAIT_LIMIT_SECONDS + self.spec.timeout_ms / 1000
+        while waiting and self.host.monotonic() - waiting[0].enqueued > limit_seconds:
             waiting.popleft().reject("no execution environment could be started in time")

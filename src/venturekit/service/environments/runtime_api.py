@@ -12,6 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from venturekit.service.environments import failures
 from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.wire.answers import answer
@@ -55,13 +56,17 @@ STATE_NAMES: Final = {
 
 def error_answer(status: int, error_type: str, message: str) -> bytes:
     """An error of the Runtime API: JSON with ``errorMessage`` and ``errorType``."""
-    body = json.dumps({"errorMessage": message, "errorType": error_type}, separators=(",", ":")).encode()
-    return answer(status, JSON, body)
+    return answer(status, JSON, error_body(error_type, message))
+
+
+def error_body(error_type: str, message: str) -> bytes:
+    """The JSON of an error of the Runtime API."""
+    return json.dumps({"errorMessage": message, "errorType": error_type}, separators=(",", ":")).encode()
 
 
 def normalise_error_type(given: bytes | None) -> str:
     """The error type that is reported: ``Function.Unknown`` or ``Runtime.Unknown`` where it does not look like one."""
-    text = (given or b"").decode("latin-1")
+    text = (given or b"").decode("latin-1").strip()
     if ERROR_TYPE.fullmatch(text):
         return text
     return "Function.Unknown" if text.startswith("Function.") else "Runtime.Unknown"
@@ -84,12 +89,9 @@ class RuntimeApi:
 
     # --- the wire's calls ---------------------------------------------------------------------------------------
 
-    def begin(self, exchange: Exchange) -> int | None:
-        if not self._admit(exchange):
-            return None
-        if exchange.target.endswith(b"/error"):
-            return LIMITS.body_bytes
-        return RESPONSE_LIMIT_BYTES
+    def begin(self, exchange: Exchange) -> None:
+        # Refused before its body is read, or taken up to the listener's limit.
+        self._admit(exchange)
 
     def handle(self, exchange: Exchange) -> None:
         headers = exchange.headers
@@ -101,7 +103,7 @@ class RuntimeApi:
             if exchange.method == b"GET":
                 self.environment.next(exchange)
             else:
-                exchange.respond(answer(405, [(b"Allow", b"GET")]))
+                self._method_not_allowed(exchange)
             return
         if target.startswith(INVOCATION) and exchange.method == b"POST":
             request_id, _, action = target[INVOCATION_LENGTH:].partition(b"/")
@@ -117,8 +119,7 @@ class RuntimeApi:
         self.environment.connection_gone(exchange)
 
     def malformed(self, status: int, reason: str) -> bytes:
-        body = json.dumps({"errorMessage": reason, "errorType": "InvalidRequest"}, separators=(",", ":")).encode()
-        return answer(status, JSON, body, close=True)
+        return answer(status, JSON, error_body("InvalidRequest", reason), close=True)
 
     # --- the calls of the runtime -------------------------------------------------------------------------------
 
@@ -129,11 +130,10 @@ class RuntimeApi:
             return
         if exchange.too_large:
             environment.response_too_large()
-            message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
-            exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
+            self._too_large(exchange)
             return
         mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
-        if mode is not None and mode.lower() != b"streaming":
+        if mode is not None and mode.strip().lower() != b"streaming":
             environment.invalid_response_mode(mode)
             message = f"Invalid function response mode: {mode.decode('latin-1')}"
             exchange.respond(error_answer(400, "InvalidFunctionResponseMode", message))
@@ -152,8 +152,7 @@ class RuntimeApi:
             return
         if exchange.too_large:
             environment.response_too_large()
-            message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
-            exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
+            self._too_large(exchange)
             return
         environment.answered(_error_body(exchange), error=True)
         exchange.respond(ACCEPTED)
@@ -161,15 +160,21 @@ class RuntimeApi:
     def _init_error(self, exchange: Exchange) -> None:
         environment = self.environment
         error_type = normalise_error_type(exchange.headers.get(b"lambda-runtime-function-error-type"))
-        if environment.init_error(_error_body(exchange), error_type):
+        if exchange.too_large and self.environment.state is State.STARTING:
+            environment.init_error(failures.response_too_large(), "Function.ResponseSizeTooLarge")
+            self._too_large(exchange)
+        elif environment.init_error(_error_body(exchange), error_type):
             exchange.respond(ACCEPTED)
         else:
             self.refuse_transition(exchange, "InitError")
 
     def _other(self, exchange: Exchange) -> None:
         target, _, query = exchange.target.partition(b"?")
-        if query and target == NEXT and exchange.method == b"GET":
-            self.environment.next(exchange)
+        if query and target == NEXT:
+            if exchange.method == b"GET":
+                self.environment.next(exchange)
+            else:
+                self._method_not_allowed(exchange)
         elif target == PREFIX + b"init/error" and exchange.method == b"POST":
             self._init_error(exchange)
         elif target.startswith(PREFIX + b"restore/"):
@@ -194,6 +199,15 @@ class RuntimeApi:
         )
         exchange.respond(error_answer(403, "InvalidStateTransition", message))
 
+    def _method_not_allowed(self, exchange: Exchange) -> None:
+        message = f"{NEXT.decode()} takes GET, not {exchange.method.decode('latin-1')}"
+        body = error_body("MethodNotAllowed", message)
+        exchange.respond(answer(405, [*JSON, (b"Allow", b"GET")], body))
+
+    def _too_large(self, exchange: Exchange) -> None:
+        message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
+        exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
+
     def _invalid_request_id(self, exchange: Exchange) -> None:
         exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
 
@@ -216,20 +230,27 @@ class RuntimeApi:
 
 def _error_body(exchange: Exchange) -> bytes | bytearray:
     """The error's JSON as the caller gets it: AWS cuts the ``errorCause`` out of the type that carries one."""
-    if exchange.headers.get(b"content-type") != ERROR_CAUSE_TYPE:
+    content_type = exchange.headers.get(b"content-type", b"").partition(b";")[0]
+    if content_type.strip().lower() != ERROR_CAUSE_TYPE:
         return exchange.body
     try:
         error = json.loads(exchange.body)
-        error.pop("errorCause", None)
-        return json.dumps(error, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    except (ValueError, AttributeError, RecursionError):
+        del error["errorCause"]
+    except KeyError:
+        return exchange.body
+    except (ValueError, TypeError, RecursionError):
         return b'"Invalid error body"'
+    # Half of a surrogate pair is legal in JSON only as an escape.
+    return json.dumps(error, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _trailing_error(trailers: dict[bytes, bytes]) -> bytes:
     """The error that a streaming runtime reported after its body (base64 JSON in a trailer)."""
     try:
-        return base64.b64decode(trailers.get(b"lambda-runtime-function-error-body", b""), validate=True)
+        body = base64.b64decode(trailers.get(b"lambda-runtime-function-error-body", b"").strip(), validate=True)
     except (binascii.Error, ValueError):
-        error_type = trailers[b"lambda-runtime-function-error-type"].decode("latin-1")
-        return json.dumps({"errorType": error_type, "errorMessage": ""}, separators=(",", ":")).encode()
+        body = b""
+    if body:
+        return body
+    error_type = normalise_error_type(trailers[b"lambda-runtime-function-error-type"])
+    return json.dumps({"errorType": error_type, "errorMessage": ""}, separators=(",", ":")).encode()

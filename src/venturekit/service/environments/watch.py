@@ -59,6 +59,8 @@ class Watch:
     def _fire(self) -> None:
         self._timer = None
         following = self.look(self._monotonic())
+        # What was done may have made environments busy, and so a timer: there is only one.
+        self.close()
         if self.environments:
             self._timer = self._call_later(max(following, 0.001), self._fire)
 

@@ -35,7 +35,11 @@ class Identifiers:
         text = self._hex(32)
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
-    def trace(self, now: float) -> bytes:
-        """A new trace header that is not sampled: ``Root=1-...;Parent=...;Sampled=0``; ``now`` in epoch seconds."""
+    def trace(self, now: float) -> tuple[bytes, bytes]:
+        """A new trace that is not sampled: the header for the function and its form for the caller.
+
+        ``Root=1-...;Parent=...;Sampled=0`` and ``root=1-...;sampled=0``; ``now`` in epoch seconds.
+        """
         text = self._hex(40)
-        return f"Root=1-{int(now):08x}-{text[:24]};Parent={text[24:]};Sampled=0".encode()
+        root = f"1-{int(now):08x}-{text[:24]}"
+        return f"Root={root};Parent={text[24:]};Sampled=0".encode(), f"root={root};sampled=0".encode()

@@ -23,6 +23,7 @@ class Invocation:
         "path",
         "payload",
         "request_id",
+        "shown_trace",
         "tail",
         "trace",
         "version",
@@ -36,7 +37,7 @@ class Invocation:
         invoked_arn: bytes,
         version: bytes,
         payload: bytes | bytearray,
-        trace: bytes,
+        trace: tuple[bytes, bytes],
         extra_headers: bytes,
         tail: bool,
     ) -> None:
@@ -46,7 +47,7 @@ class Invocation:
         self.invoked_arn = invoked_arn
         self.version = version
         self.payload = payload
-        self.trace = trace
+        self.trace, self.shown_trace = trace
         self.extra_headers = extra_headers
         self.tail = tail
         self.enqueued = 0.0
@@ -72,7 +73,7 @@ class Invocation:
                 self.request_id,
                 self.version,
                 extra,
-                response_trace(self.trace),
+                self.shown_trace,
             )
         )
         if len(payload) <= SMALL_PAYLOAD_BYTES:
@@ -86,8 +87,8 @@ class Invocation:
         self.path.refuse_unavailable(self.exchange, self.request_id, reason)
 
 
-def response_trace(trace: bytes) -> bytes:
-    """The trace header as Lambda answers it: root and sampling decision, names in lower case."""
+def with_response_form(trace: bytes) -> tuple[bytes, bytes]:
+    """A caller's trace header, and the form in which Lambda answers it: root and sampling, names in lower case."""
     root = b""
     sampled = b"0"
     for field in trace.split(b";"):
@@ -95,4 +96,4 @@ def response_trace(trace: bytes) -> bytes:
             root = field[5:]
         elif field.startswith(b"Sampled=1"):
             sampled = b"1"
-    return b"root=%b;sampled=%b" % (root, sampled)
+    return trace, b"root=%b;sampled=%b" % (root, sampled)

@@ -15,7 +15,7 @@ from venturekit.service.api.parse import parse_request
 from venturekit.service.api.quirks import request_too_large
 from venturekit.service.api.validate import validate_members
 from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
-from venturekit.service.invocation.invocation import Invocation
+from venturekit.service.invocation.invocation import Invocation, with_response_form
 from venturekit.service.invocation.payload import fault_message, fault_of, is_json
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 REQUEST_LIMIT_BYTES: Final = 6 * 1024 * 1024
 TARGETS_LIMIT: Final = 10_000
 QUICK_DIAGNOSIS_BYTES: Final = 65_536
-RARE_HEADERS: Final = (
-    b"x-amz-client-context",
-    b"x-amzn-requestid",
-    b"x-amz-tenant-id",
-    b"x-amz-durable-execution-name",
+CLIENT_CONTEXT_LIMIT_BYTES: Final = 3583
+RARE_HEADERS: Final = frozenset(
+    {
+        b"x-amz-client-context",
+        b"x-amzn-requestid",
+        b"x-amzn-trace-id",
+        b"x-amz-tenant-id",
+        b"x-amz-durable-execution-name",
+    }
 )
 REQUEST_ID: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TRACE: Final = re.compile(rb"[\x21-\x7e]{1,1024}")
@@ -92,7 +96,7 @@ class InvokePath:
             (invocation_type is not None and invocation_type != b"RequestResponse")
             or exchange.method != b"POST"
             or exchange.too_large
-            or any(name in headers for name in RARE_HEADERS)
+            or not RARE_HEADERS.isdisjoint(headers)
         ):
             return False
         tail = False
@@ -104,12 +108,22 @@ class InvokePath:
         payload = exchange.body or b"{}"
         if not is_json(payload) or self.running >= self._limit:
             return False
-        trace = headers.get(b"x-amzn-trace-id")
-        if trace is None:
-            trace = self._identifiers.trace(self._wall())
-        elif TRACE.fullmatch(trace) is None:
-            return False
-        self._submit(exchange, target, self._identifiers.request_id().encode(), payload, trace, b"", tail)
+        identifiers = self._identifiers
+        trace = identifiers.trace(self._wall())
+        self.running += 1
+        target.pool.submit(
+            Invocation(
+                self,
+                exchange,
+                identifiers.request_id().encode(),
+                target.invoked_arn,
+                target.version,
+                payload,
+                trace,
+                b"",
+                tail,
+            )
+        )
         return True
 
     def invoke(self, exchange: Exchange, match: Match) -> None:
@@ -148,30 +162,27 @@ class InvokePath:
             if len(self.targets) >= TARGETS_LIMIT:
                 self.targets.clear()
             self.targets[exchange.target] = target
-        trace = headers.get(b"x-amzn-trace-id", b"")
-        if TRACE.fullmatch(trace) is None:
-            trace = self._identifiers.trace(self._wall())
+        given = headers.get(b"x-amzn-trace-id", b"")
+        trace = with_response_form(given) if TRACE.fullmatch(given) else self._identifiers.trace(self._wall())
         tail = members.get("LogType") == "Tail"
-        self._submit(exchange, target, request_id.encode(), payload, trace, extra, tail)
+        self.running += 1
+        target.pool.submit(
+            Invocation(
+                self,
+                exchange,
+                request_id.encode(),
+                target.invoked_arn,
+                target.version,
+                payload,
+                trace,
+                extra,
+                tail,
+            )
+        )
 
     def refuse_unavailable(self, exchange: Exchange, request_id: bytes, reason: str) -> None:
         """Answer that no execution environment could be had."""
         self._answer_error(exchange, api_error("ServiceException", reason), request_id.decode())
-
-    def _submit(
-        self,
-        exchange: Exchange,
-        target: Target,
-        request_id: bytes,
-        payload: bytes | bytearray,
-        trace: bytes,
-        extra: bytes,
-        tail: bool,
-    ) -> None:
-        self.running += 1
-        target.pool.submit(
-            Invocation(self, exchange, request_id, target.invoked_arn, target.version, payload, trace, extra, tail)
-        )
 
     def _request_id(self, headers: Mapping[bytes, bytes], made: str) -> str:
         given = headers.get(b"x-amzn-requestid")
@@ -196,6 +207,12 @@ class InvokePath:
         context = members.get("ClientContext")
         if context is None:
             return b""
+        if len(context) > CLIENT_CONTEXT_LIMIT_BYTES:
+            raise api_error(
+                "ValidationException",
+                f"1 validation error detected: Value '{context}' at 'clientContext' failed to satisfy constraint: "
+                f"Member must have length less than or equal to {CLIENT_CONTEXT_LIMIT_BYTES}",
+            )
         try:
             decoded = decode_client_context(context.encode("latin-1", "replace"))
         except ClientContextError as error:

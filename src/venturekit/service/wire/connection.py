@@ -17,26 +17,18 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from venturekit.service.wire import bounds
 from venturekit.service.wire.direct_body import DirectBody
 from venturekit.service.wire.exchange import Exchange
-from venturekit.service.wire.head import LINE_BYTES, Fault, head_fault, origin_form, size_of_head, too_large
 from venturekit.service.wire.upgrade import has_body, resume
 
 if TYPE_CHECKING:
     from venturekit.service.wire.exchange import BodySink
+    from venturekit.service.wire.head import Fault
     from venturekit.service.wire.listener import Listener
 
 SMALL_BODY_BYTES = 65_536
 """Bodies of at most this announced length need no decision by the application and no buffer of their own."""
-LINGER_SECONDS = 2.0
-"""How long a connection that was refused is still read, so that the refusal is not lost to a reset."""
-BLANK_BYTES = 8
-"""Line ends that are skipped in front of a request: some clients send one too many after a body (RFC 9112, 2.2)."""
-READ_BYTES = 262_144
-"""The most that the loops read at once."""
-FRAMING_RATIO = 8
-"""Bytes of chunk sizes, chunk extensions and trailers allowed for each byte of a chunked body, beyond the free ones:
-a chunk of one byte needs five."""
 SLASH = ord("/")
 CARRIAGE_RETURN = ord("\r")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -142,25 +134,25 @@ class Connection(asyncio.Protocol):
         if self.deaf:
             return
         before = self.parsing
-        if data[0] <= CARRIAGE_RETURN and before is None and not self._skip_blank_lines(data):
+        if data[0] <= CARRIAGE_RETURN and before is None and not self._passes(bounds.blank_lines(self, data)):
             return
         # Only a read of this size can hide a head that is over the limit.
         self.crowded = len(data) > self.limits.head_bytes
         self._feed(data)
         if self.parsing is not None:
             if not self.head_done:
-                self._count_head(data, self.parsing, before)
+                self._passes(bounds.unfinished_head(self, self.parsing, data, before))
             elif self.body is Body.FILLED:
                 DirectBody.take_over(self)
             elif self.length is None:
-                self._count_framing(len(data))
+                self._passes(bounds.framing(self, len(data)))
         if self.waiting and not self.reading_paused:
             self._pace_reading()
 
     def eof_received(self) -> bool:
         self.eof = True
         if self.parsing is not None:
-            self._refuse(400, "the connection ended before the request was complete")
+            self.refuse(400, "the connection ended before the request was complete")
         if self.dead or (self.current is None and not self.waiting):
             return False
         # The peer has sent all it will send (curl, netcat): it still wants the answers to its whole requests.
@@ -205,11 +197,11 @@ class Connection(asyncio.Protocol):
             return
         name = name.lower()
         if self.head_done:
-            self._trailer(exchange, name, value)
+            self._passes(bounds.trailer(self, exchange, name, value))
             return
         headers = exchange.headers
         if name in headers:
-            self._repeat(exchange, name, value)
+            self._passes(bounds.repeated_field(self, exchange, name, value))
         else:
             headers[name] = value
 
@@ -228,6 +220,7 @@ class Connection(asyncio.Protocol):
             or b"connection" in headers  # without it, a version other than 1.1 does not keep alive
             or not exchange.keep_alive
             or exchange.target[0] != SLASH
+            or exchange.method == b"CONNECT"
             or exchange.repeated
             or self.crowded
             or self.head_seen
@@ -246,7 +239,7 @@ class Connection(asyncio.Protocol):
             if headers[b"transfer-encoding"].strip().lower() == b"chunked":
                 self._take_body(exchange)
             else:
-                self._refuse(501, "the only transfer coding served is chunked")
+                self.refuse(501, "the only transfer coding served is chunked")
 
     def on_body(self, piece: bytes) -> None:
         exchange = self.parsing
@@ -300,7 +293,7 @@ class Connection(asyncio.Protocol):
         # A client of HTTP/1.0 does not know what 100 means (RFC 9110, 10.1.1).
         self.continue_owed = expectation is not None and self.parser.get_http_version() == "1.1"
         if self.continue_owed and expectation is not None and expectation.strip().lower() != b"100-continue":
-            self._refuse(417, "the only expectation served is 100-continue")
+            self.refuse(417, "the only expectation served is 100-continue")
         elif self.current is not None or self.waiting:
             self.body = Body.HELD
             exchange.held = True
@@ -375,15 +368,6 @@ class Connection(asyncio.Protocol):
         if sink is not None:
             sink.end(exchange.trailers or {})
 
-    def _trailer(self, exchange: Exchange, name: bytes, value: bytes) -> None:
-        if exchange.trailers is None:
-            exchange.trailers = {}
-        self.head_seen += len(name) + len(value) + 4
-        if self.head_seen > self.limits.head_bytes or len(exchange.trailers) >= self.limits.header_count:
-            self._refuse(431, f"the trailers of the request are larger than {self.limits.head_bytes} bytes")
-            return
-        exchange.trailers[name] = value
-
     # --- requests ---------------------------------------------------------------------------------------------
 
     def _complete(self, exchange: Exchange) -> None:
@@ -416,8 +400,7 @@ class Connection(asyncio.Protocol):
             if self.deaf:
                 self._linger()
             else:
-                self.dead = self.deaf = True
-                self.transport.close()
+                self.close()
         elif self.waiting and not self.advancing:
             self._advance()
 
@@ -483,88 +466,25 @@ class Connection(asyncio.Protocol):
                 self.abort()
                 raise
             except httptools.HttpParserError as error:
-                self._refuse(400, f"the request is not HTTP/1.1: {error}")
+                self.refuse(400, f"the request is not HTTP/1.1: {error}")
             return
 
     def _check_head(self, exchange: Exchange) -> bool:
-        """The rare checks: what the parser lets pass and a careful server does not. False: it is not for now."""
-        headers = exchange.headers
-        fault: Fault | None = None
-        count = len(headers) + self.repeated_count if exchange.repeated else len(headers)
-        if self.crowded or self.head_seen:
-            size = size_of_head(exchange.method, exchange.target, headers)
-            fault = too_large(size + self.repeated_bytes if exchange.repeated else size, count, self.limits)
-        elif count > self.limits.header_count:
-            fault = too_large(0, count, self.limits)
-        self.head_seen = 0
-        parser = self.parser
-        fault = fault or head_fault(exchange.method, parser.get_http_version(), headers, exchange.repeated or ())
-        if fault is None and exchange.target[0] != SLASH:
-            target = origin_form(exchange.method, exchange.target, headers.get(b"host"))
-            if isinstance(target, Fault):
-                fault = target
-            else:
-                exchange.target = target
-        if fault is not None:
-            self._refuse(*fault)
-        elif parser.should_upgrade() and has_body(exchange):
+        """The rare checks: what the parser lets pass and a careful server does not. False: go no further for now."""
+        if not self._passes(bounds.head(self, exchange)):
+            return False
+        if self.parser.should_upgrade() and has_body(exchange):
             # The parser stops here; the exchange goes on when a fresh one stands in front of the body.
             self.upgrading, self.parsing = exchange, None
             return False
+        return True
+
+    def _passes(self, fault: Fault | None) -> bool:
+        if fault is not None:
+            self.refuse(*fault)
         return fault is None
 
-    def _repeat(self, exchange: Exchange, name: bytes, value: bytes) -> None:
-        """A header field that came before. Counted at once: joining a flood of them would cost quadratic time."""
-        if exchange.repeated is None:
-            exchange.repeated = set()
-            self.repeated_bytes = self.repeated_count = 0
-        exchange.repeated.add(name)
-        exchange.headers[name] += b", " + value
-        self.repeated_count += 1
-        self.repeated_bytes += len(name) + LINE_BYTES - len(", ")
-        fault = too_large(0, len(exchange.headers) + self.repeated_count, self.limits)
-        if fault is not None:
-            self._refuse(*fault)
-
-    def _trailer(self, exchange: Exchange, name: bytes, value: bytes) -> None:
-        if exchange.trailers is None:
-            exchange.trailers = {}
-        self.head_seen += len(name) + len(value) + LINE_BYTES
-        if self.head_seen > self.limits.head_bytes or len(exchange.trailers) >= self.limits.header_count:
-            self._refuse(
-                431,
-                f"the trailers of the request are larger than {self.limits.head_bytes} bytes"
-                f" or more than {self.limits.header_count}",
-            )
-            return
-        exchange.trailers[name] = value
-
-    def _skip_blank_lines(self, data: bytes) -> bool:
-        """Whether the line ends in front of a request are few enough to go on."""
-        blank = len(data) - len(data.lstrip(b"\r\n"))
-        self.head_seen += blank
-        if self.head_seen > BLANK_BYTES:
-            self._refuse(400, "there are too many empty lines in front of the request")
-        return not self.deaf
-
-    def _count_head(self, data: bytes, exchange: Exchange, before: Exchange | None) -> None:
-        """Bound a head that did not end with the read that has just been parsed."""
-        if before is exchange or (before is None and b"\r\n\r\n" not in data):
-            self.head_seen += len(data)
-        else:
-            # It began behind another request: what of the read belongs to it is not known. The next reads are its own.
-            self.head_seen = size_of_head(b"", exchange.target, exchange.headers)
-        if self.head_seen > self.limits.head_bytes:
-            self._refuse(431, f"the head of the request is larger than {self.limits.head_bytes} bytes")
-
-    def _count_framing(self, size: int) -> None:
-        """Bound what is not body in a chunked body: chunk sizes and extensions, trailers."""
-        self.wire_seen += size
-        free = self.limits.head_bytes + READ_BYTES
-        if self.wire_seen > free + (1 + FRAMING_RATIO) * self.body_seen:
-            self._refuse(400, "there is too little body in the chunks: their sizes, extensions or trailers are too long")
-
-    def _refuse(self, status: int, reason: str) -> None:
+    def refuse(self, status: int, reason: str) -> None:
         """Answer that the request cannot be read, unless an earlier one is still owed its answer; then close."""
         if self.deaf:
             return
@@ -614,44 +534,18 @@ class Connection(asyncio.Protocol):
         else:
             transport.write_eof()
 
+    def announce_close(self) -> None:
+        """The last request that is in hand is the last one of this connection, and its answer may say so."""
+        last = self.waiting[-1] if self.waiting else self.current or self.parsing
+        if last is not None:
+            last.keep_alive = False
+
+    def close(self) -> None:
+        """Close when everything written has been sent."""
+        self.dead = self.deaf = True
+        self.transport.close()
+
     def abort(self) -> None:
         """Cut the connection at once."""
         self.dead = self.deaf = True
         self.transport.abort()
-
-    # --- time -------------------------------------------------------------------------------------------------
-
-    def sweep(self, now: float) -> None:
-        """Close what has exceeded its time. Called about once a second."""
-        limits = self.limits
-        unsent = self.transport.get_write_buffer_size()
-        if unsent:
-            self._sweep_unsent(now, unsent)
-            return
-        self.unsent = 0
-        elapsed = now - self.since
-        if self.dead:
-            if elapsed > LINGER_SECONDS:
-                self.transport.abort()
-        elif self.parsing is not None:
-            if not self.head_done:
-                if limits.head_timeout is not None and elapsed > limits.head_timeout:
-                    self._refuse(408, f"the head of the request took longer than {limits.head_timeout:g} seconds")
-            elif limits.body_grace is not None and self.body is not Body.STREAMED and not self.reading_paused:
-                owed = (elapsed - limits.body_grace) * limits.body_bytes_per_second
-                if elapsed > limits.body_grace and max(self.body_seen, self.filled) < owed:
-                    self._refuse(408, "the body of the request arrived too slowly")
-        elif (
-            self.current is None
-            and not self.waiting
-            and (self.listener.draining or (limits.keep_alive is not None and elapsed > limits.keep_alive))
-        ):
-            self.dead = self.deaf = True
-            self.transport.close()
-
-    def _sweep_unsent(self, now: float, unsent: int) -> None:
-        if unsent != self.unsent or self.limits.write_timeout is None:
-            self.unsent = unsent
-            self.since = now
-        elif now - self.since > self.limits.write_timeout:
-            self.abort()

@@ -7,6 +7,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from venturekit.service.wire.connection import Connection
+from venturekit.service.wire.deadlines import sweep
 from venturekit.service.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Listener:
     def sweep(self, now: float) -> None:
         """Close the connections that are past their time (monotonic seconds)."""
         for connection in tuple(self.connections):
-            connection.sweep(now)
+            sweep(connection, now)
 
     def stop_accepting(self) -> None:
         """Accept no more connections; those that rest are closed, the others when they have been answered."""

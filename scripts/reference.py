@@ -1,0 +1,142 @@
+"""Write docs/reference/cli.md and settings.md from the declarations of `vk`, or check that they are current (--check)."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+NOTE = "<!-- Written by scripts/reference.py: change the declarations, not this page. -->"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 when the pages were written or are current, 1 when ``--check`` finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail when a page is out of date")
+    options = parser.parse_args(arguments)
+    status = 0
+    for name, text in pages().items():
+        page = FOLDER / name
+        if not options.check:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, encoding="utf-8")
+        elif not is_current(page, text):
+            status = 1
+    return status
+
+
+def pages() -> dict[str, str]:
+    """The text of each page by its file name."""
+    return {"cli.md": commands_page(), "settings.md": settings_page()}
+
+
+def is_current(page: Path, text: str) -> bool:
+    """Whether a page holds this text; if not, the difference goes to standard error."""
+    present = page.read_text(encoding="utf-8") if page.exists() else ""
+    if present == text:
+        return True
+    lines = difflib.unified_diff(present.splitlines(), text.splitlines(), page.name, "declared", lineterm="")
+    print("\n".join(lines), f"{page.name} is out of date: run scripts/reference.py", sep="\n", file=sys.stderr)
+    return False
+
+
+def settings_page() -> str:
+    """Every setting of the service."""
+    from venturekit.cli.serve import READY_FILE, READY_FILE_HELP, shown_default
+    from venturekit.service.config import SETTINGS, Settings
+
+    defaults = Settings()
+    rows = []
+    for setting in SETTINGS:
+        default = getattr(defaults, setting.name)
+        shown = "" if default in ("", None, ()) else f"`{shown_default(default)}`"
+        flag = f"`{setting.flag}`"
+        if isinstance(default, bool):
+            flag += f" `--no-{setting.flag[2:]}`"
+        rows.append((flag, f"`{setting.variable}`", shown, setting.help))
+    return document(
+        "# Settings of the service",
+        NOTE,
+        "Each setting is an option of [`vk serve`](cli.md#vk-serve) and an environment variable. The option wins over "
+        "the variable, the variable over the default; an empty variable counts as not set. `vk doctor` shows the value "
+        "of each and where it comes from. Switches take `true` or `false` in their variable.",
+        table(("Option", "Variable", "Default", "Meaning"), rows),
+        f"`vk serve` also takes `{READY_FILE} PATH`. {READY_FILE_HELP}",
+    )
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    import typer.main
+
+    from venturekit.cli import commands
+    from venturekit.cli.exits import MEANINGS
+
+    group: Any = typer.main.get_command(commands.build_app())
+    return document(
+        "# The `vk` command",
+        NOTE,
+        f"{commands.SUMMARY} `python -m venturekit` is the same command. Answers and lists go to standard output, "
+        "everything else to standard error. Colours and tables appear on a terminal only, colours not with `NO_COLOR`.",
+        "## Exit status",
+        table(("Status", "Meaning"), [(str(status), meaning) for status, meaning in MEANINGS]),
+        "## Which service",
+        "Commands that talk to a service take the address from `--endpoint-url`, else from `AWS_ENDPOINT_URL_LAMBDA` "
+        "or `AWS_ENDPOINT_URL`, else `http://127.0.0.1` with port `VENTUREKIT_PORT` or 9001. They sign with "
+        "`VENTUREKIT_ACCESS_KEY_ID` and `VENTUREKIT_SECRET_ACCESS_KEY`, else with AWS's variables of these names, else "
+        "not at all. `AWS_CA_BUNDLE` names the authorities to trust with https.",
+        *(part for name, command in group.commands.items() for part in command_parts(f"vk {name}", command)),
+    )
+
+
+def command_parts(path: str, command: Any) -> Iterable[str]:
+    """The section of a command and those of its own commands."""
+    yield f"## `{path}`" if path.count(" ") == 1 else f"### `{path}`"
+    yield inspect.cleandoc(command.help or "")
+    if path == "vk serve":
+        yield (
+            "The first SIGINT or SIGTERM lets running invocations finish (`--drain-timeout`) and exits with 0; the "
+            "second exits at once, with 130. The options are the [settings](settings.md)."
+        )
+        return
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    if arguments:
+        yield table(
+            ("Argument", "Meaning"), [(f"`{item.metavar or item.name.upper()}`", item.help) for item in arguments]
+        )
+    options = [item for item in command.params if item.param_type_name == "option"]
+    if options:
+        yield table(("Option", "Default", "Meaning"), [option_row(item) for item in options])
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from command_parts(f"{path} {name}", inner)
+
+
+def option_row(option: Any) -> tuple[str, str, str]:
+    """Names, default and meaning of an option."""
+    names = " ".join(f"`{name}`" for name in option.opts)
+    if not option.is_flag:
+        names += f" `{option.metavar}`"
+    has_default = not option.is_flag and option.default not in (None, "", [])
+    return names, f"`{option.default}`" if has_default else "", option.help or ""
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def document(*parts: str) -> str:
+    """Parts with an empty line between them."""
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

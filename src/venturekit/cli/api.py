@@ -1,0 +1,220 @@
+"""A client of the Lambda API and of the service's own paths that is just large enough for ``vk``."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from venturekit.cli import environ
+from venturekit.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from venturekit.protocol.sigv4 import Credentials
+
+FUNCTIONS: Final = "/2015-03-31/functions"
+HEALTH: Final = "/_venturekit/health"
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+ANSWER_TIMEOUT_SECONDS: Final = 60.0
+HEALTH_TIMEOUT_SECONDS: Final = 2.0
+INVOKE_TIMEOUT_SECONDS: Final = 960.0
+"""A function may run for 900 s; starting it and moving large payloads takes time, too."""
+
+
+class ApiError(CommandError):
+    """The service has refused a request. ``code`` is AWS's name of the error, "" if it gave none."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(message, NOT_FOUND if code == "ResourceNotFoundException" else FAILED)
+        self.code = code
+        self.http_status = status
+
+
+class UnreachableError(CommandError):
+    """Nothing that answers HTTP was found at the endpoint."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, UNREACHABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go and what they are signed with."""
+
+    url: str
+    region: str
+    credentials: Credentials | None
+    certificate_bundle: str | None = None
+
+
+def find_endpoint(url: str | None, region: str | None) -> Endpoint:
+    """The endpoint of the options ``--endpoint-url`` and ``--region``, completed from environment variables."""
+    known = environ.variables()
+    return Endpoint(
+        url or environ.endpoint_url(known),
+        region or environ.region(known),
+        environ.credentials(known),
+        environ.certificate_bundle(known),
+    )
+
+
+class Api:
+    """One connection to the endpoint, opened with the first request and used again. Not for several threads.
+
+    Requests raise UnreachableError, and ApiError for every answer that is not a 2xx.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        parts = urlsplit(endpoint.url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            raise CommandError(f"the endpoint {endpoint.url!r} is not an address such as http://127.0.0.1:9001", USAGE)
+        self.endpoint = endpoint
+        self._prefix = parts.path.rstrip("/")
+        self._host = parts.netloc.rpartition("@")[2]
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            tls = _tls_context(endpoint.certificate_bundle)
+            self._connection = http.client.HTTPSConnection(parts.hostname, port, context=tls)
+        else:
+            self._connection = http.client.HTTPConnection(parts.hostname, port)
+
+    def close(self) -> None:
+        """Close the connection. A request that another thread waits for fails."""
+        sock = self._connection.sock
+        if sock is not None:
+            try:
+                sock.shutdown(2)
+            except OSError:
+                pass
+        self._connection.close()
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = ANSWER_TIMEOUT_SECONDS,
+    ) -> Answer:
+        """One request and its answer. ``target`` is path and query, percent-encoded; ``timeout`` in seconds."""
+        target = self._prefix + target
+        # The service takes unsigned requests only with a header that no web page can send.
+        sent = {"Host": self._host, "x-amz-client": "vk", **(headers or {})}
+        if self.endpoint.credentials is not None:
+            from venturekit.protocol.sigv4 import sign_headers
+
+            now = datetime.now(UTC)
+            sent |= sign_headers(
+                method, target, sent, body, self.endpoint.credentials, region=self.endpoint.region, now=now
+            )
+        answer = self._exchange(method, target, sent, body, timeout)
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer, self.endpoint.url)
+        return answer
+
+    def json(
+        self, method: str, target: str, document: object = None, *, timeout: float = ANSWER_TIMEOUT_SECONDS
+    ) -> Any:
+        """Like :meth:`request`, with JSON both ways; None for an empty answer."""
+        body = b"" if document is None else json.dumps(document).encode()
+        headers = {"Content-Type": "application/json"} if body else None
+        answer = self.request(method, target, body=body, headers=headers, timeout=timeout)
+        if not answer.body:
+            return None
+        try:
+            return json.loads(answer.body)
+        except ValueError:
+            raise CommandError(f"what answers at {self.endpoint.url} is not a Lambda service: no JSON") from None
+
+    def health(self) -> dict[str, Any]:
+        """What the service says about itself. Raises UnreachableError also when it is something else that answers."""
+        try:
+            found = self.json("GET", HEALTH, timeout=HEALTH_TIMEOUT_SECONDS)
+        except UnreachableError:
+            raise
+        except CommandError:
+            found = None
+        if not isinstance(found, dict) or "status" not in found or "version" not in found:
+            raise UnreachableError(f"what answers at {self.endpoint.url} is not a VentureKit service")
+        return found
+
+    def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+        connection = self._connection
+        fresh = connection.sock is None
+        try:
+            if fresh:
+                connection.timeout = min(timeout, CONNECT_TIMEOUT_SECONDS)
+                connection.connect()
+            connection.sock.settimeout(timeout)
+            connection.request(method, target, body or None, dict(headers))
+            response = connection.getresponse()
+            content = response.read()
+        except TimeoutError:
+            connection.close()
+            what = "no connection to" if fresh and connection.sock is None else f"no answer within {timeout:.0f} s from"
+            raise UnreachableError(f"{what} {self.endpoint.url}") from None
+        except (OSError, http.client.HTTPException, AttributeError, UnicodeError) as error:
+            connection.close()
+            raise _unreachable(self.endpoint.url, error) from error
+        if response.will_close:
+            connection.close()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
+
+
+def function_path(name: str, rest: str = "", *, qualifier: str | None = None) -> str:
+    """Path and query of an operation on a function, whatever its name is written with."""
+    query = f"?Qualifier={quote(qualifier, safe='')}" if qualifier is not None else ""
+    return f"{FUNCTIONS}/{quote(name, safe='')}{rest}{query}"
+
+
+def _tls_context(bundle: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise CommandError(f"AWS_CA_BUNDLE {bundle}: {error.strerror or error}", USAGE) from error
+
+
+def _unreachable(url: str, error: Exception) -> UnreachableError:
+    if isinstance(error, ConnectionRefusedError):
+        return UnreachableError(f"no service at {url}: start one with `vk serve`, or name another --endpoint-url")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return UnreachableError(
+            f"the certificate of {url} is not trusted ({error.verify_message}): name its authority in AWS_CA_BUNDLE"
+        )
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+        return UnreachableError(f"the service at {url} closed the connection: is it ending?")
+    return UnreachableError(f"no service at {url} ({error}): start one with `vk serve`, or name another --endpoint-url")
+
+
+def _refusal(answer: Answer, url: str) -> ApiError:
+    code = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
+    try:
+        found = json.loads(answer.body)
+        message = found.get("message") or found.get("Message") or ""
+    except (ValueError, AttributeError):
+        message = ""
+    if code:
+        return ApiError(code, f"{code}: {message}", answer.status)
+    if message:
+        return ApiError("", str(message), answer.status)
+    return ApiError("", f"what answers at {url} is not a Lambda service: status {answer.status}", answer.status)

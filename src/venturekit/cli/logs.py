@@ -1,0 +1,82 @@
+"""``vk logs``: what a function has logged, and what it logs from now on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
+
+import typer
+
+from venturekit.cli import options
+from venturekit.cli.api import ApiError
+from venturekit.cli.exits import NOT_FOUND, CommandError, complain
+from venturekit.cli.output import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from venturekit.cli.api import Api
+
+HTTP_NOT_FOUND: Final = 404
+LOGS: Final = "/_venturekit/logs/"
+WAIT_SECONDS: Final = 20
+ANSWER_TIMEOUT_SECONDS: Final = 40.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("logs")(logs)
+
+
+def logs(
+    name: Annotated[str, typer.Argument(help="Name or ARN of the function.")],
+    tail: Annotated[bool, typer.Option("--tail", "-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per record and line.")] = False,
+    endpoint_url: options.EndpointUrl = None,
+    region: options.Region = None,
+) -> None:
+    """Print the log of a function, as far as the service still has it."""
+    api = options.connect(endpoint_url, region)
+    expected = 0
+    for event in read_log(api, plain_name(name), follow=tail):
+        if as_json:
+            write_bytes(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            continue
+        if expected and event["sequence"] > expected:
+            complain(f"{event['sequence'] - expected} records came faster than they could be read")
+        expected = event["sequence"] + 1
+        write_bytes(line_of(event))
+
+
+def read_log(api: Api, name: str, *, follow: bool, after: int = -1) -> Iterator[dict[str, Any]]:
+    """The records after this sequence; with ``follow`` without end. Raises what requests of the client raise."""
+    while True:
+        target = f"{LOGS}{quote(name, safe='')}?after={after}&wait={WAIT_SECONDS if follow else 0}"
+        try:
+            page = api.json("GET", target, timeout=ANSWER_TIMEOUT_SECONDS)
+        except ApiError as error:
+            if error.http_status == HTTP_NOT_FOUND:
+                raise CommandError(str(error), NOT_FOUND) from error
+            raise
+        yield from page["events"]
+        if page["events"]:
+            after = page["events"][-1]["sequence"]
+        elif not follow:
+            return
+
+
+def line_of(event: dict[str, Any]) -> bytes:
+    """The text of a record with a line break at its end."""
+    text: str = event["message"]
+    return (text if text.endswith("\n") else text + "\n").encode("utf-8", "replace")
+
+
+def plain_name(given: str) -> str:
+    """The name in an ARN or a name with a qualifier; anything else as it is, for the service to refuse."""
+    from venturekit.protocol.names import InvalidFunctionNameError, parse_function_reference
+
+    try:
+        return parse_function_reference(given).name
+    except InvalidFunctionNameError:
+        return given

@@ -1,0 +1,81 @@
+"""What ``vk`` writes: data to standard output, everything else to standard error; plain unless it is a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def is_terminal() -> bool:
+    """Whether a person looks at standard output."""
+    return sys.stdout.isatty()
+
+
+def write_json(value: object) -> None:
+    """A value as JSON in UTF-8, over several lines; in colour on a terminal unless NO_COLOR is set."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if is_terminal():
+        _write_highlighted(text)
+    else:
+        write_bytes(text.encode("utf-8", "replace") + b"\n")
+
+
+def write_payload(payload: bytes) -> None:
+    """What a function has answered, byte by byte; on a terminal laid out for reading if it is JSON."""
+    if not is_terminal():
+        write_bytes(payload)
+        return
+    try:
+        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except ValueError:
+        write_bytes(payload + b"\n")
+        return
+    _write_highlighted(text)
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes to standard output, at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def write_log(data: bytes) -> None:
+    """Lines of a log to standard error, at once."""
+    sys.stderr.flush()
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()
+
+
+def write_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows for people on a terminal; elsewhere one line each, cells parted by tabs, without titles."""
+    if not is_terminal():
+        for row in rows:
+            write_bytes("\t".join(row).encode("utf-8", "replace") + b"\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        # Text, not markup: a description may hold brackets.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _write_highlighted(text: str) -> None:
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    console = Console()
+    if console.no_color or not console.is_terminal:
+        write_bytes(text.encode("utf-8", "replace") + b"\n")
+    else:
+        console.print(Syntax(text, "json", theme="ansi_dark", background_color="default", word_wrap=True))

@@ -1,0 +1,185 @@
+"""``vk serve``: the service until a signal ends it.
+
+Its options are made from the service's own table of settings and read by argparse: the service is ready before Typer
+would have been imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from venturekit.cli.environ import variables
+from venturekit.cli.exits import FAILED, INTERRUPTED, OK, USAGE, CommandError
+from venturekit.service.config import SETTINGS, ConfigurationError, Setting, Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from venturekit.service.app import Service
+
+READY_FILE: Final = "--ready-file"
+READY_FILE_HELP: Final = "File that holds the address while the service is ready. It is removed at the end."
+SUMMARY: Final = "Serve the Lambda API on this machine until Ctrl-C."
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (vk serve --help lists the options)", USAGE)
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Run ``vk serve`` with these arguments. Returns the exit status.
+
+    Raises CommandError for a wrong option or setting, and for a service that cannot start.
+    """
+    flags = vars(build_parser().parse_args(list(arguments)))
+    ready_file: Path | None = flags.pop("ready_file")
+    try:
+        settings, _ = load_settings(flags, variables())
+    except ConfigurationError as error:
+        raise CommandError(str(error), USAGE) from None
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=LOG_FORMAT)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_serve(settings, ready_file))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with one option per setting. A setting that was not given is None."""
+    parser = _Parser(
+        prog="vk serve",
+        description=SUMMARY,
+        epilog="An option wins over its variable, a variable over the default.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults = Settings()
+    for setting in SETTINGS:
+        _add_option(parser, setting, getattr(defaults, setting.name))
+    parser.add_argument(READY_FILE, type=Path, metavar="PATH", help=READY_FILE_HELP)
+    return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, setting: Setting, default: Any) -> None:
+    shown = f" [{setting.variable}" + ("" if default in ("", None, ()) else f"; {shown_default(default)}") + "]"
+    more: dict[str, Any] = {"metavar": setting.name.upper()}
+    if isinstance(default, bool):
+        more = {"action": argparse.BooleanOptionalAction}
+    parser.add_argument(
+        setting.flag, dest=setting.name, default=None, help=(setting.help + shown).replace("%", "%%"), **more
+    )
+
+
+def shown_default(value: object) -> str:
+    """A default for people, as it would be given on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes event loops: uvloop where it is installed, else None for the stock one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Ending:
+    """What signals do: the first one asks for an orderly end, the second ends the process at once."""
+
+    def __init__(self, ready_file: Path | None) -> None:
+        self.stopped = asyncio.Event()
+        self._ready_file = ready_file
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signalled)
+        # Under nohup a hang-up is ignored, and stays so.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, self._signalled)
+
+    def _signalled(self) -> None:
+        if not self.stopped.is_set():
+            self.stopped.set()
+            return
+        remove(self._ready_file)
+        # The launchers kill every process of the functions as soon as this one is gone; nothing needs to be closed.
+        os._exit(INTERRUPTED)
+
+
+async def _serve(settings: Settings, ready_file: Path | None) -> int:
+    from venturekit.service.app import Service, serve_until
+
+    # What a service that was killed has left must not be taken for this one's.
+    remove(ready_file)
+    ending = _Ending(ready_file)
+    ending.install()
+    service = Service(settings, variables())
+    await start(service)
+    try:
+        announce(service.url, ready_file)
+        await serve_until(service, ending.stopped)
+    finally:
+        remove(ready_file)
+        await service.close()
+    return OK
+
+
+async def start(service: Service) -> None:
+    """Start a service. Raises CommandError, in words that say what to do."""
+    from venturekit.service.store import StoreError
+
+    settings = service.settings
+    try:
+        await service.start()
+    except StoreError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(_start_failure(error, settings)) from error
+
+
+def _start_failure(error: OSError, settings: Settings) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {settings.port} of {settings.host} is in use by another program: stop it, choose another --port, "
+            "or let --port 0 take any free one"
+        )
+    if error.errno == errno.EACCES and 0 < settings.port < 1024 and error.filename is None:
+        return f"port {settings.port} needs privileges: choose a --port from 1024 on, or 0 for any free one"
+    return f"the service cannot start (data directory {settings.data_dir}): {error}"
+
+
+def announce(url: str, ready_file: Path | None) -> None:
+    """Say that the service is ready: on standard output and in the file. Raises CommandError if it cannot be written."""
+    if ready_file is not None:
+        _write_ready_file(ready_file, url)
+    with suppress(BrokenPipeError):
+        print(f"Serving the Lambda API at {url}\nexport AWS_ENDPOINT_URL_LAMBDA={url}", flush=True)
+
+
+def _write_ready_file(ready_file: Path, url: str) -> None:
+    # Renamed into place: whoever sees the file sees all of the address.
+    temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+    try:
+        temporary.write_text(url + "\n")
+        temporary.replace(ready_file)
+    except OSError as error:
+        remove(temporary)
+        raise CommandError(f"{READY_FILE} {ready_file}: {error.strerror}", FAILED) from error
+
+
+def remove(path: Path | None) -> None:
+    """Remove a file that may not be there."""
+    if path is not None:
+        with suppress(OSError):
+            path.unlink()

@@ -1,0 +1,81 @@
+"""The bench reports honestly: verdicts, rows that cannot be measured, and its parts in C against each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREAMBLE = "import sys, json; sys.path.insert(0, {folder!r}); import rig, run\n"
+
+
+@pytest.fixture
+def bench(root: Path) -> Any:
+    """Runs a few lines in which the bench is imported, and gives the JSON they print."""
+
+    def execute(lines: str) -> Any:
+        script = PREAMBLE.format(folder=str(root / "bench")) + lines
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("at_least", "value", "passed"), [(True, 2.0, True), (True, 1.99, False), (False, 2.0, True), (False, 2.01, False)]
+)
+def test_a_value_is_held_against_its_budget(bench: Any, at_least: bool, value: float, passed: bool) -> None:
+    line = bench(f"print(json.dumps(run.Row('n', 'ms', 2, {at_least}, None).report({value}, '')))")
+    assert line == {
+        "name": "n",
+        "value": value,
+        "unit": "ms",
+        "budget": f"{'>=' if at_least else '<='} 2",
+        "pass": passed,
+    }
+
+
+def test_a_row_that_cannot_be_measured_is_reported_with_its_reason(bench: Any) -> None:
+    lines = """
+def measure(bench): raise rig.Unavailable("no such binary")
+print(json.dumps(list(run.measure(None, [run.Row("n", "x", 1, False, measure)]))))
+"""
+    expected = {
+        "name": "n",
+        "value": None,
+        "unit": "x",
+        "budget": "<= 1",
+        "pass": False,
+        "unavailable": "no such binary",
+    }
+    assert bench(lines) == [expected]
+
+
+def test_every_row_of_the_budget_has_a_name_of_its_own(bench: Any) -> None:
+    names = bench("print(json.dumps([row.name for row in run.ROWS]))")
+    assert len(names) == len(set(names)) >= 13
+
+
+def test_the_load_generator_reaches_the_c_runtime_through_the_c_router(bench: Any) -> None:
+    # Compiled here if they were not yet: a missing compiler is named by the error.
+    lines = """
+rig.build()
+with rig.router(pinned=False) as port:
+    done = rig.load(port, path=run.ROUTER_PATH, requests=200, clients=3)
+print(json.dumps(done.requests))
+"""
+    assert bench(lines) == 200
+
+
+def test_a_pattern_that_matches_no_row_lists_the_rows(root: Path) -> None:
+    command = [sys.executable, str(root / "bench" / "run.py"), "--only", "no such row"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert "service idle memory" in done.stderr
