@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md and settings.md from the declarations of `vk`, or check that they are current (--check)."""
+"""Write docs/reference/cli.md and settings.md from what `vk` declares, or check that they are current (--check)."""
 
 from __future__ import annotations
 

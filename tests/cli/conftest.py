@@ -29,7 +29,7 @@ def handler(event, context):
     if "exit" in event: sys.exit(event["exit"])
     if "wait" in event:
         with open(event["started"], "w") as pipe: pipe.write("started")
-        with open(event["wait"]) as pipe: pipe.read()
+        with open(event["wait"]) as pipe: pipe.readline()
     if "custom" in event: return context.client_context.custom
     if "variable" in event: return os.environ.get(event["variable"])
     if "version" in event: return context.function_version
@@ -171,8 +171,10 @@ class Pipe:
         os.read(self._descriptor, 100)
 
     def release(self) -> None:
-        """Let the reader see data and the end of it."""
-        os.write(self._descriptor, b"go")
+        """Let the function go on, whether it reads already or not yet."""
+        os.write(self._descriptor, b"go\n")
+
+    def close(self) -> None:
         os.close(self._descriptor)
 
 
@@ -247,9 +249,10 @@ def start_vk(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[
 
 
 @pytest.fixture
-def pipe(tmp_path: Path) -> Callable[[str], Pipe]:
+def pipe(tmp_path: Path) -> Iterator[Callable[[str], Pipe]]:
     """Make a named pipe."""
-    return lambda name: Pipe(tmp_path / name)
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(contextlib.closing(Pipe(tmp_path / name)))
 
 
 @pytest.fixture

@@ -351,6 +351,16 @@ def wait_gone(pids: Iterable[int], seconds: float = WAIT_SECONDS) -> None:
                 raise Stubborn(f"process {pid} ({command!r}) still runs after {seconds} s")
 
 
+def launchers() -> set[int]:
+    """The launcher processes below this one."""
+    found = set()
+    for pid in descendants():
+        with suppress(OSError):
+            if b"launcher_process.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -361,11 +371,13 @@ class Leaks:
 
     running: RunningService
     processes: set[int] = field(default_factory=set)
+    launchers: int = 0
     files: int = 0
 
     def begin(self) -> None:
         self.settle()
         self.processes = descendants()
+        self.launchers = len(launchers())
         self.files = open_files()
 
     def settle(self) -> None:
@@ -375,7 +387,9 @@ class Leaks:
     def check(self) -> None:
         """All functions have been deleted: nothing of them may be left."""
         self.settle()
-        wait_gone(descendants() - self.processes)
+        # A launcher may have been replaced, but there are not more of them.
+        until(lambda: len(launchers()) <= max(1, self.launchers), "the number of launchers is what it was")
+        wait_gone(descendants() - self.processes - launchers())
         until(lambda: open_files() <= self.files, f"open files fall back to {self.files}, now {open_files()}")
         scratch = self.running.data_dir / "environments"
         until(lambda: not list(scratch.glob("*")), "scratch directories are removed")

@@ -343,8 +343,9 @@ class Bench:
 
     async def runtime(self, *, pool: Pool | None = None, **fields: Any) -> tuple[Environment, RuntimeConnection, Event]:
         """An environment that has just been handed its first event."""
+        before = await self.launched(0, pool=pool)
         event = self.submit(pool=pool, **fields)
-        environment = (await self.launched(pool=pool))[-1]
+        environment = (await self.launched(len(before) + 1, pool=pool))[-1]
         connection = await self.connect(environment)
         answer = await connection.call("GET", NEXT)
         assert (answer.status, answer.body) == (200, event.payload)

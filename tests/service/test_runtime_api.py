@@ -14,7 +14,7 @@ from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES, Exit
 from venturekit.service.environments.lifecycle import State
 
 if TYPE_CHECKING:
-    from tests.service.runtime_support import Answer, Bench
+    from tests.service.runtime_support import Answer, Bench, Event
 
 CAUSE = "application/vnd.aws.lambda.error.cause+json"
 UNHANDLED = b"Unhandled"
@@ -61,12 +61,13 @@ async def test_large_events_arrive_whole(bench: Bench) -> None:
 @scenario()
 async def test_answer_and_next_in_one_write(bench: Bench) -> None:
     environment, runtime, first = await bench.runtime()
-    second = bench.submit(b'"second"')
+    later: list[Event] = []
+    first.on_settled = lambda: later.append(bench.submit(b'"second"'))
     target = f"{PREFIX}/invocation/{first.request_id.decode()}/response"
     runtime.send(request("POST", target, runtime.port, None, b"1") + request("GET", NEXT, runtime.port))
     assert (await runtime.read()).status == 202
     assert (await runtime.read()).body == b'"second"'
-    assert (await runtime.respond(second)).status == 202
+    assert (await runtime.respond(later[0])).status == 202
     assert len(await bench.launched()) == 1
     assert environment.state is State.RESPONDED
 

@@ -173,6 +173,7 @@ class Api:
             connection.close()
             what = "no connection to" if fresh and connection.sock is None else f"no answer within {timeout:.0f} s from"
             raise UnreachableError(f"{what} {self.endpoint.url}") from None
+        # AttributeError: another thread has closed the connection under this one.
         except (OSError, http.client.HTTPException, AttributeError, UnicodeError) as error:
             connection.close()
             raise _unreachable(self.endpoint.url, error) from error

@@ -72,7 +72,7 @@ def load_code(given: str) -> Code:
 
 
 def default_handler(path: Path) -> str:
-    """``MODULE.FUNCTION`` for a Python file: ``handler`` or ``lambda_handler``, whichever it defines, else the first."""
+    """``MODULE.FUNCTION`` for a Python file: the first of HANDLER_NAMES that it defines, else the first."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):

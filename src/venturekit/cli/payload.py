@@ -11,7 +11,7 @@ from typing import Final
 from venturekit.cli.exits import USAGE, CommandError
 
 LIMIT_BYTES: Final = 6 * 1024 * 1024
-"""The largest event of a synchronous invocation. A byte more is read, so that the service can refuse it in its words."""
+"""The largest event of a synchronous invocation. A byte more is read: the service refuses it in its own words."""
 
 
 def read_payload(given: str | None) -> bytes:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from venturekit.service.app import Service
 
+logger = logging.getLogger("venturekit.cli")
+
 READY_FILE: Final = "--ready-file"
 READY_FILE_HELP: Final = "File that holds the address while the service is ready. It is removed at the end."
 SUMMARY: Final = "Serve the Lambda API on this machine until Ctrl-C."
@@ -96,20 +98,26 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class _Ending:
     """What signals do: the first one asks for an orderly end, the second ends the process at once."""
 
-    def __init__(self, ready_file: Path | None) -> None:
+    def __init__(self, settings: Settings, ready_file: Path | None) -> None:
         self.stopped = asyncio.Event()
+        self._drain_seconds = settings.drain_timeout
         self._ready_file = ready_file
 
     def install(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled, number)
         # Under nohup a hang-up is ignored, and stays so.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            loop.add_signal_handler(signal.SIGHUP, self._signalled)
+            loop.add_signal_handler(signal.SIGHUP, self._signalled, signal.SIGHUP)
 
-    def _signalled(self) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         if not self.stopped.is_set():
+            logger.info(
+                "%s: running invocations have %g s to finish; another signal ends them now",
+                number.name,
+                self._drain_seconds,
+            )
             self.stopped.set()
             return
         remove(self._ready_file)
@@ -122,7 +130,7 @@ async def _serve(settings: Settings, ready_file: Path | None) -> int:
 
     # What a service that was killed has left must not be taken for this one's.
     remove(ready_file)
-    ending = _Ending(ready_file)
+    ending = _Ending(settings, ready_file)
     ending.install()
     service = Service(settings, variables())
     await start(service)
@@ -160,7 +168,7 @@ def _start_failure(error: OSError, settings: Settings) -> str:
 
 
 def announce(url: str, ready_file: Path | None) -> None:
-    """Say that the service is ready: on standard output and in the file. Raises CommandError if it cannot be written."""
+    """Say that the service is ready: on standard output and in the file. Raises CommandError if that fails."""
     if ready_file is not None:
         _write_ready_file(ready_file, url)
     with suppress(BrokenPipeError):

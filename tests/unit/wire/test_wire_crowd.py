@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CROWD = 2000
 
 
-@pytest.fixture()
+@pytest.fixture
 def many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * CROWD + 500

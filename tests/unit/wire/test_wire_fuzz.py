@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_anything_is_answered_or_closed(factory: Any, pending: bool) -> None:
     @given(INPUT, st.lists(st.integers(0, 400), max_size=3))
     def attempt(data: bytes, cuts: list[int]) -> None:
         edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-        pieces = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+        pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
         loop.run_until_complete(feed(pieces, pending))
 
     try:

@@ -207,6 +207,35 @@ def test_the_application_decides_about_a_body_that_came_early(run: Any, decision
     run(main())
 
 
+@pytest.mark.parametrize("how", ["answers", "aborts"])
+def test_sink_that_does_not_want_the_rest_of_a_body_that_came_early(run: Any, how: str) -> None:
+    async def main() -> None:
+        async with bench() as at:
+            at.app.on_handle = at.app.keep
+            sink = Sink(at.app)
+
+            def begin(exchange: Exchange) -> Sink:
+                sink.on_chunk = lambda data: echo(exchange) if how == "answers" else exchange.abort()
+                return sink
+
+            at.app.on_begin = begin
+            client = await at.connect()
+            await client.send(get(b"/a") + chunked(b"abc", target=b"/b") + get(b"/c"))
+            await at.until(lambda: bool(at.app.pending))
+            await at.settle()
+            at.app.on_handle = echo
+            echo(at.app.pending.pop())
+            if how == "answers":
+                assert [(await client.answer()).headers["x-target"] for _ in range(3)] == ["/a", "/b", "/c"]
+            else:
+                assert [it.headers["x-target"] for it in await client.rest()] in (["/a"], [])
+            client.close()
+            await at.gone()
+            assert (sink.size, sink.trailers, sink.aborted_count) == (3, None, int(how == "aborts"))
+
+    run(main())
+
+
 def test_requests_before_a_fault_are_answered_and_then_the_connection_closes(run: Any) -> None:
     async def main() -> None:
         async with bench() as at:

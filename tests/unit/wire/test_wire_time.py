@@ -126,6 +126,21 @@ def test_body_that_keeps_its_rate_may_take_long(run: Any, mode: str) -> None:
     run(main())
 
 
+def test_slow_body_behind_a_large_one_is_refused(run: Any) -> None:
+    """What was received of the large one does not count for the slow one."""
+
+    async def main() -> None:
+        async with bench(LIMITS) as at:
+            client = await at.connect()
+            assert (await client.ask(post(b"x" * 5_000_000))).status == 200
+            await client.send(BODIES["small"] + b"x")
+            await at.settle()
+            at.advance(11)
+            assert [it.status for it in await client.rest()] == [408]
+
+    run(main())
+
+
 def test_streamed_body_has_the_time_it_needs(run: Any) -> None:
     """A function may produce a piece every few minutes: its own time limit ends it, not the listener."""
 

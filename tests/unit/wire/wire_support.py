@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from venturekit.service.wire.answers import answer
-from venturekit.service.wire.limits import Limits
 from venturekit.service.wire.listener import Clock, Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from venturekit.service.wire.exchange import BodySink, Exchange
+    from venturekit.service.wire.limits import Limits
 
 BOUND_SECONDS = 10
 START = 1000.0

@@ -416,6 +416,7 @@ class Environment:
             self.capture.drain()
 
     def _close(self) -> None:
+        self.host.watch.rest(self)
         self.listener.close()
         if self.capture is not None:
             self.capture.close()

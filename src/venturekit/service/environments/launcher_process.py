@@ -20,22 +20,15 @@ SCM_RIGHTS.
 End of file on the socket means that the service is gone: everything below is killed and reaped, then the launcher
 exits.
 
-What a function in fork mode can see of its origin: `sys.flags` says isolated, ignore_environment, no_site and
-dont_write_bytecode; all environments of one launcher share the secret of `hash()`; PYTHON* variables are without
-effect except as the service passes them (`python_path`); LD_LIBRARY_PATH does not reach this process's own dynamic
-loader (only its children's). `exit`, `quit` and `help` exist, site-packages are not on `sys.path`. Exec mode has none
-of these differences.
+A spare child, forked beforehand, takes the next start in fork mode: forking costs about as much as the rest.
 """
 
 from __future__ import annotations
 
 import collections
-import errno
-import fcntl
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -49,21 +42,11 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from venturekit.service.environments import process_tree
+    from venturekit.service.environments import main_process, process_tree
 
 MAX_MESSAGE_BYTES = 128 * 1024
-OPEN_FILES_SOFT_LIMIT = 1024  # as on AWS (`ulimit -n`)
-LOG_DESCRIPTOR = 3
-STATUS_DESCRIPTOR = 4
-_FIRST_SPARE_DESCRIPTOR = 64
-_PR_SET_CHILD_SUBREAPER = 36
+_SPARE_DELAY_SECONDS = 0.02  # the fork of the next spare must not slow down the start that used up the last one
 _SHUTDOWN_SECONDS = 10.0
-# What CPython itself sets at start; everything else has the kernel's default in a fresh interpreter.
-_PYTHON_SIGNALS = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGPIPE: signal.SIG_IGN,
-    signal.SIGXFSZ: signal.SIG_IGN,
-}
 
 
 class MainProcess:
@@ -79,13 +62,14 @@ class MainProcess:
         self.failed = False
 
 
-class StartError(Exception):
-    """A child could not be made ready: `stage` says where, `cause` is the system's error if there was one."""
+class Spare:
+    """A forked child that waits for a start: `link` is the launcher's end of its socket."""
 
-    def __init__(self, stage: str, message: str, cause: OSError | None = None) -> None:
-        super().__init__(message)
-        self.stage = stage
-        self.errno_name = _errno_name(cause)
+    __slots__ = ("link", "pid")
+
+    def __init__(self, pid: int, link: socket.socket) -> None:
+        self.pid = pid
+        self.link = link
 
 
 class LauncherProcess:
@@ -97,6 +81,8 @@ class LauncherProcess:
         self._ric = ric
         self._ric_error = ric_error
         self._mains: dict[int, MainProcess] = {}
+        self._spare: Spare | None = None
+        self._spare_due = time.monotonic()
         self._by_status_fd: dict[int, MainProcess] = {}
         self._outgoing: collections.deque[bytes] = collections.deque()
         self._wakeup_fd, write_fd = os.pipe()
@@ -111,7 +97,10 @@ class LauncherProcess:
     def serve(self) -> Callable[[], None] | None:
         """Serve until the service is gone (None), or, in a forked child, what the child has to do from now on."""
         while True:
-            for descriptor, events in self._poll.poll():
+            become = self._keep_spare()
+            if become is not None:
+                return become
+            for descriptor, events in self._poll.poll(self._poll_timeout_ms()):
                 if descriptor == self._wakeup_fd:
                     self._drain_wakeup()
                     self._reap()
@@ -171,7 +160,7 @@ class LauncherProcess:
             if flags & socket.MSG_TRUNC:
                 raise ValueError(f"longer than {MAX_MESSAGE_BYTES} bytes")
             request = {**json.loads(data)}
-            return self._perform(request, descriptors)
+            return self._perform(request, data, descriptors)
         except (ValueError, KeyError, TypeError) as error:
             reason = f"launcher: cannot understand the message: {error!r}"
             self.send(event="failed", id=request.get("id"), stage="message", errno=None, error=reason)
@@ -182,9 +171,9 @@ class LauncherProcess:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _perform(self, request: dict[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
+    def _perform(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> Callable[[], None] | None:
         if request["op"] == "start":
-            return self._start(request, descriptors)
+            return self._start(request, data, descriptors)
         main = next((main for main in self._mains.values() if main.identifier == request["id"]), None)
         if main is None:
             return None  # it has exited; the message crossed the news
@@ -194,7 +183,7 @@ class LauncherProcess:
             _signal_group(main.pid, request["signal"])
         return None
 
-    def _start(self, request: dict[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
+    def _start(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> Callable[[], None] | None:
         if request["mode"] == "fork" and self._ric is None:
             reason = (
                 self._ric_error or "this launcher was started without a runtime interface client, it can only execute"
@@ -202,27 +191,95 @@ class LauncherProcess:
             self.send(event="failed", id=request["id"], stage="fork", errno=None, error=reason)
             return None
         status_fd, child_status_fd = os.pipe()
-        # A signal for the child that arrives before it has reset the handlers must wait, not be ignored.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            pid = self._use_spare(data, [*descriptors, child_status_fd]) if request["mode"] == "fork" else None
+            if pid is None:
+                pid = self._fork()
+            if pid == 0:
+                start_ticks = process_tree.start_ticks_of(os.getpid())
+                main_process.settle_in()
+                return main_process.become_main(
+                    request, descriptors, child_status_fd, self._control, start_ticks, self._ric
+                )
         except OSError as error:
             os.close(status_fd)
-            reason, name = f"cannot fork: {error.strerror}", _errno_name(error)
+            reason, name = f"cannot fork: {error.strerror}", main_process.errno_name(error)
             self.send(event="failed", id=request["id"], stage="fork", errno=name, error=reason)
             return None
-        else:
-            if pid == 0:
-                return _become_main(request, descriptors, self._control, child_status_fd, self._ric)
         finally:
             if os.getpid() == self._pid:
-                signal.pthread_sigmask(signal.SIG_SETMASK, ())
                 os.close(child_status_fd)
         main = MainProcess(request["id"], pid, status_fd)
         self._mains[pid] = main
         self._by_status_fd[status_fd] = main
         self._poll.register(status_fd, select.POLLIN)
         return None
+
+    def _fork(self) -> int:
+        """Fork with all signals blocked: one that reaches the child before it has its own handlers must wait."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            raise
+        if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        return pid
+
+    # --- the spare ----------------------------------------------------------------------------------------------
+
+    def _poll_timeout_ms(self) -> int | None:
+        if self._spare is not None or self._ric is None:
+            return None
+        return max(0, int((self._spare_due - time.monotonic()) * 1000) + 1)
+
+    def _keep_spare(self) -> Callable[[], None] | None:
+        """Fork the next spare when it is due. In the child: its later life, or the end of it."""
+        if self._spare is not None or self._ric is None or time.monotonic() < self._spare_due:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = self._fork()
+        except OSError:
+            self._spare_due = time.monotonic() + 1.0
+            return None
+        if pid == 0:
+            ours.close()
+            return self._wait_as_spare(theirs)
+        theirs.close()
+        self._spare = Spare(pid, ours)
+        return None
+
+    def _use_spare(self, data: bytes, descriptors: list[int]) -> int | None:
+        """Hand a start to the spare. Its pid, or None when there is none that lives."""
+        spare, self._spare = self._spare, None
+        self._spare_due = time.monotonic() + _SPARE_DELAY_SECONDS
+        if spare is None:
+            return None
+        try:
+            socket.send_fds(spare.link, [data], descriptors, socket.MSG_DONTWAIT)
+        except OSError:
+            os.kill(spare.pid, signal.SIGKILL)  # it is not reaped yet, so the pid is its own
+            return None
+        finally:
+            spare.link.close()
+        return spare.pid
+
+    def _wait_as_spare(self, link: socket.socket) -> Callable[[], None]:
+        """In the spare: do what needs no request, then wait for one. The launcher's end is the spare's end, too."""
+        start_ticks = process_tree.start_ticks_of(os.getpid())
+        main_process.settle_in()
+        main_process.close_all_but({0, 1, 2, link.fileno(), self._control.fileno()})
+        main_process.rehearse()
+        data, descriptors, _, _ = socket.recv_fds(link, MAX_MESSAGE_BYTES + 1, 4)
+        if not data:
+            os._exit(0)
+        link.detach()  # its number is closed with all others
+        *given, status_fd = descriptors
+        return main_process.become_main(json.loads(data), given, status_fd, self._control, start_ticks, self._ric)
+
+    # --- reports ------------------------------------------------------------------------------------------------
 
     def _read_status(self, main: MainProcess) -> None:
         """Take in the child's report; its end says that the child is on its own, or has failed."""
@@ -258,6 +315,9 @@ class LauncherProcess:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     break
+                if self._spare is not None and pid == self._spare.pid:
+                    self._spare.link.close()
+                    self._spare, self._spare_due = None, time.monotonic() + 1.0
                 main = self._mains.pop(pid, None)
                 if main is not None:
                     ended.append((main, status))
@@ -265,7 +325,7 @@ class LauncherProcess:
             pass
         # Before the news of an exit leaves: whatever came to us from a dead environment has been sent SIGKILL.
         for child in process_tree.children(os.getpid()):
-            if child not in self._mains:
+            if child not in self._mains and (self._spare is None or child != self._spare.pid):
                 process_tree.kill_tree(child)
         for main, status in ended:
             while main.status_fd is not None:
@@ -275,10 +335,6 @@ class LauncherProcess:
                 self.send(event="exited", id=main.identifier, pid=main.pid, status=how)
 
 
-def _errno_name(error: OSError | None) -> str | None:
-    return None if error is None else errno.errorcode.get(error.errno or 0)
-
-
 def _signal_group(pid: int, number: int) -> None:
     try:
         os.killpg(pid, number)
@@ -286,139 +342,6 @@ def _signal_group(pid: int, number: int) -> None:
         os.kill(pid, number)  # not its own group yet; it is ours and not reaped, so the pid is still its own
     except OSError:
         pass
-
-
-def _become_main(
-    request: dict[str, Any], descriptors: list[int], control: socket.socket, status_fd: int, ric: ModuleType | None
-) -> Callable[[], None]:
-    """In the forked child: turn it into the main process. Returns only in fork mode and only when all is prepared."""
-    try:
-        pid = os.getpid()
-        hello = {"event": "forked", "id": request["id"], "pid": pid, "start_ticks": process_tree.start_ticks_of(pid)}
-        control.send(json.dumps(hello).encode(), socket.MSG_DONTWAIT)
-        # The number is closed below and will be given away again: the object must not close it once more.
-        control.detach()
-        baseline_bytes = _resident_bytes() if request["mode"] == "fork" else 0
-        os.setsid()
-        become_subreaper()
-        has_log = len(descriptors) > 1
-        _arrange_descriptors(descriptors[0], descriptors[1] if has_log else None, status_fd)
-        status_fd = STATUS_DESCRIPTOR
-        _set_limits()
-        _enter_directory(request["cwd"])
-        environ = dict(request["environ"])
-        if has_log:
-            environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(LOG_DESCRIPTOR)
-        os.write(status_fd, json.dumps({"baseline_bytes": baseline_bytes}).encode() + b"\n")
-        if request["mode"] == "exec":
-            _reset_signals({})
-            _execute(request["argv"], environ)
-        _dress_interpreter(request, environ)
-        _reset_signals(_PYTHON_SIGNALS)
-        os.close(status_fd)
-    except BaseException as error:
-        stage, name = (error.stage, error.errno_name) if isinstance(error, StartError) else ("prepare", None)
-        message = str(error) if isinstance(error, StartError) else f"{type(error).__name__}: {error}"
-        os.write(status_fd, json.dumps({"stage": stage, "errno": name, "error": message}).encode() + b"\n")
-        os._exit(1)
-    assert ric is not None
-    return lambda: ric.run(handler=request.get("handler"), environ=os.environ)
-
-
-def _arrange_descriptors(stdout_fd: int, log_fd: int | None, status_fd: int) -> None:
-    """Leave exactly 0 (null), 1 and 2 (`stdout_fd`), 3 (`log_fd`, if any) and the status pipe, which execve closes."""
-    sources = [stdout_fd, status_fd] if log_fd is None else [stdout_fd, status_fd, log_fd]
-    # Out of the way first: a source may have one of the target numbers.
-    spare = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_DESCRIPTOR) for source in sources]
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(spare[0], 1)
-    os.dup2(spare[0], 2)
-    os.dup2(spare[1], STATUS_DESCRIPTOR, inheritable=False)
-    keep = {0, 1, 2, STATUS_DESCRIPTOR}
-    if log_fd is not None:
-        os.dup2(spare[2], LOG_DESCRIPTOR)
-        keep.add(LOG_DESCRIPTOR)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
-            try:
-                os.close(int(name))
-            except OSError:
-                pass  # the descriptor of the listing itself
-
-
-def _set_limits() -> None:
-    os.umask(0o022)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    soft = OPEN_FILES_SOFT_LIMIT if hard == resource.RLIM_INFINITY else min(OPEN_FILES_SOFT_LIMIT, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def _reset_signals(handlers: dict[signal.Signals, Any]) -> None:
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        wanted = handlers.get(number, signal.SIG_DFL) if isinstance(number, signal.Signals) else signal.SIG_DFL
-        if signal.getsignal(number) != wanted:
-            signal.signal(number, wanted)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _enter_directory(path: str) -> None:
-    try:
-        os.chdir(path)
-    except OSError as error:
-        reason = f"cannot enter the working directory {path!r}: {error.strerror}"
-        raise StartError("working_directory", reason, error) from None
-
-
-def _execute(argv: list[str], environ: dict[str, str]) -> None:
-    try:
-        os.execve(argv[0], argv, environ)  # noqa: S606 - executing the given program is the purpose
-    except OSError as error:
-        raise StartError("exec", f"cannot execute {argv[0]!r}: {_explain(error, argv[0])}", error) from None
-
-
-def _explain(error: OSError, path: str) -> str:
-    if error.errno == errno.ENOENT and os.path.exists(path):
-        return "the interpreter named in its first line (or its dynamic loader) does not exist"
-    if error.errno == errno.ENOEXEC:
-        return "it is neither a program for this machine nor a script whose first line starts with '#!'"
-    if error.errno == errno.EACCES and os.path.isfile(path) and not os.access(path, os.X_OK):
-        return "permission denied, it is not executable (chmod +x)"
-    return error.strerror or str(error)
-
-
-def _dress_interpreter(request: dict[str, Any], environ: dict[str, str]) -> None:
-    """Make the forked interpreter look freshly started for this function.
-
-    `random` needs nothing: CPython seeds it again in a forked child.
-    """
-    os.environ.clear()
-    os.environ.update(environ)
-    time.tzset()
-    sys.argv = list(request["argv"])
-    # Here because the place of PYTHONPATH is between the program's folder (the ric puts the task root there) and the
-    # library.
-    sys.path[:0] = request.get("python_path") or []
-    if request.get("pycache_prefix"):
-        sys.pycache_prefix = request["pycache_prefix"]
-        sys.dont_write_bytecode = False
-    sys.modules["__main__"] = type(sys)("__main__")
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
-
-
-def become_subreaper() -> bool:
-    """Have orphans below this process become its children; whether the kernel agreed. Survives execve, not fork."""
-    import ctypes  # here, because the service imports this module for its constants
-
-    try:
-        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
-    except (OSError, AttributeError):
-        return False
 
 
 def load_file(name: str, path: str, package_folder: str | None = None) -> ModuleType:
@@ -468,7 +391,7 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     control = socket.socket(fileno=int(arguments[0]))
     os.set_inheritable(control.fileno(), False)
-    subreaper = become_subreaper()
+    subreaper = main_process.become_subreaper()
     ric, ric_error = None, None
     if len(arguments) > 1:
         try:
@@ -489,4 +412,5 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
     process_tree = load_file("_venturekit_process_tree", os.path.join(here, "process_tree.py"))
+    main_process = load_file("_venturekit_main_process", os.path.join(here, "main_process.py"))
     main(sys.argv[1:])

@@ -58,11 +58,8 @@ _LITERAL = re.compile(rb"true|false|null")
 _NON_NUMERIC = re.compile(rb"NaN|[-+]?Infinity|[-+]INF")
 _ONE_ESCAPE = re.compile(rb"\\(?:u(.{4})|.)")
 _TEXT_RUN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)' + _ROUNDS)
-_CLOSER_RUN = re.compile(rb"[\]}](?:[ \t\n\r]*+[\]}])" + _ROUNDS)
-_TO_OPENERS = bytes.maketrans(b"]}", b"[{")
 _NAME = rb'"' + _PLAIN + rb"{0,10000}+(?:" + _ESCAPE + _PLAIN + rb'{0,100}+){0,100}"' + _SPACE + rb":" + _SPACE
-_LINK = re.compile(rb"(?:\[|\{" + _SPACE + _NAME + rb")")
-_CHAIN = re.compile(rb"(?:(?:\[|\{" + _SPACE + _NAME + rb")" + _SPACE + rb"(?=[\[{]))" + _ROUNDS)
+_FIRST_NAME = re.compile(_SPACE + _NAME)
 _COLON_NEXT = re.compile(_SPACE + rb":")
 
 
@@ -199,7 +196,7 @@ class _FaultError(Exception):
 
 
 # How many levels of containers an entry may have that is passed in a run.
-_RUN_LEVELS = 2
+_RUN_LEVELS = 3
 
 
 @cache
@@ -304,34 +301,32 @@ class _Scanner:
         return literal.end()
 
     def _enter(self, at: int) -> int:
-        """Enters a container, and with it those that are each the very first thing in the one before."""
-        data, opened = self._data, self._open
-        chain = _CHAIN.match(data, at, self._well_formed)
-        end = chain.end() if chain else at
-        if end > at:
-            openers = [link.start() for link in _LINK.finditer(data, at, end)][: _MAX_DEPTH - len(opened)]
-            opened += openers
-        opened.append(end)
-        self._check_limit("Document nesting depth", len(opened), _MAX_DEPTH, "NestingDepth", end + 1)
-        return end + 1
+        """Enters a container, and with it those that are each the first thing in the one before."""
+        data = self._data
+        while True:
+            self._open.append(at)
+            if len(self._open) > _MAX_DEPTH:
+                self._check_limit("Document nesting depth", len(self._open), _MAX_DEPTH, "NestingDepth", at + 1)
+            inner = at + 1
+            if data[at] != _BRACKET:
+                found = _FIRST_NAME.match(data, inner, self._well_formed)
+                inner = found.end() if found else inner
+            if inner == len(data) or data[inner] not in _CLOSER_OF:
+                return at + 1
+            at = inner
 
     def _close(self, at: int) -> int:
         """Leaves the innermost container, and with it those that end right behind it."""
         data, opened = self._data, self._open
-        found = _CLOSER_RUN.match(data, at)
-        assert found is not None
-        openers = found[0].translate(_TO_OPENERS, _SPACES)[::-1]
-        if bytes([data[opener] for opener in opened[-len(openers) :]]) == openers:
-            del opened[-len(openers) :]
-            return found.end()
         opener = opened[-1] if opened else None
-        closer = data[at]
-        if opener is None or closer != _CLOSER_OF[data[opener]]:
+        if opener is None or data[at] != _CLOSER_OF[data[opener]]:
             kind, place = ("root", (1, 0)) if opener is None else (_KIND_OF[data[opener]], self._place(opener))
-            wanted = f"expected '{'}' if closer == ord(']') else ']'}' (for {kind} starting at {_source(*place)})"
-            self._fail(f"Unexpected close marker '{chr(closer)}': {wanted}", at)
-        opened.pop()
-        return at + 1
+            wanted = f"expected '{'}' if data[at] == ord(']') else ']'}' (for {kind} starting at {_source(*place)})"
+            self._fail(f"Unexpected close marker '{chr(data[at])}': {wanted}", at)
+        while opened and at < len(data) and data[at] == _CLOSER_OF[data[opened[-1]]]:
+            opened.pop()
+            at += 1
+        return at
 
     def _string(self, start: int, *, is_name: bool) -> int:
         data, at, before = self._data, start + 1, -1

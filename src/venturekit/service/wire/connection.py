@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from enum import IntEnum
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from venturekit.service.wire import bounds
+from venturekit.service.wire import bodies, bounds
+from venturekit.service.wire.bodies import Body
 from venturekit.service.wire.direct_body import DirectBody
 from venturekit.service.wire.exchange import Exchange
 from venturekit.service.wire.upgrade import has_body, resume
@@ -29,20 +29,9 @@ if TYPE_CHECKING:
 
 SMALL_BODY_BYTES = 65_536
 """Bodies of at most this announced length need no decision by the application and no buffer of their own."""
+USUAL = frozenset({b"keep-alive", b"Keep-Alive"})
 SLASH = ord("/")
 CARRIAGE_RETURN = ord("\r")
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Body(IntEnum):
-    """What becomes of the body that is being received."""
-
-    SMALL = 0  # collected as it comes
-    HELD = 1  # collected, because an earlier request is still being answered
-    COLLECTED = 2  # of unknown length: collected up to the limit
-    FILLED = 3  # of known length: copied into a buffer of that size
-    STREAMED = 4  # handed to the application's sink
-    DROPPED = 5  # read and thrown away
 
 
 class Connection(asyncio.Protocol):
@@ -217,8 +206,11 @@ class Connection(asyncio.Protocol):
         self.body = Body.SMALL
         if (
             b"host" not in headers
-            or b"connection" in headers  # without it, a version other than 1.1 does not keep alive
             or not exchange.keep_alive
+            # Without this header, only version 1.1 keeps alive; with its usual value there is no upgrade.
+            or (
+                b"connection" in headers and (headers[b"connection"] not in USUAL or parser.get_http_version() != "1.1")
+            )
             or exchange.target[0] != SLASH
             or exchange.method == b"CONNECT"
             or exchange.repeated
@@ -231,13 +223,13 @@ class Connection(asyncio.Protocol):
             self.length = length = int(headers[b"content-length"])
             if length <= SMALL_BODY_BYTES and b"expect" not in headers and length <= self.limits.body_bytes:
                 if length:
-                    self._expect_body()
+                    self.expect_body()
             elif length:
-                self._take_body(exchange)
+                bodies.take(self, exchange)
         elif b"transfer-encoding" in headers:
             self.length = None
             if headers[b"transfer-encoding"].strip().lower() == b"chunked":
-                self._take_body(exchange)
+                bodies.take(self, exchange)
             else:
                 self.refuse(501, "the only transfer coding served is chunked")
 
@@ -260,11 +252,11 @@ class Connection(asyncio.Protocol):
             self.target_buffer += piece
         elif body is Body.COLLECTED:
             if self.body_seen > self.body_limit:
-                self._drop_body(exchange)
+                bodies.drop(self, exchange)
             else:
                 self.target_buffer += piece
         elif self.body_seen > self.body_limit + self.limits.drain_bytes:
-            self._give_up(exchange)
+            bodies.give_up(self, exchange)
 
     def on_message_complete(self) -> None:
         exchange = self.parsing
@@ -278,95 +270,10 @@ class Connection(asyncio.Protocol):
         else:
             self._complete(exchange)
 
-    # --- bodies -----------------------------------------------------------------------------------------------
-
-    def _expect_body(self) -> None:
+    def expect_body(self) -> None:
+        """A body starts: its time runs."""
         self.since = self.clock.now
         self.body_seen = 0
-
-    def _take_body(self, exchange: Exchange) -> None:
-        """A large, chunked or announced (``Expect``) body: the application decides, when its turn has come."""
-        self._expect_body()
-        self.wire_seen = 0
-        self.target_buffer = bytearray()
-        expectation = exchange.headers.get(b"expect")
-        # A client of HTTP/1.0 does not know what 100 means (RFC 9110, 10.1.1).
-        self.continue_owed = expectation is not None and self.parser.get_http_version() == "1.1"
-        if self.continue_owed and expectation is not None and expectation.strip().lower() != b"100-continue":
-            self.refuse(417, "the only expectation served is 100-continue")
-        elif self.current is not None or self.waiting:
-            self.body = Body.HELD
-            exchange.held = True
-            self.waiting.append(exchange)
-        else:
-            self._begin(exchange)
-
-    def _begin(self, exchange: Exchange) -> None:
-        """Ask the application what becomes of a body of which nothing, or a held part, has been received."""
-        self.current = exchange
-        held, self.target_buffer = self.target_buffer, bytearray()
-        self.body_paused = False
-        decision = self.application.begin(exchange)
-        if self.current is not exchange or self.dead:
-            return  # answered, or cut
-        if isinstance(decision, int) or decision is None:
-            self.body_limit = self.limits.body_bytes if decision is None else decision
-            if self.length is None:
-                self.body = Body.COLLECTED
-            elif self.length <= self.body_limit:
-                self.body = Body.FILLED
-                self.target_buffer = bytearray(self.length)
-                self.filled = 0
-            else:
-                self._drop_body(exchange)
-                if self.continue_owed or self.length > self.body_limit + self.limits.drain_bytes:
-                    self._give_up(exchange)
-                return
-        else:
-            self.sink = decision
-            self.body = Body.STREAMED
-        if held:
-            # What came in while an earlier request was being answered.
-            self.body_seen = 0
-            self.on_body(bytes(held))
-        elif self.continue_owed:
-            self.transport.write(CONTINUE)
-
-    def _begin_held(self, exchange: Exchange) -> None:
-        """Ask the application about a body that was received while an earlier request was being answered."""
-        self.current = exchange
-        body, exchange.body = exchange.body, b""
-        decision = self.application.begin(exchange)
-        if self.current is not exchange or self.dead:
-            return
-        if isinstance(decision, int) or decision is None:
-            if len(body) <= (self.limits.body_bytes if decision is None else decision):
-                exchange.body = body
-            else:
-                exchange.too_large = True
-            self.application.handle(exchange)
-            return
-        self.sink = decision
-        if body:
-            decision.chunk(bytes(body))
-        self._end_sink(exchange)
-
-    def _drop_body(self, exchange: Exchange) -> None:
-        exchange.too_large = True
-        self.body = Body.DROPPED
-        self.target_buffer = bytearray()
-
-    def _give_up(self, exchange: Exchange) -> None:
-        """The body is past everything that is drained: answer now, then close."""
-        exchange.keep_alive = False
-        self.deaf = True
-        self.parsing = None
-        self.application.handle(exchange)
-
-    def _end_sink(self, exchange: Exchange) -> None:
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.end(exchange.trailers or {})
 
     # --- requests ---------------------------------------------------------------------------------------------
 
@@ -380,11 +287,12 @@ class Connection(asyncio.Protocol):
             else:
                 self.waiting.append(exchange)
             return
+        self.filled = 0
         if self.body_paused:
             self.body_paused = False
             self._pace_reading()
         if body is Body.STREAMED:
-            self._end_sink(exchange)
+            bodies.end_sink(self, exchange)
             return
         if body is not Body.DROPPED:
             exchange.body, self.target_buffer = self.target_buffer, bytearray()
@@ -413,9 +321,9 @@ class Connection(asyncio.Protocol):
                     self.current = exchange
                     self.application.handle(exchange)
                 elif exchange.complete:
-                    self._begin_held(exchange)
+                    bodies.begin_held(self, exchange)
                 else:
-                    self._begin(exchange)
+                    bodies.begin(self, exchange)
         except BaseException:
             self.abort()
             raise

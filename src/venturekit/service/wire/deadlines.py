@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from venturekit.service.wire.connection import Body
+from venturekit.service.wire.bodies import Body
 
 if TYPE_CHECKING:
     from venturekit.service.wire.connection import Connection

@@ -60,9 +60,9 @@ class Application(Protocol):
 class Exchange:
     """A request (``method``, ``target``, ``headers`` with lower-case names, ``body``) and the means to answer it.
 
-    ``headers`` joins repeated fields with ``, ``; ``repeated`` names them; blanks behind a value are not removed.
-    ``target`` is a path with its query, or ``*``: an absolute one has been reduced to its path. ``trailers`` is None unless the
-    request had some. ``on_drain`` is called when a peer that had fallen behind has caught up; ``tag`` is the
+    ``target`` is a path with its query, or ``*``: an absolute one has been reduced to its path. ``headers`` joins
+    repeated fields with ``, ``; ``repeated`` names them; blanks behind a value are not removed. ``trailers`` is None
+    unless the request had some. ``on_drain`` is called when a peer that had fallen behind has caught up; ``tag`` is the
     application's own.
     """
 
