@@ -24,6 +24,7 @@ FUNCTION = '''
 import json, os, sys
 def handler(event, context):
     """Does what the event says, so that one function is enough for most tests."""
+    if not isinstance(event, dict): return event
     if "say" in event: print(event["say"])
     if "fail" in event: raise ValueError(event["fail"])
     if "exit" in event: sys.exit(event["exit"])
@@ -78,10 +79,11 @@ class Running:
     process: subprocess.Popen[bytes]
     seen: bytearray = field(default_factory=bytearray)
 
-    def read_until(self, wanted: bytes) -> bytes:
-        """All of the output so far, once it holds these bytes."""
-        assert self.process.stdout is not None
-        descriptor = self.process.stdout.fileno()
+    def read_until(self, wanted: bytes, *, error: bool = False) -> bytes:
+        """All of the output so far (or of the standard error), once it holds these bytes. Use one of the two."""
+        stream = self.process.stderr if error else self.process.stdout
+        assert stream is not None
+        descriptor = stream.fileno()
         give_up = time.monotonic() + BOUND_SECONDS
         while wanted not in self.seen:
             ready, _, _ = select.select([descriptor], [], [], max(0.0, give_up - time.monotonic()))
@@ -129,7 +131,9 @@ class Served:
 
     def vk(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Done:
         """Run ``vk`` against this service."""
-        return run_vk(*arguments, cwd=self.folder, env={"AWS_ENDPOINT_URL_LAMBDA": self.url, **(env or {})}, stdin=stdin)
+        return run_vk(
+            *arguments, cwd=self.folder, env={"AWS_ENDPOINT_URL_LAMBDA": self.url, **(env or {})}, stdin=stdin
+        )
 
     def create(self, name: str) -> None:
         """Create a function from FUNCTION."""

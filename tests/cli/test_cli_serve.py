@@ -9,15 +9,20 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_it_says_where_it_listens_and_how_to_use_it(serve):
     with serve() as served:
-        out = served.running.read_until(b"LAMBDA=http").decode()
-        assert re.fullmatch(r"Serving the Lambda API at (http://127\.0\.0\.1:\d+)\nexport AWS_ENDPOINT_URL_LAMBDA=\1\n", out)
+        out = served.running.read_until(f"LAMBDA={served.url}\n".encode()).decode()
+        assert re.fullmatch(
+            r"Serving the Lambda API at (http://127\.0\.0\.1:\d+)\nexport AWS_ENDPOINT_URL_LAMBDA=\1\n", out
+        )
         assert served.vk("functions", "--json").json == []
         assert served.running.end()[0] == 0
 

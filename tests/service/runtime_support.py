@@ -7,6 +7,8 @@ import functools
 import heapq
 import inspect
 import itertools
+import socket
+import struct
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -236,6 +238,8 @@ class RuntimeConnection:
         self.writer.close()
 
     def reset(self) -> None:
+        """Cut the connection so that the service sees an error, not an end in good order."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 

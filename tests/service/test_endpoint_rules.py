@@ -6,7 +6,6 @@ import datetime
 import http.client
 import itertools
 import json
-import os
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -384,7 +383,6 @@ def test_keys_of_one_service_are_nothing_to_another(
 def test_many_connections_are_held(functions: FunctionSet) -> None:
     name = functions.create("def handler(event, context):\n    return event\n")
     port = urlsplit(functions.url).port or 0
-    before = len(os.listdir("/proc/self/fd"))
     connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(200)]
     try:
         for round_number in range(2):
@@ -395,4 +393,3 @@ def test_many_connections_are_held(functions: FunctionSet) -> None:
     finally:
         for connection in connections:
             connection.close()
-    assert before > 0

@@ -160,18 +160,19 @@ class Api:
 
     def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         connection = self._connection
-        fresh = connection.sock is None
+        connected = connection.sock is not None
         try:
-            if fresh:
+            if not connected:
                 connection.timeout = min(timeout, CONNECT_TIMEOUT_SECONDS)
                 connection.connect()
+                connected = True
             connection.sock.settimeout(timeout)
             connection.request(method, target, body or None, dict(headers))
             response = connection.getresponse()
             content = response.read()
         except TimeoutError:
             connection.close()
-            what = "no connection to" if fresh and connection.sock is None else f"no answer within {timeout:.0f} s from"
+            what = f"no answer within {timeout:g} s from" if connected else "no connection to"
             raise UnreachableError(f"{what} {self.endpoint.url}") from None
         # AttributeError: another thread has closed the connection under this one.
         except (OSError, http.client.HTTPException, AttributeError, UnicodeError) as error:

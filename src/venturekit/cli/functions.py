@@ -38,8 +38,10 @@ SHOWN: Final = (
     ("Description", "description"),
 )
 
-Name = Annotated[str, typer.Argument(help="Name or ARN of the function.")]
-Source = Annotated[str, typer.Argument(help="A zip archive, or a file or directory that is zipped in memory.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or ARN of the function.")]
+Source = Annotated[
+    str, typer.Argument(metavar="CODE", help="A zip archive, or a file or directory that is zipped in memory.")
+]
 
 
 def register(app: typer.Typer) -> None:

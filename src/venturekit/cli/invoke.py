@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def invoke(
-    name: Annotated[str, typer.Argument(help="Name or ARN, with or without :QUALIFIER.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name or ARN, with or without :QUALIFIER.")],
     payload: options.Payload = None,
     log_type: Annotated[
         str, typer.Option("--log-type", metavar="None|Tail", help="Tail: the end of the log, to standard error.")

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 HTTP_NOT_FOUND: Final = 404
 LOGS: Final = "/_venturekit/logs/"
-WAIT_SECONDS: Final = 20
-ANSWER_TIMEOUT_SECONDS: Final = 40.0
+WAIT_SECONDS: Final = 2
+"""A service that is asked to end waits for a request that waits."""
+ANSWER_TIMEOUT_SECONDS: Final = 20.0
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="Name or ARN of the function.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name or ARN of the function.")],
     tail: Annotated[bool, typer.Option("--tail", "-f", "--follow", help="Go on until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per record and line.")] = False,
     endpoint_url: options.EndpointUrl = None,

@@ -172,7 +172,8 @@ def announce(url: str, ready_file: Path | None) -> None:
     if ready_file is not None:
         _write_ready_file(ready_file, url)
     with suppress(BrokenPipeError):
-        print(f"Serving the Lambda API at {url}\nexport AWS_ENDPOINT_URL_LAMBDA={url}", flush=True)
+        sys.stdout.write(f"Serving the Lambda API at {url}\nexport AWS_ENDPOINT_URL_LAMBDA={url}\n")
+        sys.stdout.flush()
 
 
 def _write_ready_file(ready_file: Path, url: str) -> None:

@@ -151,7 +151,7 @@ class Endpoint:
         try:
             self._verifier.verify(exchange.method, exchange.target, exchange.headers, payload_sha256, now=self._wall())
         except SignatureError as error:
-            raise ApiError(error.code, str(error), status=error.status, type=None) from None
+            raise ApiError(error.code, error.message, status=error.status, type=None) from None
 
     async def _verify_large(self, exchange: Exchange) -> None:
         digest = await asyncio.to_thread(lambda: hashlib.sha256(exchange.body).hexdigest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -500,7 +501,7 @@ def test_half_closed_client_with_a_cut_request_behind_a_whole_one(run: Any, cut:
             client.close()
             await at.gone()
             assert len(at.app.handled) == 1
-            assert at.app.abortions == at.app.begun
+            assert [it.target for it in at.app.abortions] == ([b"/x"] if b"\r\n\r\n" in cut else [])
 
     run(main())
 
@@ -520,7 +521,7 @@ def test_truncated_body_is_told_to_client_and_application(run: Any) -> None:
                 client.close()
                 await at.gone()
                 assert len(at.app.begun) == begun
-                assert at.app.abortions == at.app.begun
+                assert [(it.target, it.complete) for it in at.app.abortions] == [(b"/x", False)]
             assert at.app.handled == []
 
     run(main())
@@ -661,6 +662,96 @@ def test_a_line_end_too_many_behind_each_request(run: Any) -> None:
                 await at.settle(1)
             assert (await client.ask(chunked(b"abc", trailers=b"A: b\r\n"))).status == 200
             assert (await client.ask(b"\r\n\r\n" + GOOD)).status == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        GOOD,
+        get(b"/", b"A: 1\r\na: 2\r\nB: 3\r\n"),
+        get(b"/", b"Connection: keep-alive\r\n"),
+        get(b"/", b"Connection: keep-alive\r\n", b"1.0"),
+        get(b"http://h/x"),
+        get(b"/", UPGRADE),
+        get(b"/", b"X: " + b"y" * 5000 + b"\r\n"),
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        GOOD + GOOD,
+        post(b"hello"),
+    ],
+)
+def test_the_same_bytes_again_are_the_same_request(run: Any, request_bytes: bytes, later: bool) -> None:
+    """However it is cut or surrounded the next time, and whatever the application hung on it before."""
+
+    async def main() -> None:
+        async with bench() as at:
+            fresh: list[Any] = []
+
+            def hang_on(exchange: Exchange) -> None:
+                fresh.append((exchange.complete, exchange.keep_alive, exchange.too_large, exchange.tag))
+                fresh.append((exchange.trailers, exchange.on_drain, sorted(exchange.repeated or ())))
+                exchange.tag = exchange.on_drain = lambda: None
+                at.app.keep(exchange) if later else echo(exchange)
+
+            at.app.on_handle = hang_on
+            client = await at.connect()
+            count = 2 if request_bytes == GOOD + GOOD else 1
+            half = len(request_bytes) // 2
+            rounds = [[request_bytes]] * 3 + [[request_bytes[:half], request_bytes[half:]]] + [[request_bytes]] * 2
+            for pieces in rounds:
+                for piece in pieces:
+                    await client.send(piece)
+                    await at.settle(1)
+                for _ in range(count):
+                    if later:
+                        await at.until(lambda: bool(at.app.pending))
+                        echo(at.app.pending.pop())
+                    assert (await client.answer()).status == 200
+            await client.send(request_bytes * 2)
+            if later:
+                for _ in range(2 * count):
+                    await at.until(lambda: bool(at.app.pending))
+                    echo(at.app.pending.pop())
+            for _ in range(2 * count):
+                assert (await client.answer()).status == 200
+            assert len(at.app.handled) == count * (len(rounds) + 2)
+            assert at.app.handled == [at.app.handled[0]] * len(at.app.handled)
+            assert fresh == fresh[:2] * len(at.app.handled)
+            # The body of a request may look like a request.
+            await client.send(b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(request_bytes))
+            await at.settle(1)
+            await client.send(request_bytes)
+            if later:
+                await at.until(lambda: bool(at.app.pending))
+                echo(at.app.pending.pop())
+            assert (await client.answer()).body == request_bytes
+
+    run(main())
+
+
+def test_a_resting_connection_holds_nothing_of_the_application(run: Any) -> None:
+    class Tag:
+        pass
+
+    async def main() -> None:
+        async with bench() as at:
+            tags: list[weakref.ref[Tag]] = []
+
+            def tagged(exchange: Exchange) -> None:
+                tag = exchange.tag = Tag()
+                tags.append(weakref.ref(tag))
+                echo(exchange)
+
+            at.app.on_handle = tagged
+            client = await at.connect()
+            for request in (GOOD, GOOD, post(b"x"), chunked(b"x")):
+                at.app.begun.clear()
+                assert (await client.ask(request)).status == 200
+            at.app.begun.clear()
+            assert [tag() for tag in tags] == [None] * 4
 
     run(main())
 

@@ -392,13 +392,59 @@ def test_peer_that_goes_before_its_answer_aborts_once(run: Any) -> None:
     run(main())
 
 
-def test_request_that_was_never_handed_over_is_not_aborted(run: Any) -> None:
+@pytest.mark.parametrize("how", ["half close", "close", "reset", "slow"])
+@pytest.mark.parametrize("pending", [False, True])
+def test_request_that_is_cut_before_it_is_handed_over_aborts_once(run: Any, how: str, pending: bool) -> None:
+    """The application learns that there was one: to the Runtime API it is a truncated response."""
+
+    async def main() -> None:
+        async with bench() as at:
+            at.app.on_handle = at.app.keep
+            client = await at.connect()
+            await client.send((GOOD if pending else b"") + post(b"hello")[:-2])
+            await at.settle()
+            match how:
+                case "half close":
+                    client.half_close()
+                case "close":
+                    client.close()
+                case "reset":
+                    client.reset()
+                case _:
+                    at.advance(11)
+            await at.until(lambda: bool(at.app.abortions))
+            await at.settle()
+            if pending and how in ("half close", "slow", "close"):
+                # Its end is like a half close; the whole request may still be answered.
+                echo(at.app.pending[0])
+            if how in ("half close", "slow"):
+                assert [it.status for it in await client.rest()] == [200 if pending else 400 + 8 * (how == "slow")]
+            client.close()
+            await at.gone()
+            assert [it.complete for it in at.app.abortions] == (
+                [True, False] if pending and how == "reset" else [False]
+            )
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GOOD[:-2],
+        GOOD.replace(b"Host: h", b"Host: h\r\nHost: h"),
+        post(b"x", fields=b"Expect: tea\r\n"),
+        chunked(b"x").replace(b"chunked", b"gzip, chunked"),
+    ],
+)
+def test_request_whose_head_is_refused_is_not_told_of(run: Any, data: bytes) -> None:
     async def main() -> None:
         async with bench() as at:
             client = await at.connect()
-            await client.send(post(b"hello")[:-2])
-            await at.settle()
-            client.reset()
+            await client.send(data)
+            client.half_close()
+            assert [it.status >= 400 for it in await client.rest()] == [True]
+            client.close()
             await at.gone()
             assert at.app.abortions == []
 

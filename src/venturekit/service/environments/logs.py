@@ -6,6 +6,7 @@ nobody watches pays for two appends.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 GROUP_LIMIT_BYTES: Final = 4 * 1024 * 1024
 GROUP_LIMIT_RECORDS: Final = 20_000
+TRIMMED_AT_ONCE: Final = 1_000
+"""How many records more than the limit are let in before the oldest go: one by one costs more."""
 
 Record = tuple[float, str, "bytes | Started | Finished"]
 
@@ -71,7 +74,7 @@ class LogGroup:
         # The other records are small and alike: their number bounds them.
         if type(message) is bytes:
             self._size += len(message)
-        if len(records) > GROUP_LIMIT_RECORDS or self._size > GROUP_LIMIT_BYTES:
+        if len(records) >= GROUP_LIMIT_RECORDS + TRIMMED_AT_ONCE or self._size > GROUP_LIMIT_BYTES:
             self._trim()
         if self._followers:
             followers, self._followers = self._followers, []
@@ -89,9 +92,12 @@ class LogGroup:
         """The records with a sequence greater than ``after``, oldest first, at most ``limit``."""
         first = self._next - len(self._records)
         start = max(after + 1 - first, 0)
-        for index in range(start, min(len(self._records), start + limit)):
-            timestamp, stream, message = self._records[index]
-            yield LogLine(first + index, timestamp, stream, render(message))
+        # Taken out now: whoever reads slowly gets what there was, while more is written and the oldest dropped.
+        found = list(itertools.islice(self._records, start, start + limit))
+        return (
+            LogLine(sequence, timestamp, stream, render(message))
+            for sequence, (timestamp, stream, message) in enumerate(found, first + start)
+        )
 
     @property
     def last(self) -> int:

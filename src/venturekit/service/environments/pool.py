@@ -101,9 +101,11 @@ class Pool:
 
     def initialised(self, environment: Environment) -> None:
         """An environment has finished its init phase."""
-        self._start_finished(environment)
+        self.starting -= 1
         self.host.watch.rest(environment)
         self._ready(environment)
+        # Last: whether the next start in line is still needed depends on who waits now.
+        self._start_finished(environment)
 
     def called_next(self, environment: Environment) -> None:
         """An environment that had answered asks for its next event."""
@@ -125,6 +127,7 @@ class Pool:
         elif state is State.RESPONDED:
             self.responded -= 1
         elif state is State.STARTING:
+            self.starting -= 1
             self._start_finished(environment)
         self.scale()
 
@@ -141,7 +144,6 @@ class Pool:
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _start_finished(self, environment: Environment) -> None:
-        self.starting -= 1
         if not environment.suppressed_init:
             self.host.start_finished()
 

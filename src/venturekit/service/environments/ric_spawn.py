@@ -6,12 +6,17 @@ may lie in another interpreter's site-packages, which functions must not see.
 
 import importlib.util
 import os
+import site
 import sys
 
 
 def main() -> None:
     """Load the client from its folder and hand it the process."""
     folder, handler = sys.argv[1], sys.argv[2]
+    # It was started without `site` and the packages that brings; the built-ins are part of the language's surface.
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
     sys.argv = ["bootstrap.py", handler]
     # The folder of this script is the service's own: functions must not import from it.
     sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
 INVALID_RUNTIME: Final = "Runtime.InvalidRuntime"
+NO_SITE: Final = "-S"
+"""Python's option that keeps the packages installed for the interpreter out of functions: AWS's has none but boto3."""
+AWSLAMBDARIC_PROGRAM: Final = (
+    "import os, runpy, site, sys; site.setquit(); site.setcopyright(); site.sethelper(); sys.path[0] = os.getcwd(); "
+    "runpy.run_module('awslambdaric', run_name='__main__', alter_sys=True)"
+)
+"""``python -m awslambdaric`` with the built-ins that would be missing without ``site``, such as ``exit``."""
 
 PythonRuntime = Literal["ric", "awslambdaric"]
 PythonStart = Literal["fork", "spawn"]
@@ -84,7 +91,8 @@ def _plan_python(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:
         return _plan_awslambdaric(spec, python, choice)
     interpreter = choice.interpreter
     if python.start == "spawn":
-        argv: tuple[str, ...] = (interpreter.path, str(python.spawn_script), str(python.ric_directory), spec.handler)
+        script = str(python.spawn_script)
+        argv: tuple[str, ...] = (interpreter.path, NO_SITE, script, str(python.ric_directory), spec.handler)
         return StartPlan("exec", argv, interpreter, framed_log=True, warning=choice.warning)
     # The name that ps shows and sys.argv[0] holds: AWS's is bootstrap.py, too.
     argv = ("bootstrap.py", spec.handler)
@@ -104,7 +112,7 @@ def _plan_awslambdaric(spec: EnvironmentSpec, python: PythonSettings, choice: Ch
         warning = f"runtime {spec.runtime} runs on {interpreter}: awslambdaric is installed for that one only"
         if python.strict and f"python{interpreter.version[0]}.{interpreter.version[1]}" != spec.runtime:
             raise StartRefusedError(INVALID_RUNTIME, warning)
-    argv = (interpreter.path, "-m", "awslambdaric", spec.handler)
+    argv = (interpreter.path, NO_SITE, "-c", AWSLAMBDARIC_PROGRAM, spec.handler)
     return StartPlan("exec", argv, interpreter, framed_log=True, warning=warning)
 
 

@@ -28,37 +28,37 @@ _MAX_TOKEN_CHARACTERS = 256
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _PLUS, _COMMA, _MINUS, _PERIOD, _SLASH, _ZERO, _COLON, _BRACKET, _BACKSLASH = b'"+,-./0:[\\'
-_SPACES, _DIGITS, _HEX_DIGITS, _CLOSERS = b" \t\n\r", b"0123456789", b"0123456789abcdefABCDEF", b"]}"
+_DIGITS, _HEX_DIGITS, _CLOSERS = b"0123456789", b"0123456789abcdefABCDEF", b"]}"
 _CLOSER_OF = {ord("["): ord("]"), ord("{"): ord("}")}
 _KIND_OF = {ord("["): "Array", ord("{"): "Object"}
 
 _A_VALUE = "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
-_NO_COMMENT = (
+_A_COMMENT = (
     "maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled for parser)"
 )
-_NO_PLUS = (
-    "JSON spec does not allow numbers to have plus signs: "
-    "enable `JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow"
-)
+_IN_NUMBER = " in numeric value"
 
 # A number beyond the limit has at least this many digits in its whole, its fraction or its exponent.
 _LONG_DIGITS = b"0" * (_MAX_NUMBER_DIGITS // 3 + 1)
-_DIGITS_TO_ZEROS = bytes(_ZERO if byte in _DIGITS else ord(" ") for byte in range(256))
+# Every such run of digits meets so many samples of this stride.
+_STRIDE = 33
+_SAMPLED = b"0" * (len(_LONG_DIGITS) // _STRIDE)
+_TO_ZEROS = bytes(_ZERO if byte in _DIGITS else ord(" ") for byte in range(256))
 
 # Rounds of a group are bounded, because the engine remembers each: whoever needs more matches again.
-_ROUNDS = rb"{0,1000}"
 _SPACE = rb"[ \t\n\r]*+"
 _PLAIN = rb'[^"\\\x00-\x1f]'
 _ESCAPE = rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
-_STRING = _PLAIN + rb"*+(?:" + _ESCAPE + _PLAIN + rb"*+)" + _ROUNDS
+_STRING = _PLAIN + rb"*+(?:" + _ESCAPE + _PLAIN + rb"*+)"
 _SPACE_RUN = re.compile(_SPACE)
 _DIGIT_RUN = re.compile(rb"[0-9]*+")
-_STRING_RUN = re.compile(_STRING)
+_STRING_RUN = re.compile(_STRING + rb"{0,1000}")
 _LITERAL = re.compile(rb"true|false|null")
 _NON_NUMERIC = re.compile(rb"NaN|[-+]?Infinity|[-+]INF")
 _ONE_ESCAPE = re.compile(rb"\\(?:u(.{4})|.)")
-_TEXT_RUN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)' + _ROUNDS)
-_NAME = rb'"' + _PLAIN + rb"{0,10000}+(?:" + _ESCAPE + _PLAIN + rb'{0,100}+){0,100}"' + _SPACE + rb":" + _SPACE
+_TEXT_RUN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+){0,1000}')
+# 10000 bytes and 16 times 1006 stay below the limit together.
+_NAME = rb'"' + _PLAIN + rb"{0,10000}+(?:" + _ESCAPE + _PLAIN + rb'{0,1000}+){0,16}"' + _SPACE + rb":" + _SPACE
 _FIRST_NAME = re.compile(_SPACE + _NAME)
 _COLON_NEXT = re.compile(_SPACE + rb":")
 
@@ -98,7 +98,7 @@ def fault_of(payload: bytes | bytearray | memoryview) -> Fault | None:
     try:
         _Scanner(bytes(payload)).run()
     except _FaultError as found:
-        return found.fault
+        return Fault(*found.args)
     return None
 
 
@@ -114,7 +114,7 @@ def _may_exceed_a_limit(data: bytes, value: object) -> bool:
     """Whether ``data``, which orjson read as ``value``, has to be scanned too. A few passes in C."""
     return (
         (data.count(b"[") + data.count(b"{") > _MAX_DEPTH and not _is_shallow(value))
-        or _LONG_DIGITS in data.translate(_DIGITS_TO_ZEROS)
+        or (_SAMPLED in data[::_STRIDE].translate(_TO_ZEROS) and _LONG_DIGITS in data.translate(_TO_ZEROS))
         or (len(data) > _MAX_NAME_BYTES and _may_have_a_long_name(data))
     )
 
@@ -132,19 +132,20 @@ def _may_have_a_long_name(data: bytes) -> bool:
     """Whether a name in ``data``, which is JSON, may exceed the limit: only long strings are looked at closely."""
     window = _MAX_NAME_BYTES // 2  # a name beyond the limit fills at least one of the windows
     at = 0
-    while at < len(data):
-        quote = data.find(b'"', at, at + window)
-        if quote >= 0 and data[quote - 1] != _BACKSLASH:
+    while (quote := data.find(b'"', at)) >= 0:
+        if data[quote - 1] == _BACKSLASH:
+            # The window may begin within an escape: go back to where the backslashes begin.
+            quote = at
+            while data[quote - 1] == _BACKSLASH:
+                quote -= 1
+            while data[quote] != _QUOTE:
+                quote = _passed(_TEXT_RUN, data, quote)
+        elif quote < at + window:
             at += window
             continue
-        # The window may begin within an escape: go back to where the backslashes begin.
-        before = data[max(0, at - window) : at]
-        at -= len(before) - len(before.rstrip(b"\\"))
-        while at < len(data) and data[at] != _QUOTE:
-            at = _passed(_TEXT_RUN, data, at)
-        at += 1
-        if _COLON_NEXT.match(data, at):
+        if _COLON_NEXT.match(data, quote + 1):
             return True
+        at = quote + 1
     return False
 
 
@@ -155,9 +156,8 @@ def _passed(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 
 def _source(line: int, column: int) -> str:
-    return (
-        f"[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
-    )
+    reason = "`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled"
+    return f"[Source: REDACTED ({reason}); line: {line}, column: {column}]"
 
 
 def _described(unit: int) -> str:
@@ -183,37 +183,37 @@ def _continues_identifier(unit: int) -> bool:
 
 
 def _unescaped(escape: re.Match[bytes]) -> bytes:
-    digits = escape[1]
-    return chr(int(digits, 16)).encode("utf-8", "surrogatepass") if digits else b"_"
+    return chr(int(escape[1], 16)).encode("utf-8", "surrogatepass") if escape[1] else b"_"
 
 
 class _FaultError(Exception):
-    """Carries the fault out of the scanner."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
+    """Carries the members of a fault out of the scanner."""
 
 
-# How many levels of containers an entry may have that is passed in a run.
+# How many levels of containers an entry may have that is passed in a run, and how many entries each of them.
 _RUN_LEVELS = 3
+_RUN_ROUNDS = 50
+_INNER_ROUNDS = 8
 
 
 @cache
 def _run(opener: int, levels: int) -> re.Pattern[bytes]:
-    """What passes plain entries of a container in one step, from behind its opener or behind another entry."""
-    # Three parts of 300 digits, or 10000 bytes and 100 times 106, stay below the limits together.
+    """What passes plain entries of a container in one step, from behind its opener or behind another entry.
+
+    The group takes part if the next value is a container too big for that; the match then ends right before it.
+    """
+    # Three parts of 300 digits stay below the limit together.
     number = rb"-?(?:0|[1-9][0-9]{0,299}+)(?:\.[0-9]{1,300}+)?(?:[eE][-+]?[0-9]{1,300}+)?"
-    name = rb'"' + _PLAIN + rb"{0,10000}+(?:" + _ESCAPE + _PLAIN + rb'{0,100}+){0,100}"' + _SPACE + rb":" + _SPACE
-    scalar = rb'(?:"' + _STRING + rb'"|(?:' + number + rb"|true|false|null)(?=[ \t\n\r,\]}]))"
+    scalar = rb'(?:"' + _STRING + rb'{0,16}"|(?:' + number + rb"|true|false|null)(?=[ \t\n\r,\]}]))"
+    to_element = rb"(?:(?<=\[)|" + _SPACE + rb",)" + _SPACE
+    to_member = rb"(?:(?<=\{)|" + _SPACE + rb",)" + _SPACE + _NAME
+    rounds = rb"{0,%d}" % _INNER_ROUNDS + _SPACE
     value = scalar
-    while True:
-        elements = rb"(?:(?:(?<=\[)|" + _SPACE + rb",)" + _SPACE + value + rb")" + _ROUNDS
-        members = rb"(?:(?:(?<=\{)|" + _SPACE + rb",)" + _SPACE + name + value + rb")" + _ROUNDS
-        if not levels:
-            return re.compile(elements if opener == _BRACKET else members)
-        value = rb"(?:" + scalar + rb"|\[" + elements + _SPACE + rb"\]|\{" + members + _SPACE + rb"\})"
-        levels -= 1
+    for _ in range(levels):
+        array = rb"\[(?:" + to_element + value + rb")" + rounds + rb"\]"
+        value = rb"(?:" + scalar + rb"|" + array + rb"|\{(?:" + to_member + value + rb")" + rounds + rb"\})"
+    to_value = to_element if opener == _BRACKET else to_member
+    return re.compile(rb"(?:" + to_value + value + rb"){0,%d}" % _RUN_ROUNDS + rb"(" + to_value + rb"(?=[\[{]))?")
 
 
 class _Scanner:
@@ -238,7 +238,7 @@ class _Scanner:
         data = self._data
         at = self._space(len(_BOM) if data.startswith(_BOM) and len(data) > len(_BOM) else 0)
         if at == len(data):
-            raise _FaultError(Fault("No content to map due to end-of-input", 1, 0))
+            raise _FaultError("No content to map due to end-of-input", 1, 0)
         at = self._root_value(at)
         while self._open:
             at = self._entry(at)
@@ -256,6 +256,8 @@ class _Scanner:
         run = _run(data[opener], min(_RUN_LEVELS, _MAX_DEPTH - len(self._open)))
         found = run.match(data, at, self._well_formed)
         at = found.end() if found else at
+        if found and found.lastindex:
+            return self._enter(at)
         is_first = at == opener + 1
         at = self._space(at)
         if at == len(data):
@@ -274,13 +276,14 @@ class _Scanner:
         data = self._data
         if data[start] != _QUOTE:
             unit, end = self._decode(start)
-            self._fail(
-                f"Unexpected character ({_described(unit)}): was expecting double-quote to start field name", end - 1
-            )
+            wanted = "was expecting double-quote to start field name"
+            self._fail(f"Unexpected character ({_described(unit)}): {wanted}", end - 1)
         end = self._string(start, is_name=True)
-        if end - start - 2 > _MAX_NAME_BYTES:
+        size = end - start - 2
+        if size > _MAX_NAME_BYTES:
             size = len(_ONE_ESCAPE.sub(_unescaped, data[start + 1 : end - 1]))
-            self._check_limit("Name length", size, _MAX_NAME_BYTES, "NameLength", end)
+        if size > _MAX_NAME_BYTES:
+            self._exceeds("Name length", size, _MAX_NAME_BYTES, "getMaxNameLength", end)
         at = self._space_within(end)
         if data[at] != _COLON:
             self._unexpected(at, "was expecting a colon to separate field name and value")
@@ -306,7 +309,7 @@ class _Scanner:
         while True:
             self._open.append(at)
             if len(self._open) > _MAX_DEPTH:
-                self._check_limit("Document nesting depth", len(self._open), _MAX_DEPTH, "NestingDepth", at + 1)
+                self._exceeds("Document nesting depth", len(self._open), _MAX_DEPTH, "getMaxNestingDepth", at + 1)
             inner = at + 1
             if data[at] != _BRACKET:
                 found = _FIRST_NAME.match(data, inner, self._well_formed)
@@ -364,7 +367,7 @@ class _Scanner:
             at = end + 1
             end = _passed(_DIGIT_RUN, data, at)
             if end == at:
-                self._unexpected_in_number(min(at, len(data) - 1), "Decimal point not followed by a digit")
+                self._unexpected(min(at, len(data) - 1), "Decimal point not followed by a digit", _IN_NUMBER)
             digits += end - at
         if data.startswith((b"e", b"E"), end):
             at = end + 1 + data.startswith((b"-", b"+"), end + 1)
@@ -372,22 +375,23 @@ class _Scanner:
                 self._end_of_input(" in a Number value")
             end = _passed(_DIGIT_RUN, data, at)
             if end == at:
-                self._unexpected_in_number(at, "Exponent indicator not followed by a digit")
+                self._unexpected(at, "Exponent indicator not followed by a digit", _IN_NUMBER)
             digits += end - at
-        if not self._open and end < len(data) and data[end] not in _SPACES:
+        if not self._open and end < len(data) and data[end] not in b" \t\n\r":
             self._unexpected(end, "Expected space separating root-level values")
-        self._check_limit("Number value length", digits, _MAX_NUMBER_DIGITS, "NumberLength", end)
+        if digits > _MAX_NUMBER_DIGITS:
+            self._exceeds("Number value length", digits, _MAX_NUMBER_DIGITS, "getMaxNumberLength", end)
         return end
 
     def _space(self, at: int) -> int:
         data = self._data
-        at = _passed(_SPACE_RUN, data, at)
-        if at < len(data):
-            if data[at] == _SLASH:
-                self._unexpected(at, _NO_COMMENT)
-            if data[at] < 0x20:
-                allowed = r"only regular white space (\r, \n, \t) is allowed between tokens"
-                self._fail(f"Illegal character ({_described(data[at])}): {allowed}", at)
+        if at < len(data) and data[at] <= 0x20:
+            at = _passed(_SPACE_RUN, data, at)
+        if at < len(data) and data[at] == _SLASH:
+            self._unexpected(at, _A_COMMENT)
+        if at < len(data) and data[at] < 0x20:
+            allowed = r"only regular white space (\r, \n, \t) is allowed between tokens"
+            self._fail(f"Illegal character ({_described(data[at])}): {allowed}", at)
         return at
 
     def _space_within(self, at: int) -> int:
@@ -426,14 +430,16 @@ class _Scanner:
         data, byte = self._data, self._data[at]
         found = _NON_NUMERIC.match(data, at)
         if found and self._ends_token(found.end()):
-            allow = "enable `JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS` to allow"
-            self._fail(f"Non-standard token '{found[0].decode()}': {allow}", found.end())
+            feature = "enable `JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS` to allow"
+            self._fail(f"Non-standard token '{found[0].decode()}': {feature}", found.end())
         if byte == _MINUS and data[at + 1] != _PERIOD:
-            self._unexpected_in_number(at + 1, "expected digit (0-9) to follow minus sign, for valid numeric value")
+            wanted = "expected digit (0-9) to follow minus sign, for valid numeric value"
+            self._unexpected(at + 1, wanted, _IN_NUMBER)
         if byte == _PLUS:
             if at + 1 == len(data):
                 self._end_of_input(" in a Number value")
-            self._unexpected_in_number(at, _NO_PLUS)
+            feature = "enable `JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow"
+            self._unexpected(at, f"JSON spec does not allow numbers to have plus signs: {feature}", _IN_NUMBER)
         in_array = bool(self._open) and data[self._open[-1]] == _BRACKET
         if byte in b",}" or (byte == ord("]") and in_array):
             self._unexpected(at, "expected a value")
@@ -460,9 +466,7 @@ class _Scanner:
         if data[at + 1] != ord("u"):
             unit, end = self._decode(at + 1)
             self._fail(f"Unrecognized character escape {_described(unit)}", end - 1)
-        digit = at + 2
-        while digit < len(data) and data[digit] in _HEX_DIGITS:
-            digit += 1
+        digit = next((d for d in range(at + 2, len(data)) if data[d] not in _HEX_DIGITS), len(data))
         if digit == len(data):
             self._end_of_input(" in character escape sequence")
         self._unexpected(digit, "expected a hex-digit for character escape sequence")
@@ -476,22 +480,18 @@ class _Scanner:
             self._end_of_input(": was expecting closing quote for a string value")
         self._fail(f"Invalid UTF-8 middle byte 0x{data[error.end]:x}", error.end + 1, line_of=error.start)
 
-    def _check_limit(self, what: str, size: int, most: int, getter: str, at: int) -> None:
-        if size > most:
-            constraint = f"`StreamReadConstraints.getMax{getter}()`"
-            self._fail(f"{what} ({size}) exceeds the maximum allowed ({most}, from {constraint})", at)
+    def _exceeds(self, what: str, size: int, most: int, getter: str, at: int) -> NoReturn:
+        limit = f"the maximum allowed ({most}, from `StreamReadConstraints.{getter}()`)"
+        self._fail(f"{what} ({size}) exceeds {limit}", at)
 
-    def _unexpected(self, at: int, wanted: str) -> NoReturn:
-        self._fail(f"Unexpected character ({_described(self._data[at])}): {wanted}", at)
-
-    def _unexpected_in_number(self, at: int, wanted: str) -> NoReturn:
-        self._fail(f"Unexpected character ({_described(self._data[at])}) in numeric value: {wanted}", at)
+    def _unexpected(self, at: int, wanted: str, where: str = "") -> NoReturn:
+        self._fail(f"Unexpected character ({_described(self._data[at])}){where}: {wanted}", at)
 
     def _end_of_input(self, where: str) -> NoReturn:
         self._fail(f"Unexpected end-of-input{where}", len(self._data))
 
     def _fail(self, detail: str, at: int, *, line_of: int | None = None) -> NoReturn:
-        raise _FaultError(Fault(detail, *self._place(at, line_of)))
+        raise _FaultError(detail, *self._place(at, line_of))
 
     def _place(self, at: int, line_of: int | None = None) -> tuple[int, int]:
         """Line and column of ``at``, on the line of ``line_of``: line breaks within a token do not count."""

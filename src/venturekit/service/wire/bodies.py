@@ -32,6 +32,7 @@ def take(connection: Connection, exchange: Exchange) -> None:
     # A client of HTTP/1.0 does not know what 100 means (RFC 9110, 10.1.1).
     connection.continue_owed = expectation is not None and connection.parser.get_http_version() == "1.1"
     if connection.continue_owed and expectation is not None and expectation.strip().lower() != b"100-continue":
+        connection.head_done = False
         connection.refuse(417, "the only expectation served is 100-continue")
     elif connection.current is not None or connection.waiting:
         connection.body = Body.HELD

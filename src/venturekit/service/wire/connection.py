@@ -31,6 +31,10 @@ SMALL_BODY_BYTES = 65_536
 """Bodies of at most this announced length need no decision by the application and no buffer of their own."""
 USUAL = frozenset({b"keep-alive", b"Keep-Alive"})
 SLASH = ord("/")
+GET = ord("G")
+HEAD_END = b"\r\n\r\n"
+LEARNED_BYTES = 2048
+NOT_REPEATED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 CARRIAGE_RETURN = ord("\r")
 
 
@@ -54,6 +58,7 @@ class Connection(asyncio.Protocol):
         "filled",
         "head_done",
         "head_seen",
+        "learned",
         "length",
         "limits",
         "listener",
@@ -61,8 +66,10 @@ class Connection(asyncio.Protocol):
         "parser",
         "parsing",
         "reading_paused",
+        "repeatable",
         "repeated_bytes",
         "repeated_count",
+        "repeated_data",
         "since",
         "sink",
         "target_buffer",
@@ -82,6 +89,9 @@ class Connection(asyncio.Protocol):
         self.parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.parsing: Exchange | None = None
+        self.repeatable: Exchange | None = None
+        self.learned: tuple[bytes, bytes, dict[bytes, bytes], set[bytes] | None] = b"", b"", {}, None
+        self.repeated_data: bytes | None = None
         self.current: Exchange | None = None
         self.waiting: deque[Exchange] = deque()
         self.head_done = False
@@ -122,12 +132,18 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.deaf:
             return
+        if data == self.repeated_data and self.current is None and self.parsing is None and not self.waiting:
+            self._repeat_request()
+            return
         before = self.parsing
         if data[0] <= CARRIAGE_RETURN and before is None and not self._passes(bounds.blank_lines(self, data)):
             return
         # Only a read of this size can hide a head that is over the limit.
         self.crowded = len(data) > self.limits.head_bytes
+        self.repeatable = None
         self._feed(data)
+        if before is None and data[0] == GET:
+            self._learn_request(data)
         if self.parsing is not None:
             if not self.head_done:
                 self._passes(bounds.unfinished_head(self, self.parsing, data, before))
@@ -151,9 +167,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = self.dead = self.deaf = True
         self.listener.connections.discard(self)
-        self.parsing = self.upgrading = None
+        parsing, self.parsing, self.upgrading = self.parsing, None, None
         self.waiting.clear()
-        self._drop_current()
+        self._drop_requests(parsing)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -198,7 +214,6 @@ class Connection(asyncio.Protocol):
         exchange = self.parsing
         if exchange is None:
             return
-        self.head_done = True
         parser = self.parser
         exchange.method = parser.get_method()
         exchange.keep_alive = parser.should_keep_alive()
@@ -219,6 +234,7 @@ class Connection(asyncio.Protocol):
             or len(headers) > self.limits.header_count
         ) and not self._check_head(exchange):
             return
+        self.head_done = True
         if b"content-length" in headers:
             self.length = length = int(headers[b"content-length"])
             if length <= SMALL_BODY_BYTES and b"expect" not in headers and length <= self.limits.body_bytes:
@@ -231,6 +247,7 @@ class Connection(asyncio.Protocol):
             if headers[b"transfer-encoding"].strip().lower() == b"chunked":
                 bodies.take(self, exchange)
             else:
+                self.head_done = False
                 self.refuse(501, "the only transfer coding served is chunked")
 
     def on_body(self, piece: bytes) -> None:
@@ -266,9 +283,40 @@ class Connection(asyncio.Protocol):
         if self.body is Body.SMALL and self.current is None and not self.waiting:
             exchange.complete = True
             self.current = exchange
+            if exchange.method == b"GET":
+                self.repeatable = exchange
             self.application.handle(exchange)
         else:
             self._complete(exchange)
+
+    def _learn_request(self, data: bytes) -> None:
+        """Remember a read that was exactly one request without a body: a runtime asks for its next event for ever.
+
+        The same bytes at the same place, the start of a request, mean the same: the parser is not asked again.
+        """
+        exchange = self.repeatable
+        self.repeatable = None
+        if (
+            exchange is not None
+            and self.parsing is None
+            and exchange.keep_alive
+            and len(data) <= LEARNED_BYTES
+            and data.startswith(b"GET ")
+            and data.endswith(HEAD_END)
+            and data.count(HEAD_END) == 1
+            and NOT_REPEATED.isdisjoint(exchange.headers)
+        ):
+            self.repeated_data = data
+            # Not the exchange itself: it holds what the application hung on it, and this connection.
+            self.learned = exchange.method, exchange.target, exchange.headers, exchange.repeated
+
+    def _repeat_request(self) -> None:
+        exchange = Exchange(self)
+        exchange.method, exchange.target, exchange.headers, exchange.repeated = self.learned
+        exchange.complete = True
+        self.current = exchange
+        self.since = self.clock.now
+        self.application.handle(exchange)
 
     def expect_body(self) -> None:
         """A body starts: its time runs."""
@@ -406,16 +454,18 @@ class Connection(asyncio.Protocol):
             # Whole requests that came before the fault are still served; the connection closes behind the last.
             last = self.waiting[-1] if self.waiting else current
             last.keep_alive = False
+            if exchange is not None and self.head_done:
+                self.application.aborted(exchange)
             return
-        self._drop_current()
+        self._drop_requests(exchange)
         if current is not None and current.streaming:
             self.abort()  # in the middle of an answer, cutting it is the only way to tell
         else:
             self.transport.write(self.application.malformed(status, reason))
             self._linger()
 
-    def _drop_current(self) -> None:
-        """Tell the application that the request it has in hand will not be completed."""
+    def _drop_requests(self, parsing: Exchange | None) -> None:
+        """Tell the application that the request in hand and the one being received will not be answered."""
         exchange, self.current = self.current, None
         sink, self.sink = self.sink, None
         try:
@@ -424,6 +474,8 @@ class Connection(asyncio.Protocol):
         finally:
             if exchange is not None:
                 self.application.aborted(exchange)
+            if parsing is not None and parsing is not exchange and self.head_done:
+                self.application.aborted(parsing)
 
     def _linger(self) -> None:
         """Close after the peer has had a moment to read the answer: what it still sends is dropped."""

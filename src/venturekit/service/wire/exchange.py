@@ -47,10 +47,11 @@ class Application(Protocol):
         """
 
     def aborted(self, exchange: Exchange) -> None:
-        """A request that was given to :meth:`begin` or :meth:`handle` will not be answered. Called once for it.
+        """A request will not be answered. Called once for it; what is still sent for it is dropped.
 
         The peer went away, or was cut off because the rest of its request could not be read or came too slowly, or
-        the application itself called ``exchange.abort()``. What it still sends for this request is dropped.
+        the application itself called ``exchange.abort()``. The request was given to :meth:`begin` or :meth:`handle`,
+        or it was still being received (``exchange.complete`` is False) and its head was in order.
         """
 
     def malformed(self, status: int, reason: str) -> bytes:
@@ -61,7 +62,8 @@ class Exchange:
     """A request (``method``, ``target``, ``headers`` with lower-case names, ``body``) and the means to answer it.
 
     ``target`` is a path with its query, or ``*``: an absolute one has been reduced to its path. ``headers`` joins
-    repeated fields with ``, ``; ``repeated`` names them; blanks behind a value are not removed. ``trailers`` is None
+    repeated fields with ``, ``; ``repeated`` names them. Both are for reading only: the next request of the
+    connection may have the same. Blanks behind a value are not removed. ``trailers`` is None
     unless the request had some. ``on_drain`` is called when a peer that had fallen behind has caught up; ``tag`` is the
     application's own.
     """

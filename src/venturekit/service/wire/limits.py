@@ -12,8 +12,8 @@ MEBIBYTE = 1024 * 1024
 class Limits:
     """Bounds of one listener. Times are in seconds, sizes in bytes; ``None`` means no limit.
 
-    ``head_bytes``: request line and header fields together (one line may use it all).
-    ``header_count``: header fields of one request.
+    ``head_bytes``: request line and header fields together (one line may use it all); also trailers together.
+    ``header_count``: header fields of one request, repeated ones counted each; also trailers.
     ``body_bytes``: the largest request body, unless the application names another one for a request.
     ``drain_bytes``: how much of a body over its limit is read and dropped so that the peer, which
     writes before it reads, still hears the refusal; past that the connection is closed at once.
