@@ -30,7 +30,11 @@ def curl(*arguments: str, data: bytes | None = None) -> tuple[int, dict[str, str
     while head.startswith(b"HTTP/1.1 100"):
         head, _, body = body.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
-    return int(first.split()[1]), {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}, body
+    return (
+        int(first.split()[1]),
+        {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines},
+        body,
+    )
 
 
 @pytest.fixture

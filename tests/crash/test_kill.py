@@ -1,4 +1,4 @@
-"""kill -9: of the service, of its launcher, of environments. Nothing survives, and everything that was kept is there."""
+"""kill -9: of the service, its launcher, environments. Nothing survives, and everything that was kept is there."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from tests.service.harness import FunctionSet, RunningService, client_of, descendants, launchers, send, wait_gone
+from tests.service.harness import FunctionSet, RunningService, client_of, descendants, launchers, send, until, wait_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 # Has a child in a session of its own, tells both process ids through a pipe, and waits.
 HELD = """
@@ -75,7 +75,9 @@ def serve() -> Iterator[Callable[..., ServeProcess]]:
 
 
 @contextmanager
-def held_invocations(functions: FunctionSet, name: str, folder: Path, count: int) -> Iterator[tuple[list[int], list[Any]]]:
+def held_invocations(
+    functions: FunctionSet, name: str, folder: Path, count: int
+) -> Iterator[tuple[list[int], list[Any]]]:
     """Invocations that have begun: the process ids of function and child of each, and the futures."""
     pipe = folder / "pids"
     os.mkfifo(pipe)
@@ -93,9 +95,7 @@ def held_invocations(functions: FunctionSet, name: str, folder: Path, count: int
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_nothing_survives_a_kill_of_the_service(
-    serve: Callable[..., ServeProcess], tmp_path: Path, start: str
-) -> None:
+def test_nothing_survives_a_kill_of_the_service(serve: Callable[..., ServeProcess], tmp_path: Path, start: str) -> None:
     data_dir = tmp_path / "data"
     running = serve(data_dir, "--python-start", start)
     name = running.functions.create(HELD, Timeout=60)
@@ -112,7 +112,9 @@ def test_nothing_survives_a_kill_of_the_service(
             assert isinstance(future.exception(), BotoCoreError)
 
     again = serve(data_dir)
-    assert [item["FunctionName"] for item in again.functions.client.list_functions()["Functions"]] == sorted([name, idle])
+    assert [item["FunctionName"] for item in again.functions.client.list_functions()["Functions"]] == sorted(
+        [name, idle]
+    )
     assert again.functions.invoke(idle).value != idle_pid
     assert send(again.url, "GET", "/_venturekit/health").json["status"] == "ok"
 
@@ -126,9 +128,9 @@ def test_kills_at_any_moment_lose_no_function_that_was_answered(
         running = serve(data_dir)
         with ThreadPoolExecutor(1) as pool:
 
-            def create() -> None:
+            def create(functions: FunctionSet = running.functions) -> None:
                 while True:
-                    made = running.functions.create(f"def handler(e, c):\n    return {len(acknowledged)}\n", wait=False)
+                    made = functions.create(f"def handler(e, c):\n    return {len(acknowledged)}\n", wait=False)
                     acknowledged.append(made)
 
             creating = pool.submit(create)
@@ -242,5 +244,6 @@ def test_launchers_killed_while_idle_are_replaced(running: RunningService) -> No
         for pid in former:
             os.kill(pid, signal.SIGKILL)
         wait_gone(former)
-        outcomes = [functions.invoke(name) for _ in range(2)]
-        assert outcomes[-1].error is None
+        # The environments of a dead launcher go with it, whatever they have in hand at that moment.
+        until(lambda: functions.invoke(name).error is None, "a new launcher serves", 5)
+    assert len({functions.invoke(name).value for _ in range(5)}) == 1

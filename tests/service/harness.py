@@ -17,7 +17,7 @@ import threading
 import time
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -32,7 +32,7 @@ from venturekit.service.app import Service
 from venturekit.service.config import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 WAIT_SECONDS = 20.0
 ROLE = "arn:aws:iam::000000000000:role/any"
@@ -41,7 +41,7 @@ _NUMBERS = itertools.count(1)
 
 
 def zip_of(files: Mapping[str, str | bytes], modes: Mapping[str, int] | None = None) -> bytes:
-    """A code archive. ``modes`` are permission bits by name; a ``bootstrap`` is executable unless they say otherwise."""
+    """A code archive. ``modes`` are permission bits by name; without them a ``bootstrap`` alone is executable."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -119,7 +119,7 @@ class Outcome:
         return json.loads(self.raw)
 
 
-class Stubborn(AssertionError):
+class TooLateError(AssertionError):
     """Something that had to happen within a bound did not."""
 
 
@@ -128,7 +128,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise Stubborn(f"{what}: not within {seconds} s")
+            raise TooLateError(f"{what}: not within {seconds} s")
         os.sched_yield()
     return value
 
@@ -348,16 +348,17 @@ def wait_gone(pids: Iterable[int], seconds: float = WAIT_SECONDS) -> None:
         if not ready:
             with suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-                raise Stubborn(f"process {pid} ({command!r}) still runs after {seconds} s")
+                raise TooLateError(f"process {pid} ({command!r}) still runs after {seconds} s")
 
 
 def launchers() -> set[int]:
-    """The launcher processes below this one."""
+    """The launcher processes that this process has started. (What they fork has the same command line.)"""
     found = set()
-    for pid in descendants():
-        with suppress(OSError):
-            if b"launcher_process.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(pid)
+    for pid, parent in parents().items():
+        if parent == os.getpid():
+            with suppress(OSError):
+                if b"launcher_process.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.add(pid)
     return found
 
 
@@ -370,14 +371,14 @@ class Leaks:
     """Compares processes, descriptors and scratch directories with what there was at first."""
 
     running: RunningService
-    processes: set[int] = field(default_factory=set)
     launchers: int = 0
+    others: int = 0
     files: int = 0
 
     def begin(self) -> None:
         self.settle()
-        self.processes = descendants()
         self.launchers = len(launchers())
+        self.others = len(descendants() - launchers())
         self.files = open_files()
 
     def settle(self) -> None:
@@ -389,7 +390,11 @@ class Leaks:
         self.settle()
         # A launcher may have been replaced, but there are not more of them.
         until(lambda: len(launchers()) <= max(1, self.launchers), "the number of launchers is what it was")
-        wait_gone(descendants() - self.processes - launchers())
+        # Each launcher may keep one process that it has forked in advance.
+        until(
+            lambda: len(descendants() - launchers()) <= max(self.others, len(launchers())),
+            "no process of a function is left",
+        )
         until(lambda: open_files() <= self.files, f"open files fall back to {self.files}, now {open_files()}")
         scratch = self.running.data_dir / "environments"
         until(lambda: not list(scratch.glob("*")), "scratch directories are removed")
@@ -397,9 +402,3 @@ class Leaks:
 
 def lines_starting(text: str, word: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(word)]
-
-
-def events(path: Path) -> Iterator[str]:
-    """Lines that another process writes into a named pipe."""
-    with path.open() as pipe:
-        yield from pipe

@@ -325,7 +325,7 @@ class Bench:
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the loop run until the condition holds."""
         async with asyncio.timeout(BOUND_SECONDS):
-            while not condition():  # noqa: ASYNC110 - what is waited for raises no event
+            while not condition():
                 await asyncio.sleep(0)
 
     async def launched(self, count: int = 1, *, pool: Pool | None = None) -> list[Environment]:

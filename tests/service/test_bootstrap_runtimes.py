@@ -29,7 +29,8 @@ while true; do
   echo "handling $EVENT"
   case "$EVENT" in
   '"success"')
-    curl -sS -X POST "http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/$REQUEST_ID/response" -d "SUCCESS" ;;
+    curl -sS -X POST "http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/$REQUEST_ID/response" -d "SUCCESS"
+    ;;
   '"error"')
     ERROR="{\"errorMessage\" : \"Error parsing event data.\", \"errorType\" : \"InvalidEventDataException\"}"
     curl -sS -X POST "http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/$REQUEST_ID/error" -d "$ERROR" ;;
@@ -37,9 +38,11 @@ while true; do
     DEADLINE=$(grep -i '^lambda-runtime-deadline-ms: ' "$HEADERS" | tr -dc 0-9)
     ARN=$(grep -i '^lambda-runtime-invoked-function-arn: ' "$HEADERS" | tr -d '[:space:]' | cut -d: -f2-)
     TRACE=$(grep -i '^lambda-runtime-trace-id: ' "$HEADERS" | tr -d '[:space:]' | cut -d: -f2-)
+    EXECUTION_ENV=${AWS_EXECUTION_ENV:-none}
     TYPE=$(grep -i '^content-type: ' "$HEADERS" | tr -d '[:space:]' | cut -d: -f2-)
     curl -sS -X POST "http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/$REQUEST_ID/response" \
-      -d "[\"$REQUEST_ID\",$DEADLINE,\"$ARN\",\"$TRACE\",\"$TYPE\",\"$PWD\",\"$_HANDLER\",\"${AWS_EXECUTION_ENV:-none}\"]" ;;
+      -d "[\"$REQUEST_ID\",$DEADLINE,\"$ARN\",\"$TRACE\",\"$TYPE\",\"$PWD\",\"$_HANDLER\",\"$EXECUTION_ENV\"]"
+    ;;
   '"never"') sleep 600 ;;
   '"exit"') exit 3 ;;
   esac
@@ -226,14 +229,20 @@ def post(connection, stream, path, body, *headers):
     return receive(stream)
 
 def chunked(body, size):
-    return b"".join(b"%x\\r\\n%b\\r\\n" % (len(body[at:at + size]), body[at:at + size]) for at in range(0, len(body), size)) + b"0\\r\\n"
+    pieces = [body[at:at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\\r\\n%b\\r\\n" % (len(piece), piece) for piece in pieces) + b"0\\r\\n"
 
-TRAILERS = ["Transfer-Encoding: chunked", "Trailer: Lambda-Runtime-Function-Error-Type", "Trailer: Lambda-Runtime-Function-Error-Body"]
+ERROR = "Lambda-Runtime-Function-Error-"
+MODE = "Lambda-Runtime-Function-Response-Mode: "
+TRAILERS = ["Transfer-Encoding: chunked", f"Trailer: {{ERROR}}Type", f"Trailer: {{ERROR}}Body"]
 connection, stream = connect()
 last = ""
 notes = []
+asked = False
 while True:
-    send(connection, "GET", PREFIX + "next")
+    if not asked:
+        send(connection, "GET", PREFIX + "next")
+    asked = False
     status, headers, body = receive(stream)
     assert status == 200, (status, body)
     event = json.loads(body)
@@ -245,26 +254,28 @@ while True:
 
 PROGRAMS = {
     "as Go": """
-send(connection, "POST", own + "/response", [*TRAILERS, "Content-Type: application/octet-stream"], chunked(json.dumps(event).encode(), 7) + b"\\r\\n")
+body = chunked(json.dumps(event).encode(), 7) + b"\\r\\n"
+send(connection, "POST", own + "/response", [*TRAILERS, "Content-Type: application/octet-stream"], body)
 assert receive(stream)[0] == 202
 """,
     "as Go, an error": """
 body = json.dumps({"errorMessage": "go " + event, "errorType": "errorString"}).encode()
-send(connection, "POST", own + "/error", [*TRAILERS, "Lambda-Runtime-Function-Error-Type: errorString", "Lambda-Runtime-Function-XRay-Error-Cause: " + "x" * 900_000], chunked(body, 1000) + b"\\r\\n")
+fields = [ERROR + "Type: errorString", "Lambda-Runtime-Function-XRay-Error-Cause: " + "x" * 900_000]
+send(connection, "POST", own + "/error", [*TRAILERS, *fields], chunked(body, 1000) + b"\\r\\n")
 assert receive(stream)[0] == 202
 """,
     "streams": """
 assert event
-send(connection, "POST", own + "/response", [*TRAILERS, "Lambda-Runtime-Function-Response-Mode: streaming", "Content-Type: text/plain"])
+send(connection, "POST", own + "/response", [*TRAILERS, MODE + "streaming", "Content-Type: text/plain"])
 for piece in (b'["a",', b'"b"]'):
     connection.sendall(b"%x\\r\\n%b\\r\\n" % (len(piece), piece))
 connection.sendall(b"0\\r\\n\\r\\n")
 assert receive(stream)[0] == 202
 """,
     "fails in the middle": """
-send(connection, "POST", own + "/response", [*TRAILERS, "Lambda-Runtime-Function-Response-Mode: streaming"], chunked(b"partial", 3))
+send(connection, "POST", own + "/response", [*TRAILERS, MODE + "streaming"], chunked(b"partial", 3))
 error = base64.b64encode(b'{"errorType":"Late","errorMessage":"too late"}')
-connection.sendall(b"Lambda-Runtime-Function-Error-Type: Late\\r\\nLambda-Runtime-Function-Error-Body: " + error + b"\\r\\n\\r\\n")
+connection.sendall(f"{ERROR}Type: Late\\r\\n{ERROR}Body: {error.decode()}\\r\\n\\r\\n".encode())
 assert receive(stream)[0] == 202
 """,
     "unknown mode": """
@@ -307,7 +318,10 @@ connection, stream = connect()
 """,
     "answers and asks in one write": """
 body = json.dumps(event).encode()
-connection.sendall(f"POST {own}/response HTTP/1.1\\r\\nHost: {host}:{port}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n".encode() + body)
+head = f"POST {own}/response HTTP/1.1\\r\\nHost: {host}:{port}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n".encode()
+following = f"GET {PREFIX}next HTTP/1.1\\r\\nHost: {host}:{port}\\r\\n\\r\\n".encode()
+connection.sendall(head + body + following)
+asked = True
 assert receive(stream)[0] == 202
 """,
     "says nothing of its length": """
@@ -318,7 +332,8 @@ assert post(connection, stream, own + "/response", b"plain text, \\xff bytes")[0
 """,
     "error cause": """
 body = json.dumps({"errorMessage": "m", "errorType": "T", "errorCause": {"secret": 1}}).encode()
-assert post(connection, stream, own + "/error", body, "Content-Type: application/vnd.aws.lambda.error.cause+json")[0] == 202
+kind = "Content-Type: application/vnd.aws.lambda.error.cause+json"
+assert post(connection, stream, own + "/error", body, kind)[0] == 202
 """,
 }
 EXPECTED: dict[str, tuple[str | None, bytes]] = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -127,9 +129,7 @@ def test_functions_do_not_wait_for_one_another(functions: FunctionSet, meeting: 
         assert functions.invoke(free).value[0] == 1
 
 
-def test_over_the_account_limit_is_a_throttle(
-    start_service: Callable[..., RunningService], meeting: Meeting
-) -> None:
+def test_over_the_account_limit_is_a_throttle(start_service: Callable[..., RunningService], meeting: Meeting) -> None:
     running = start_service(concurrency=3)
     functions = running.functions()
     name = functions.create(MEETING, Timeout=20)
@@ -170,8 +170,6 @@ def test_clients_with_retries_get_through(start_service: Callable[..., RunningSe
     with invoking(functions, name, meeting, 1) as futures, ThreadPoolExecutor(1) as pool:
         meeting.wait_for(1)
         retried = pool.submit(patient.invoke, FunctionName=other)
-        refusals = []
-        patient.meta.events.register("response-received.lambda", lambda **given: refusals.append(given))
         meeting.release(1)
         futures[0].result()
         assert retried.result(timeout=30)["StatusCode"] == 200
@@ -254,9 +252,6 @@ def test_more_environments_than_may_start_at_once(functions: FunctionSet, meetin
 def test_a_caller_that_goes_away_does_not_stop_the_function(functions: FunctionSet, meeting: Meeting) -> None:
     name = functions.create(MEETING, Timeout=20)
     functions.invoke(functions.create(COUNTER))
-    import json
-    import socket
-
     body = json.dumps(meeting.event).encode()
     port = int(functions.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as caller:

@@ -67,14 +67,20 @@ def attacks() -> dict[str, tuple[str, dict[str, str]]]:
     """Method and headers by name. The body is a valid event, the address that of a function."""
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for (type_name, content_type), (origin_name, origin) in itertools.product(SIMPLE_TYPES.items(), ORIGINS.items()):
-        found[f"simple POST {type_name} from {origin_name}"] = ("POST", {"Content-Type": content_type, "Origin": origin})
+        found[f"simple POST {type_name} from {origin_name}"] = (
+            "POST",
+            {"Content-Type": content_type, "Origin": origin},
+        )
     for name, content_type in SIMPLE_TYPES.items():
         found[f"no origin {name}"] = ("POST", {"Content-Type": content_type})
         found[f"no-cors {name}"] = ("POST", {"Content-Type": content_type, **FETCH})
     for name, host in HOSTS.items():
         found[f"host {name}"] = ("POST", {"Host": host})
         # A rebound page is same-origin with itself: it may send any header.
-        found[f"host {name} with own headers"] = ("POST", {"Host": host, "X-Amz-Client": "page", "Authorization": "AWS4-HMAC-SHA256 x"})
+        found[f"host {name} with own headers"] = (
+            "POST",
+            {"Host": host, "X-Amz-Client": "page", "Authorization": "AWS4-HMAC-SHA256 x"},
+        )
         found[f"GET host {name}"] = ("GET", {"Host": host, "X-Amz-Client": "page"})
     for name, origin in ORIGINS.items():
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-amz-client"}
@@ -181,7 +187,9 @@ def test_the_refusal_names_the_header_to_add(functions: FunctionSet) -> None:
         {"Authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/lambda/aws4_request"},
     ],
 )
-@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "[::1]:{port}", "localhost.", "127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "[::1]:{port}", "localhost.", "127.0.0.1:1"]
+)
 def test_what_is_let_in(functions: FunctionSet, headers: dict[str, str], host: str) -> None:
     port = str(urlsplit(functions.url).port)
     given = {"Host": host.replace("{port}", port), **headers}
@@ -204,7 +212,9 @@ def test_further_host_names_are_a_setting(start_service: Callable[..., RunningSe
 
 
 def test_the_runtime_api_is_closed_to_pages(functions: FunctionSet) -> None:
-    name = functions.create("import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_RUNTIME_API']\n")
+    name = functions.create(
+        "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_RUNTIME_API']\n"
+    )
     url = "http://" + functions.invoke(name).value
     path = "/2018-06-01/runtime/invocation/next"
     for headers in (
@@ -273,8 +283,16 @@ def test_the_right_key_may_do_everything(guarded: RunningService) -> None:
     ("signing", "code", "message"),
     [
         ({"secret": "wrong"}, "InvalidSignatureException", "The request signature we calculated does not match the "),
-        ({"key": "AKIDUNKNOWN"}, "UnrecognizedClientException", "The security token included in the request is invalid."),
-        ({"token": "surprise"}, "UnrecognizedClientException", "The security token included in the request is invalid."),
+        (
+            {"key": "AKIDUNKNOWN"},
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        ),
+        (
+            {"token": "surprise"},
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        ),
         ({"minutes": -6}, "InvalidSignatureException", "Signature expired: "),
         ({"minutes": 6}, "InvalidSignatureException", "Signature not yet current: "),
         ({"region": "eu-west-1"}, "InvalidSignatureException", "Credential should be scoped to a valid region"),
@@ -373,9 +391,7 @@ def test_keys_of_functions_are_accepted(guarded: RunningService) -> None:
     functions.client.close()
 
 
-def test_keys_of_one_service_are_nothing_to_another(
-    guarded: RunningService, functions: FunctionSet
-) -> None:
+def test_keys_of_one_service_are_nothing_to_another(guarded: RunningService, functions: FunctionSet) -> None:
     key, secret, token = functions.invoke(functions.create(CALLS_BACK, Timeout=30, MemorySize=512)).value
     assert signed_get(guarded, key=key, secret=secret, token=token).status == 403
 

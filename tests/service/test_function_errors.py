@@ -213,7 +213,11 @@ def test_an_exception_is_reported_with_its_stack(functions: FunctionSet) -> None
         ("def handler(event, context):\n    raise StopIteration\n", "StopIteration", ""),
         ("async def handler(event, context):\n    raise LookupError('x')\n", "LookupError", "x"),
         ("def handler(event, context):\n    assert not 'true'\n", "AssertionError", ""),
-        ("def handler(event, context):\n    raise ExceptionGroup('g', [ValueError(1)])\n", "ExceptionGroup", "g (1 sub"),
+        (
+            "def handler(event, context):\n    raise ExceptionGroup('g', [ValueError(1)])\n",
+            "ExceptionGroup",
+            "g (1 sub",
+        ),
     ],
 )
 def test_other_errors_of_the_handler(functions: FunctionSet, source: str, error_type: str, text: str) -> None:
@@ -323,9 +327,7 @@ def test_an_init_over_ten_seconds_is_run_again_within_the_invocation(leak_free: 
     assert "Init Duration" not in report(outcome)
 
 
-def test_an_init_that_never_ends_is_a_timeout(
-    functions: FunctionSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_init_that_never_ends_is_a_timeout(functions: FunctionSet, monkeypatch: pytest.MonkeyPatch) -> None:
     from venturekit.service.environments import environment
 
     monkeypatch.setattr(environment, "INIT_TIMEOUT_SECONDS", 0.3)

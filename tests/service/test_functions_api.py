@@ -131,7 +131,11 @@ def test_a_name_is_taken_once(functions: FunctionSet) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "text"),
     [
-        ({"Runtime": "cobol"}, "InvalidParameterValueException", "Value cobol at 'runtime' failed to satisfy constraint"),
+        (
+            {"Runtime": "cobol"},
+            "InvalidParameterValueException",
+            "Value cobol at 'runtime' failed to satisfy constraint",
+        ),
         ({"Runtime": "python2.7"}, "InvalidParameterValueException", "is no longer supported for creating"),
         ({"Timeout": 901}, "ValidationException", "value less than or equal to 900"),
         ({"MemorySize": 10_241}, "InvalidParameterValueException", "less than or equal to 10240"),
@@ -144,7 +148,11 @@ def test_a_name_is_taken_once(functions: FunctionSet) -> None:
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException", "AWS_REGION"),
         ({"Environment": {"Variables": {"_X": "x"}}}, "ValidationException", "at 'environment.variables' failed"),
         ({"Environment": {"Variables": {"BIG": "x" * 4096}}}, "InvalidParameterValueException", "4KB limit"),
-        ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"]}, "InvalidParameterValueException", "not exist"),
+        (
+            {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"]},
+            "InvalidParameterValueException",
+            "not exist",
+        ),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "PackageType Image is not supported"),
     ],
 )

@@ -49,7 +49,9 @@ def handler(event, context):
 
 
 def test_prints_one_endless_line(leak_free: FunctionSet, bystander: str) -> None:
-    source = "import os\ndef handler(event, context):\n    for _ in range(80): os.write(1, b'y' * 65536)\n    return 1\n"
+    source = (
+        "import os\ndef handler(event, context):\n    for _ in range(80): os.write(1, b'y' * 65536)\n    return 1\n"
+    )
     name, outcome = run(leak_free, bystander, source)
     assert (outcome.error, outcome.value) == (None, 1)
     assert "yEND" in outcome.log.replace("\n", "")
@@ -182,7 +184,8 @@ def handler(event, context):
         except OSError:
             continue
         if stat.S_ISFIFO(mode):
-            for data in (b"\\xa5\\x5a\\x00\\x03\\xff\\xff\\xff\\xff" + bytes(8), b"garbage\\n" * 1000, os.urandom(5000), b"\\xa5"):
+            header = b"\\xa5\\x5a\\x00\\x03\\xff\\xff\\xff\\xff" + bytes(8)
+            for data in (header, b"garbage\\n" * 1000, os.urandom(5000), b"\\xa5"):
                 written += os.write(fd, data)
     print("after")
     return written
@@ -310,7 +313,9 @@ def handler(event, context):
         case "own": return call("POST", own + "/response", '"early"')
         case "own error": return call("POST", own + "/error", '{"errorType":"Early"}')
         case "init error": return call("POST", "init/error", "{}")
-        case "paths": return [call("GET", path)[0] for path in ("", "invocation/", "../../etc/passwd", "invocation/next/x")]
+        case "paths":
+            paths = ("", "invocation/", "../../etc/passwd", "invocation/next/x")
+            return [call("GET", path)[0] for path in paths]
     return "plain"
 """
 
@@ -374,7 +379,9 @@ def handler(event, context):
 
 
 def test_kills_everything_it_may_in_its_session(leak_free: FunctionSet, bystander: str) -> None:
-    source = "import os, signal\ndef handler(event, context):\n    if event: os.killpg(0, signal.SIGKILL)\n    return 1\n"
+    source = (
+        "import os, signal\ndef handler(event, context):\n    if event: os.killpg(0, signal.SIGKILL)\n    return 1\n"
+    )
     name, outcome = run(leak_free, bystander, source, True)
     assert outcome.value["errorType"] == "Runtime.ExitError"
     assert leak_free.invoke(name, False).value == 1
@@ -382,7 +389,14 @@ def test_kills_everything_it_may_in_its_session(leak_free: FunctionSet, bystande
 
 def test_kills_its_parent(leak_free: FunctionSet, bystander: str) -> None:
     # The launcher is the parent of all: its end is an end of these invocations, not of the service.
-    source = "import os, signal\ndef handler(event, context):\n    if event: os.kill(os.getppid(), 9); signal.pause()\n    return 1\n"
+    source = """
+import os, signal
+def handler(event, context):
+    if event:
+        os.kill(os.getppid(), 9)
+        signal.pause()
+    return 1
+"""
     name = leak_free.create(source, Timeout=10)
     began = time.monotonic()
     outcome = leak_free.invoke(name, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
 from collections import Counter
@@ -114,9 +115,12 @@ def test_error_answer_names_its_code_in_a_header(functions: FunctionSet) -> None
     assert answer.headers["Content-Type"] == "application/json"
     assert UUID.fullmatch(answer.headers["x-amzn-RequestId"])
     assert answer.headers["Date"]
-    assert answer.body == json.dumps(
-        {"Type": "User", "Message": f"Function not found: {ARN}:nobody:$LATEST"}, separators=(",", ":")
-    ).encode()
+    assert (
+        answer.body
+        == json.dumps(
+            {"Type": "User", "Message": f"Function not found: {ARN}:nobody:$LATEST"}, separators=(",", ":")
+        ).encode()
+    )
 
 
 # --- trace ---------------------------------------------------------------------------------------------------------
@@ -324,8 +328,10 @@ def test_extreme_weights_draw_one_version_only(functions: FunctionSet, weight: f
             {},
             400,
             "InvalidParameterValueException",
-            f"1 validation error detected: Value '{'n' * 65}' at 'functionName' failed to satisfy constraint: Member "
-            "must have length less than or equal to 64",
+            (
+                f"1 validation error detected: Value '{'n' * 65}' at 'functionName' failed to satisfy constraint: "
+                "Member must have length less than or equal to 64"
+            ),
         ),
     ],
 )
@@ -455,7 +461,14 @@ def test_a_handler_that_returns_nothing_answers_null(functions: FunctionSet) -> 
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "application/json", "application/octet-stream", "application/x-www-form-urlencoded", "text/plain", "nonsense"],
+    [
+        None,
+        "application/json",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "nonsense",
+    ],
 )
 def test_every_content_type_is_taken(functions: FunctionSet, echo: str, content_type: str | None) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
@@ -466,9 +479,6 @@ def test_every_content_type_is_taken(functions: FunctionSet, echo: str, content_
 def test_a_chunked_request_is_taken(functions: FunctionSet, echo: str) -> None:
     target = f"/2015-03-31/functions/{echo}/invocations"
     headers = {"X-Amz-A": "b", "Transfer-Encoding": "chunked"}
-    # http.client sends the body as it stands.
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", int(functions.url.rpartition(":")[2]), timeout=10)
     connection.putrequest("POST", target)
     for name, value in headers.items():
@@ -479,7 +489,9 @@ def test_a_chunked_request_is_taken(functions: FunctionSet, echo: str) -> None:
     connection.close()
 
 
-TAIL = "\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
+TAIL = (
+    "\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
+)
 UNEXPECTED = "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
 
@@ -503,7 +515,19 @@ def test_recorded_texts_for_what_is_no_json(functions: FunctionSet, echo: str, b
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"[1,]", b"{'a':1}", b'{"a":1}}', b"nul", b'"\xff"', b"01", b'"\\x"', b'"\n"', b"SUCCESS", b"\xef\xbb\xbf1x"],
+    [
+        b"{",
+        b"[1,]",
+        b"{'a':1}",
+        b'{"a":1}}',
+        b"nul",
+        b'"\xff"',
+        b"01",
+        b'"\\x"',
+        b'"\n"',
+        b"SUCCESS",
+        b"\xef\xbb\xbf1x",
+    ],
 )
 def test_what_is_no_json_never_reaches_the_function(functions: FunctionSet, echo: str, body: bytes) -> None:
     functions.invoke(echo)
@@ -560,11 +584,8 @@ def smallest(shape: Any) -> Any:
 
 
 def test_every_other_operation_answers_501_naming_itself(functions: FunctionSet) -> None:
-    import boto3
-
     model = functions.client.meta.service_model
     asked = []
-    assert boto3.__version__
     methods = {operation: method for method, operation in functions.client.meta.method_to_api_mapping.items()}
     for name in model.operation_names:
         if name in SERVED:

@@ -55,7 +55,9 @@ def test_the_lines_of_the_platform(functions: FunctionSet) -> None:
         assert (found["init"] is not None) == (outcome is first)
     whole = "".join(functions.log_lines(name))
     assert whole.index("INIT_START Runtime Version: python:3.") < whole.index("START RequestId")
-    assert re.search(r"^INIT_START Runtime Version: python:3\.\d+\tRuntime Version ARN: arn:aws:lambda:us-east-1", whole)
+    assert re.search(
+        r"^INIT_START Runtime Version: python:3\.\d+\tRuntime Version ARN: arn:aws:lambda:us-east-1", whole
+    )
     assert whole.endswith(second.log)
 
 

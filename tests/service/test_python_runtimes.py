@@ -197,7 +197,19 @@ def handler(event, context):
 
 def test_what_can_be_imported(way: FunctionSet) -> None:
     present = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "json", "sqlite3", "mine"]
-    absent = ["venturekit", "typer", "rich", "uvloop", "httptools", "pytest", "hypothesis", "mypy", "ric", "pip", "orjson"]
+    absent = [
+        "venturekit",
+        "typer",
+        "rich",
+        "uvloop",
+        "httptools",
+        "pytest",
+        "hypothesis",
+        "mypy",
+        "ric",
+        "pip",
+        "orjson",
+    ]
     name = way.create(IMPORTS, files={"mine.py": ""}, Timeout=30, MemorySize=512)
     found = way.invoke(name, [*present, *absent]).value
     assert [module for module in present if not found[module]] == []
@@ -260,7 +272,8 @@ client = boto3.client("lambda")
 def handler(event, context):
     if event["depth"] == 0:
         return {"trace": os.environ["_X_AMZN_TRACE_ID"], "function": context.function_name}
-    answer = client.invoke(FunctionName=event["to"], Payload=json.dumps({"depth": event["depth"] - 1, "to": event["to"]}))
+    following = {"depth": event["depth"] - 1, "to": event["to"]}
+    answer = client.invoke(FunctionName=event["to"], Payload=json.dumps(following))
     return json.loads(answer["Payload"].read())
 """
 

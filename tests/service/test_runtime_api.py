@@ -151,7 +151,10 @@ async def test_a_late_answer_is_refused(bench: Bench) -> None:
         (CAUSE.upper() + "; charset=utf-8 ", b'{"a":1,"errorCause":2}', b'{"a":1}'),
         (CAUSE, b'{"errorMessage":"\\ud800","errorCause":0}', b'{"errorMessage":"\\ud800"}'),
         (CAUSE, b'{"errorType": "E"}', b'{"errorType": "E"}'),
-        *((CAUSE, bad, b'"Invalid error body"') for bad in (b"{", b"[]", b"[1]", b'"text"', b"7", b"null", b"", b"\xff")),
+        *(
+            (CAUSE, bad, b'"Invalid error body"')
+            for bad in (b"{", b"[]", b"[1]", b'"text"', b"7", b"null", b"", b"\xff")
+        ),
         (CAUSE, b"[" * 100_000, b'"Invalid error body"'),
         ("text/plain", b"", b""),
     ],

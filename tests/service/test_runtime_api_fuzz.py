@@ -9,7 +9,6 @@ import asyncio
 import json
 import random
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from venturekit.service.environments.lifecycle import Event as Happening
 from venturekit.service.environments.lifecycle import State, after, allows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.service.runtime_support import Bench, Event, RuntimeConnection
@@ -349,9 +349,7 @@ KINDS = [*[_plain] * 20, *[_error] * 8, *[_chunked] * 6, *[_cause] * 3, *[_bad_m
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_runtimes_do_what_the_model_foresees(
-    tmp_path: Path, full_counts: bool, seed: int
-) -> None:
+def test_random_runtimes_do_what_the_model_foresees(tmp_path: Path, full_counts: bool, seed: int) -> None:
     steps = FULL_STEPS if full_counts else STEPS
 
     async def walk() -> None:

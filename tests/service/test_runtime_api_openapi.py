@@ -72,9 +72,7 @@ class Case:
         self.path, method, self.request_id = operation
         self.method = method.upper()
 
-    async def call(
-        self, request_id: str = "", body: bytes = b"{}", *, other: bool = False, **headers: str
-    ) -> Answer:
+    async def call(self, request_id: str = "", body: bytes = b"{}", *, other: bool = False, **headers: str) -> Answer:
         target = BASE + self.path.replace("{requestId}", request_id or self.request_id)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         connection = self.other if other else self.runtime

@@ -1,4 +1,4 @@
-"""Pools, environments and their host, with a scripted runtime and a manual clock: reuse, scaling, deadlines, endings."""
+"""Pools, environments and their host, with a scripted runtime and a manual clock: reuse, scaling, deadlines, ends."""
 
 from __future__ import annotations
 

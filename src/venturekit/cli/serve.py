@@ -126,12 +126,14 @@ class _Ending:
 
 
 async def _serve(settings: Settings, ready_file: Path | None) -> int:
-    from venturekit.service.app import Service, serve_until
-
     # What a service that was killed has left must not be taken for this one's.
     remove(ready_file)
     ending = _Ending(settings, ready_file)
     ending.install()
+
+    # By far the most of a start: signals are taken care of before.
+    from venturekit.service.app import Service, serve_until
+
     service = Service(settings, variables())
     await start(service)
     try:

@@ -107,9 +107,7 @@ def test_environments_that_rest_are_left_alone(clock: Clock, watch: Watch) -> No
 @pytest.mark.parametrize(
     ("used_mb", "following"), [(0, USUAL_SECONDS), (64, USUAL_SECONDS), (65, CLOSE_SECONDS), (500, CLOSE_SECONDS)]
 )
-def test_memory_near_its_limit_is_looked_at_often(
-    clock: Clock, watch: Watch, used_mb: int, following: float
-) -> None:
+def test_memory_near_its_limit_is_looked_at_often(clock: Clock, watch: Watch, used_mb: int, following: float) -> None:
     watch.busy(Watched(clock, 100.0))  # type: ignore[arg-type]
     watch.busy(Watched(clock, 100.0, used_bytes=used_mb * 1024 * 1024))  # type: ignore[arg-type]
     assert watch.look(0.0) == following

@@ -13,32 +13,36 @@ from venturekit.service.environments.runtime_api import normalise_error_type
 ID = b"8286a188-ba32-4475-8077-530cd35c09a9"
 
 
+FOR_ID = f"RequestId: {ID.decode()} Error: "
+EXIT = FOR_ID + "Runtime exited "
+TOO_LARGE = "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
+
+
 @pytest.mark.parametrize(
-    ("payload", "expected"),
+    ("payload", "error_type", "message"),
     [
-        (failures.exited(ID, Exit()), '"Runtime.ExitError","errorMessage":"RequestId: {} Error: Runtime exited without '
-         'providing a reason"'),
-        (failures.exited(ID, Exit(code=1)), '"Runtime.ExitError","errorMessage":"RequestId: {} Error: Runtime exited '
-         'with error: exit status 1"'),
-        (failures.exited(ID, Exit(code=127)), '"Runtime.ExitError","errorMessage":"RequestId: {} Error: Runtime exited '
-         'with error: exit status 127"'),
-        (failures.exited(ID, Exit(signal=9)), '"Runtime.ExitError","errorMessage":"RequestId: {} Error: Runtime exited '
-         'with error: signal: killed"'),
-        (failures.timed_out(ID, 1000), '"Sandbox.Timedout","errorMessage":"RequestId: {} Error: Task timed out after '
-         '1.00 seconds"'),
-        (failures.timed_out(ID, 900_000), '"Sandbox.Timedout","errorMessage":"RequestId: {} Error: Task timed out '
-         'after 900.00 seconds"'),
-        (failures.response_too_large(), '"Function.ResponseSizeTooLarge","errorMessage":"Response payload size '
-         'exceeded maximum allowed payload size (6291556 bytes)."'),
-        (failures.truncated_response(ID), '"Runtime.TruncatedResponse","errorMessage":"RequestId: {} Error: the '
-         'runtime closed its connection mid-response"'),
-        (failures.invalid_response_mode(ID, b'a"\xe9'), '"Runtime.InvalidResponseModeHeader","errorMessage":'
-         '"RequestId: {} Error: invalid function response mode: a\\"\\u00e9"'),
-        (failures.failed_to_start(ID, "Runtime.X", "y"), '"Runtime.X","errorMessage":"RequestId: {} Error: y"'),
+        (failures.exited(ID, Exit()), "Runtime.ExitError", f"{EXIT}without providing a reason"),
+        (failures.exited(ID, Exit(code=1)), "Runtime.ExitError", f"{EXIT}with error: exit status 1"),
+        (failures.exited(ID, Exit(code=127)), "Runtime.ExitError", f"{EXIT}with error: exit status 127"),
+        (failures.exited(ID, Exit(signal=9)), "Runtime.ExitError", f"{EXIT}with error: signal: killed"),
+        (failures.timed_out(ID, 1000), "Sandbox.Timedout", f"{FOR_ID}Task timed out after 1.00 seconds"),
+        (failures.timed_out(ID, 900_000), "Sandbox.Timedout", f"{FOR_ID}Task timed out after 900.00 seconds"),
+        (failures.response_too_large(), "Function.ResponseSizeTooLarge", TOO_LARGE),
+        (
+            failures.truncated_response(ID),
+            "Runtime.TruncatedResponse",
+            f"{FOR_ID}the runtime closed its connection mid-response",
+        ),
+        (
+            failures.invalid_response_mode(ID, b'a"\xe9'),
+            "Runtime.InvalidResponseModeHeader",
+            f'{FOR_ID}invalid function response mode: a\\"\\u00e9',
+        ),
+        (failures.failed_to_start(ID, "Runtime.X", "y"), "Runtime.X", f"{FOR_ID}y"),
     ],
-)  # fmt: skip
-def test_the_bytes(payload: bytes, expected: str) -> None:
-    assert payload.decode() == '{"errorType":' + expected.replace("{}", ID.decode()) + "}"
+)
+def test_the_bytes(payload: bytes, error_type: str, message: str) -> None:
+    assert payload.decode() == f'{{"errorType":"{error_type}","errorMessage":"{message}"}}'
 
 
 @pytest.mark.parametrize(

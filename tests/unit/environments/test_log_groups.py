@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from venturekit.service.environments import logs
 from venturekit.service.environments.logs import Finished, LogGroup, LogStore, Started
+
+if TYPE_CHECKING:
+    import pytest
 
 ID = b"id"
 
@@ -36,10 +39,14 @@ def test_platform_records_are_rendered_when_read() -> None:
     group.append(0.0, "s", Finished((ID, 1.5, 128, 30, 2.0)))
     assert messages(group) == [
         b"START RequestId: id Version: 7\n",
-        b"END RequestId: id\nREPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t"
-        b"Max Memory Used: 30 MB\t\n",
-        b"END RequestId: id\nREPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\t"
-        b"Max Memory Used: 30 MB\tInit Duration: 2.00 ms\t\n",
+        (
+            b"END RequestId: id\nREPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t"
+            b"Max Memory Used: 30 MB\t\n"
+        ),
+        (
+            b"END RequestId: id\nREPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\t"
+            b"Max Memory Used: 30 MB\tInit Duration: 2.00 ms\t\n"
+        ),
     ]
 
 

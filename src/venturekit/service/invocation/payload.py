@@ -36,7 +36,6 @@ _A_VALUE = "expected a valid value (JSON String, Number, Array, Object or token 
 _A_COMMENT = (
     "maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled for parser)"
 )
-_IN_NUMBER = " in numeric value"
 
 # A number beyond the limit has at least this many digits in its whole, its fraction or its exponent.
 _LONG_DIGITS = b"0" * (_MAX_NUMBER_DIGITS // 3 + 1)
@@ -279,10 +278,8 @@ class _Scanner:
             wanted = "was expecting double-quote to start field name"
             self._fail(f"Unexpected character ({_described(unit)}): {wanted}", end - 1)
         end = self._string(start, is_name=True)
-        size = end - start - 2
-        if size > _MAX_NAME_BYTES:
-            size = len(_ONE_ESCAPE.sub(_unescaped, data[start + 1 : end - 1]))
-        if size > _MAX_NAME_BYTES:
+        name = data[start + 1 : end - 1]
+        if len(name) > _MAX_NAME_BYTES and (size := len(_ONE_ESCAPE.sub(_unescaped, name))) > _MAX_NAME_BYTES:
             self._exceeds("Name length", size, _MAX_NAME_BYTES, "getMaxNameLength", end)
         at = self._space_within(end)
         if data[at] != _COLON:
@@ -367,7 +364,7 @@ class _Scanner:
             at = end + 1
             end = _passed(_DIGIT_RUN, data, at)
             if end == at:
-                self._unexpected(min(at, len(data) - 1), "Decimal point not followed by a digit", _IN_NUMBER)
+                self._unexpected(min(at, len(data) - 1), "Decimal point not followed by a digit", " in numeric value")
             digits += end - at
         if data.startswith((b"e", b"E"), end):
             at = end + 1 + data.startswith((b"-", b"+"), end + 1)
@@ -375,7 +372,7 @@ class _Scanner:
                 self._end_of_input(" in a Number value")
             end = _passed(_DIGIT_RUN, data, at)
             if end == at:
-                self._unexpected(at, "Exponent indicator not followed by a digit", _IN_NUMBER)
+                self._unexpected(at, "Exponent indicator not followed by a digit", " in numeric value")
             digits += end - at
         if not self._open and end < len(data) and data[end] not in b" \t\n\r":
             self._unexpected(end, "Expected space separating root-level values")
@@ -434,12 +431,12 @@ class _Scanner:
             self._fail(f"Non-standard token '{found[0].decode()}': {feature}", found.end())
         if byte == _MINUS and data[at + 1] != _PERIOD:
             wanted = "expected digit (0-9) to follow minus sign, for valid numeric value"
-            self._unexpected(at + 1, wanted, _IN_NUMBER)
+            self._unexpected(at + 1, wanted, " in numeric value")
         if byte == _PLUS:
             if at + 1 == len(data):
                 self._end_of_input(" in a Number value")
             feature = "enable `JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow"
-            self._unexpected(at, f"JSON spec does not allow numbers to have plus signs: {feature}", _IN_NUMBER)
+            self._unexpected(at, f"JSON spec does not allow numbers to have plus signs: {feature}", " in numeric value")
         in_array = bool(self._open) and data[self._open[-1]] == _BRACKET
         if byte in b",}" or (byte == ord("]") and in_array):
             self._unexpected(at, "expected a value")
