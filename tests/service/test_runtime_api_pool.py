@@ -410,7 +410,10 @@ async def test_closing_answers_everybody_and_starts_nothing(bench: Bench) -> Non
     launched = await bench.launched(4)
     again: list[Event] = []
     busy_event.on_settled = lambda: again.append(bench.submit())
+    started: list[object] = []
+    bench.host.start = lambda pool, **_: started.append(pool)  # type: ignore[assignment,method-assign]
     await bench.host.close()
+    assert started == []
     await bench.until(lambda: not bench.tasks)
     assert busy_event.outcome == (failures.exited(busy_event.request_id, Exit(signal=9)), UNHANDLED)
     assert [event.rejections for event in [*waiting, *again]] == [[SHUTTING_DOWN]] * 4

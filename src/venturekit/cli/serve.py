@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -138,6 +139,9 @@ async def _serve(settings: Settings, ready_file: Path | None) -> int:
     await start(service)
     try:
         announce(service.url, ready_file)
+        # What is alive now lives as long as the service: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         await serve_until(service, ending.stopped)
     finally:
         remove(ready_file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -127,13 +126,11 @@ class Service:
             await self._resources.aclose()
             raise
         self._sweep()
-        # What is alive now lives as long as the service: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
 
     async def drain(self) -> bool:
         """Accept nothing more and let running invocations finish. False when some had not in time."""
         self._listener.stop_accepting()
+        self._extras.stop_waiting()
         deadline = time.monotonic() + self.settings.drain_timeout
         while self._listener.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - connections raise no event
             await asyncio.sleep(DRAIN_LOOK_SECONDS)

@@ -15,7 +15,7 @@ from venturekit.service.wire.answers import answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from venturekit.service.environments.logs import LogStore
+    from venturekit.service.environments.logs import LogGroup, LogStore
     from venturekit.service.wire.exchange import Exchange
 
 PREFIX: Final = b"/_venturekit/"
@@ -44,6 +44,12 @@ class Extras:
         self._function_exists = function_exists
         self._status = status
         self._secret = secret
+        self._waiting: set[asyncio.Event] = set()
+
+    def stop_waiting(self) -> None:
+        """Answer the requests that wait for new log records now: the service ends."""
+        for arrived in self._waiting:
+            arrived.set()
 
     def handles(self, target: bytes) -> bool:
         """Whether this target is one of the service's own."""
@@ -52,7 +58,7 @@ class Extras:
     def is_open(self, exchange: Exchange) -> bool:
         """Whether the request needs neither signature nor special header: health, and links that carry a token."""
         target = exchange.target
-        return exchange.method in (b"GET", b"HEAD") and (target.partition(b"?")[0] == HEALTH or target.startswith(CODE))
+        return exchange.method == b"GET" and (target.partition(b"?")[0] == HEALTH or target.startswith(CODE))
 
     def code_link(self, code_key: str) -> str:
         """Path and query under which the archive with this key is downloaded."""
@@ -86,14 +92,7 @@ class Extras:
             return
         group = self._logs.group(name)
         if group.last <= after and wait > 0:
-            arrived = asyncio.Event()
-            group.follow(arrived.set)
-            try:
-                await asyncio.wait_for(arrived.wait(), wait)
-            except TimeoutError:
-                pass
-            finally:
-                group.unfollow(arrived.set)
+            await self._wait_for_record(group, wait)
         lines = [
             {
                 "sequence": line.sequence,
@@ -104,6 +103,18 @@ class Extras:
             for line in group.read(after, LOG_PAGE)
         ]
         self._send(exchange, 200, {"events": lines, "last": group.last})
+
+    async def _wait_for_record(self, group: LogGroup, seconds: float) -> None:
+        arrived = asyncio.Event()
+        self._waiting.add(arrived)
+        group.follow(arrived.set)
+        try:
+            await asyncio.wait_for(arrived.wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            group.unfollow(arrived.set)
+            self._waiting.discard(arrived)
 
     async def _answer_code(self, exchange: Exchange, name: str, parameters: dict[str, list[str]]) -> None:
         code_key = name.removesuffix(".zip")

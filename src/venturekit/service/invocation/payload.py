@@ -204,8 +204,8 @@ def _run(opener: int, levels: int) -> re.Pattern[bytes]:
     # Three parts of 300 digits stay below the limit together.
     number = rb"-?(?:0|[1-9][0-9]{0,299}+)(?:\.[0-9]{1,300}+)?(?:[eE][-+]?[0-9]{1,300}+)?"
     scalar = rb'(?:"' + _STRING + rb'{0,16}"|(?:' + number + rb"|true|false|null)(?=[ \t\n\r,\]}]))"
-    to_element = rb"(?:(?<=\[)|" + _SPACE + rb",)" + _SPACE
-    to_member = rb"(?:(?<=\{)|" + _SPACE + rb",)" + _SPACE + _NAME
+    to_element = rb"(?:(?<=\[)|(?<!\[)" + _SPACE + rb",)" + _SPACE
+    to_member = rb"(?:(?<=\{)|(?<!\{)" + _SPACE + rb",)" + _SPACE + _NAME
     rounds = rb"{0,%d}" % _INNER_ROUNDS + _SPACE
     value = scalar
     for _ in range(levels):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.wire.connection import Connection
 
+HEAD_END = b"\r\n\r\n"
 CHUNK_END = b"0\r\n"
 
 
@@ -102,11 +103,16 @@ class Exchange:
         self.tag: object = None
 
     def respond(self, answer: bytes) -> None:
-        """Send a whole answer (head and body in one piece) in one write. Raises AnswerError the second time."""
+        """Send a whole answer (head and body in one piece) in one write. Raises AnswerError the second time.
+
+        A request with HEAD gets the head alone, which then describes the body it would have had.
+        """
         connection = self.connection
         if connection.current is not self or self.streaming:
             self._refuse_answer()
             return
+        if self.method == b"HEAD":
+            answer = answer[: answer.index(HEAD_END) + len(HEAD_END)]
         connection.transport.write(answer)
         connection.answered(self)
 
@@ -116,7 +122,7 @@ class Exchange:
         if connection.current is not self or self.streaming:
             self._refuse_answer()
             return
-        connection.transport.writelines((head, body))
+        connection.transport.writelines((head, b"" if self.method == b"HEAD" else body))
         connection.answered(self)
 
     def start(self, head: bytes) -> None:
