@@ -524,8 +524,9 @@ def test_no_descriptor_leaks_over_200_launches(launching: Callable[..., None]) -
             bench.events.clear()
         assert await bench.run("print('fine')") == "fine\n"
         assert _open_fds() == ours + 1  # the reading end of the last run
-        assert _open_fds(bench.launcher.pid) == theirs
-        assert process_tree.children(bench.launcher.pid) == []
+        # The spare child may be there or not yet there again: one process, one descriptor.
+        assert abs(_open_fds(bench.launcher.pid) - theirs) <= 1
+        assert len(process_tree.children(bench.launcher.pid)) <= 1
 
     launching(scenario)
 

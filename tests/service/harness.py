@@ -18,6 +18,7 @@ import time
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -52,15 +53,18 @@ def zip_of(files: Mapping[str, str | bytes], modes: Mapping[str, int] | None = N
     return data.getvalue()
 
 
+@cache
+def session_of(region_name: str, *keys: str) -> boto3.Session:
+    """A session, which reads the service's model once for all of its clients. ``keys``: access key id and secret."""
+    return boto3.Session(*keys, region_name=region_name)
+
+
 def client_of(url: str, *, signed: tuple[str, str] | None = None, **options: Any) -> Any:
     """An unmodified boto3 client that tries once. Unsigned, unless it is given a key pair."""
     options = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64, **options}
-    keys: dict[str, Any] = {}
     if signed is None:
         options["signature_version"] = UNSIGNED
-    else:
-        keys = {"aws_access_key_id": signed[0], "aws_secret_access_key": signed[1]}
-    session = boto3.Session(region_name=options.pop("region_name", "us-east-1"), **keys)
+    session = session_of(options.pop("region_name", "us-east-1"), *(signed or ()))
     return session.client("lambda", endpoint_url=url, config=Config(**options))
 
 

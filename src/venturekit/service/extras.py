@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
 from venturekit.service.wire.answers import answer
@@ -93,7 +93,7 @@ class Extras:
         group = self._logs.group(name)
         if group.last <= after and wait > 0:
             await self._wait_for_record(group, wait)
-        lines = [
+        lines: list[dict[str, Any]] = [
             {
                 "sequence": line.sequence,
                 "timestamp": int(line.timestamp * 1000),
@@ -102,7 +102,9 @@ class Extras:
             }
             for line in group.read(after, LOG_PAGE)
         ]
-        self._send(exchange, 200, {"events": lines, "last": group.last})
+        # The next page begins behind this one, not behind what was written meanwhile.
+        last = lines[-1]["sequence"] if lines else group.last
+        self._send(exchange, 200, {"events": lines, "last": last})
 
     async def _wait_for_record(self, group: LogGroup, seconds: float) -> None:
         arrived = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from venturekit.service.environments import logs
-from venturekit.service.environments.logs import Finished, LogGroup, LogStore, Started
+from venturekit.service.environments.logs import LogGroup, LogStore
 
 if TYPE_CHECKING:
     import pytest
@@ -34,9 +34,9 @@ def test_records_come_back_in_order_with_their_sequence() -> None:
 
 def test_platform_records_are_rendered_when_read() -> None:
     group = LogGroup()
-    group.append(0.0, "s", Started((ID, b"7")))
-    group.append(0.0, "s", Finished((ID, 1.5, 128, 30, None)))
-    group.append(0.0, "s", Finished((ID, 1.5, 128, 30, 2.0)))
+    group.append(0.0, "s", (ID, b"7"))
+    group.append(0.0, "s", (ID, 1.5, 128, 30, None))
+    group.append(0.0, "s", (ID, 1.5, 128, 30, 2.0))
     assert messages(group) == [
         b"START RequestId: id Version: 7\n",
         (
@@ -65,7 +65,7 @@ def test_the_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "GROUP_LIMIT_BYTES", 100)
     group = LogGroup()
     for number in range(50):
-        group.append(0.0, "s", Started((ID, b"1")))
+        group.append(0.0, "s", (ID, b"1"))
         group.append(0.0, "s", b"x" * (number % 40))
         assert sum(len(line.message) for line in group.read() if line.message[:1] == b"x") <= 100
     group.append(0.0, "s", b"y" * 101)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments import failures, platform_lines
 from venturekit.service.environments.lifecycle import TABLE, Event, State
-from venturekit.service.environments.logs import Finished, Started, render
+from venturekit.service.environments.logs import render
 from venturekit.service.environments.runtime_api import LIMITS, RuntimeApi
 from venturekit.service.wire.listener import Listener
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.environments.capture import Capture
     from venturekit.service.environments.failures import Exit
+    from venturekit.service.environments.logs import Message
     from venturekit.service.environments.memory import TreeMemory
     from venturekit.service.environments.pool import Pool
     from venturekit.service.environments.ports import Invocation
@@ -222,7 +223,7 @@ class Environment:
         if invocation.tail:
             self.output = bytearray()
         request_id = invocation.request_id
-        self.log.append(wall, self.stream, Started((request_id, self.version)))
+        self.log.append(wall, self.stream, (request_id, self.version))
         payload = invocation.payload
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: %b\r\n"
@@ -333,13 +334,13 @@ class Environment:
             report = platform_lines.Report(
                 request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms, status, error_type
             )
-            end: bytes | Finished = platform_lines.end_line(request_id) + platform_lines.report_line(report)
+            end: Message = platform_lines.end_line(request_id) + platform_lines.report_line(report)
         else:
-            end = Finished((request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms))
+            end = (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms)
         self.log.append(self.wall_started + duration_ms / 1000, self.stream, end)
         invocation.settle(payload, error, self._tail(request_id, end) if invocation.tail else b"")
 
-    def _tail(self, request_id: bytes, end: bytes | Finished) -> bytes:
+    def _tail(self, request_id: bytes, end: Message) -> bytes:
         output, self.output = self.output or b"", None
         return b"".join((platform_lines.start_line(request_id, self.version), output, render(end)))[-TAIL_BYTES:]
 
@@ -393,7 +394,7 @@ class Environment:
         self.wall_started = self.host.wall()
         if invocation.tail and self.output is None:
             self.output = bytearray()
-        self.log.append(self.wall_started, self.stream, Started((invocation.request_id, self.version)))
+        self.log.append(self.wall_started, self.stream, (invocation.request_id, self.version))
 
     def _keep_sandbox(self) -> None:
         """The processes go; the scratch directory and the log stream stay for the next environment."""

@@ -156,16 +156,18 @@ class EnvironmentHost:
     def start(self, pool: Pool, *, suppressed: bool = False) -> None:
         """Start an environment of a pool, or as soon as fewer are starting than may at once.
 
-        A suppressed init does not count: its ten seconds are over, and until the function's own timeout it would keep
-        the other functions from starting.
+        The environment that follows one that was reset takes over its sandbox, and its init is suppressed: a part of
+        the invocation that waits for it. Such an init does not count: it may take as long as the function's timeout,
+        and would keep the other functions from starting.
         """
-        if suppressed:
-            self._spawn(self._launch(pool, suppressed))
+        sandbox = pool.sandboxes.pop() if pool.sandboxes else None
+        if suppressed or sandbox is not None:
+            self._spawn(self._launch(pool, sandbox, suppressed=True))
         elif self.starting >= self.settings.starting_limit:
             self._start_queue.append(pool)
         else:
             self.starting += 1
-            self._spawn(self._launch(pool, suppressed))
+            self._spawn(self._launch(pool))
 
     def start_finished(self) -> None:
         """One environment has left its init phase: the next one in line starts, if its pool still needs it."""
@@ -176,15 +178,17 @@ class EnvironmentHost:
                 pool.starting -= 1
                 continue
             self.starting += 1
-            self._spawn(self._launch(pool, suppressed=False))
+            self._spawn(self._launch(pool))
 
-    async def _launch(self, pool: Pool, suppressed: bool) -> None:
+    async def _launch(self, pool: Pool, sandbox: Sandbox | None = None, *, suppressed: bool = False) -> None:
         if self.closing:
             pool.starting -= 1
             self.starting -= not suppressed
+            if sandbox is not None:
+                self._remove(sandbox)
             return
         number = next(self._numbers)
-        sandbox = pool.sandboxes.pop() if pool.sandboxes else self._new_sandbox(pool.spec, number)
+        sandbox = sandbox or self._new_sandbox(pool.spec, number)
         environment = Environment(pool, number, sandbox, suppressed_init=suppressed)
         self.environments[number] = environment
         pool.environments.add(environment)

@@ -21,7 +21,14 @@ GROUP_LIMIT_RECORDS: Final = 20_000
 TRIMMED_AT_ONCE: Final = 1_000
 """How many records more than the limit are let in before the oldest go: one by one costs more."""
 
-Record = tuple[float, str, "bytes | Started | Finished"]
+# What a record holds beside time and stream: the text, or the platform's figures, as a flat tuple of plain values:
+# the garbage collector lets go of such tuples for good, and twenty thousand of them cost it nothing.
+Started = tuple[bytes, bytes]
+"""A START line, not rendered yet: request id and version."""
+Finished = tuple[bytes, float, int, int, "float | None"]
+"""END and REPORT of an invocation that ended well, not rendered yet: the first five fields of Report."""
+Message = bytes | Started | Finished
+Record = tuple[float, str, Message]
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,23 +41,11 @@ class LogLine:
     message: bytes
 
 
-class Started(tuple[bytes, bytes]):
-    """A START line, not rendered yet: request id and version."""
-
-    __slots__ = ()
-
-
-class Finished(tuple[bytes, float, int, int, "float | None"]):
-    """END and REPORT of an invocation that ended well, not rendered yet: the first five fields of Report."""
-
-    __slots__ = ()
-
-
-def render(message: bytes | Started | Finished) -> bytes:
+def render(message: Message) -> bytes:
     """The text of a record."""
     if isinstance(message, bytes):
         return message
-    if isinstance(message, Started):
+    if len(message) == 2:
         return start_line(*message)
     return end_line(message[0]) + report_line(Report(*message))
 
@@ -66,7 +61,7 @@ class LogGroup:
         self._next = 0
         self._followers: list[Callable[[], None]] = []
 
-    def append(self, timestamp: float, stream: str, message: bytes | Started | Finished) -> None:
+    def append(self, timestamp: float, stream: str, message: Message) -> None:
         """Add a record; ``timestamp`` in epoch seconds."""
         records = self._records
         records.append((timestamp, stream, message))
