@@ -323,6 +323,8 @@ def service(*, pinned: bool = False, keys: tuple[str, str] | None = None) -> Ite
         command = [str(Path(sys.executable).parent / "vk"), "serve", "--port", "0", "--ready-file", str(ready)]
         command += ["--data-dir", str(Path(folder, "data"))]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "VENTUREKIT_"))}
+        # As after an installation: without kept byte code every start would compile the whole service.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if keys is not None:
             environment |= {"VENTUREKIT_ACCESS_KEY_ID": keys[0], "VENTUREKIT_SECRET_ACCESS_KEY": keys[1]}
         begin = time.perf_counter()

@@ -128,12 +128,14 @@ class TooLateError(AssertionError):
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """The first true value of ``condition``, which has to ask somebody else: it is called without pause."""
+    """The first true value of ``condition``, which asks something that tells no event: /proc, or another process."""
     deadline = time.monotonic() + seconds
+    never = threading.Event()
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise TooLateError(f"{what}: not within {seconds} s")
-        os.sched_yield()
+        # Leaves the processor to those that are waited for.
+        never.wait(0.001)
     return value
 
 
@@ -215,8 +217,15 @@ class FunctionSet:
 
     def log_lines(self, name: str) -> list[str]:
         """Everything in the function's log."""
-        answer = send(self.url, "GET", f"/_venturekit/logs/{name}", headers={"X-Amz-Client": "test"})
-        return [event["message"] for event in answer.json["events"]]
+        lines: list[str] = []
+        after = -1
+        while True:
+            target = f"/_venturekit/logs/{name}?after={after}"
+            page = send(self.url, "GET", target, headers={"X-Amz-Client": "test"}).json["events"]
+            if not page:
+                return lines
+            lines += [event["message"] for event in page]
+            after = page[-1]["sequence"]
 
     def delete_all(self) -> None:
         for name in self.names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.service.harness import descendants, open_files, until, wait_gone
+from tests.service.harness import descendants, launchers, open_files, until, wait_gone
 from venturekit.service.store import StoreError
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ def test_a_taken_port_is_an_error_and_leaves_nothing_open(
     start_service: Callable[..., RunningService], tmp_path: Path
 ) -> None:
     first = start_service()
-    processes = descendants()
+    processes = launchers()
     with pytest.raises(OSError, match="address already in use"):
         start_service(tmp_path / "other", port=first.port)
-    until(lambda: descendants() <= processes, "no launcher of the failed start is left")
+    until(lambda: launchers() <= processes, "no launcher of the failed start is left")
     assert start_service(tmp_path / "other").health()["status"] == "ok"
 
 

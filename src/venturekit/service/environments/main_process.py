@@ -51,6 +51,7 @@ class StartError(Exception):
 
 
 def errno_name(error: OSError | None) -> str | None:
+    """The symbol of a system error ("ENOENT"), None for none."""
     return None if error is None else errno.errorcode.get(error.errno or 0)
 
 
@@ -200,6 +201,7 @@ def _dress_interpreter(request: dict[str, Any], environ: dict[str, str]) -> None
 
 
 def resident_bytes() -> int:
+    """The resident memory of this process."""
     with open("/proc/self/statm", "rb") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
 

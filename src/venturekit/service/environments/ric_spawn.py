@@ -4,6 +4,8 @@ The fork server's stand-in (``--python-start spawn``). It imports nothing of the
 may lie in another interpreter's site-packages, which functions must not see.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import site

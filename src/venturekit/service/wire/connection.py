@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from venturekit.service.wire import bodies, bounds
+from venturekit.service.wire import bodies, bounds, repeats
 from venturekit.service.wire.bodies import Body
 from venturekit.service.wire.direct_body import DirectBody
 from venturekit.service.wire.exchange import Exchange
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from venturekit.service.wire.exchange import BodySink
     from venturekit.service.wire.head import Fault
     from venturekit.service.wire.listener import Listener
+    from venturekit.service.wire.repeats import Learned
 
 SMALL_BODY_BYTES = 65_536
 """Bodies of at most this announced length need no decision by the application and no buffer of their own."""
 USUAL = frozenset({b"keep-alive", b"Keep-Alive"})
 SLASH = ord("/")
 GET = ord("G")
-HEAD_END = b"\r\n\r\n"
-LEARNED_BYTES = 2048
-NOT_REPEATED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 CARRIAGE_RETURN = ord("\r")
 
 
@@ -69,7 +67,6 @@ class Connection(asyncio.Protocol):
         "repeatable",
         "repeated_bytes",
         "repeated_count",
-        "repeated_data",
         "since",
         "sink",
         "target_buffer",
@@ -90,8 +87,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.parsing: Exchange | None = None
         self.repeatable: Exchange | None = None
-        self.learned: tuple[bytes, bytes, dict[bytes, bytes], set[bytes] | None] = b"", b"", {}, None
-        self.repeated_data: bytes | None = None
+        self.learned: Learned | None = None
         self.current: Exchange | None = None
         self.waiting: deque[Exchange] = deque()
         self.head_done = False
@@ -130,10 +126,22 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
+        learned = self.learned
+        if learned is not None and data.endswith(learned.data):
+            if len(data) > len(learned.data):
+                self._received(data[: -len(learned.data)])
+            if self.parsing is None and self.current is None and not self.waiting and self._listens():
+                repeats.handle_again(self, learned)
+                return
+            # Not at the start of a request, or not its turn: these bytes mean something else, or later.
+            data = learned.data
+        self._received(data)
+
+    def _listens(self) -> bool:
+        return not self.deaf and self.upgrading is None
+
+    def _received(self, data: bytes) -> None:
         if self.deaf:
-            return
-        if data == self.repeated_data and self.current is None and self.parsing is None and not self.waiting:
-            self._repeat_request()
             return
         before = self.parsing
         if data[0] <= CARRIAGE_RETURN and before is None and not self._passes(bounds.blank_lines(self, data)):
@@ -143,7 +151,7 @@ class Connection(asyncio.Protocol):
         self.repeatable = None
         self._feed(data)
         if before is None and data[0] == GET:
-            self._learn_request(data)
+            repeats.learn(self, data)
         if self.parsing is not None:
             if not self.head_done:
                 self._passes(bounds.unfinished_head(self, self.parsing, data, before))
@@ -288,35 +296,6 @@ class Connection(asyncio.Protocol):
             self.application.handle(exchange)
         else:
             self._complete(exchange)
-
-    def _learn_request(self, data: bytes) -> None:
-        """Remember a read that was exactly one request without a body: a runtime asks for its next event for ever.
-
-        The same bytes at the same place, the start of a request, mean the same: the parser is not asked again.
-        """
-        exchange = self.repeatable
-        self.repeatable = None
-        if (
-            exchange is not None
-            and self.parsing is None
-            and exchange.keep_alive
-            and len(data) <= LEARNED_BYTES
-            and data.startswith(b"GET ")
-            and data.endswith(HEAD_END)
-            and data.count(HEAD_END) == 1
-            and NOT_REPEATED.isdisjoint(exchange.headers)
-        ):
-            self.repeated_data = data
-            # Not the exchange itself: it holds what the application hung on it, and this connection.
-            self.learned = exchange.method, exchange.target, exchange.headers, exchange.repeated
-
-    def _repeat_request(self) -> None:
-        exchange = Exchange(self)
-        exchange.method, exchange.target, exchange.headers, exchange.repeated = self.learned
-        exchange.complete = True
-        self.current = exchange
-        self.since = self.clock.now
-        self.application.handle(exchange)
 
     def expect_body(self) -> None:
         """A body starts: its time runs."""
