@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -16,33 +17,14 @@ from venturekit.service.wire.listener import Clock, Listener
 NEXT = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-class Transport:
-    """A transport that forgets what it is given."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def writelines(self, data: Any) -> None: ...
-
-    def get_extra_info(self, name: str) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None: ...
-
-
 def requests_of(reads: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:
     """What the application is handed when these reads arrive at a connection that has learned ``NEXT``."""
     app = Recorder()
     connection = Connection(Listener(app, Clock(0.0, 0.0)))
-    connection.connection_made(Transport())  # type: ignore[arg-type]
+    transport = Mock()
+    transport.get_extra_info.return_value = None
+    transport.get_write_buffer_size.return_value = 0
+    connection.connection_made(transport)
     connection.data_received(NEXT)
     assert connection.learned is not None
     for read in reads:
