@@ -201,3 +201,21 @@ def test_nothing_of_one_invocation_is_in_the_tail_of_the_next(functions: Functio
     for number in range(5):
         said = lines_starting(functions.invoke(name, number).log, "said")
         assert said == [f"said {number}"]
+
+
+ORDER = """
+import logging
+def handler(event, context):
+    for number in range(20):
+        logging.warning("log %d", number)
+        print("print", number)
+"""
+
+
+def test_prints_and_log_records_keep_their_order(functions: FunctionSet) -> None:
+    name = functions.create(ORDER)
+    for _ in range(5):
+        outcome = functions.invoke(name)
+        lines = [line for line in outcome.log.splitlines() if "print " in line or "log " in line]
+        said = [line.rsplit("\t", 1)[-1] for line in lines]
+        assert said == [text for number in range(20) for text in (f"log {number}", f"print {number}")]

@@ -1,4 +1,4 @@
-"""Reading what an execution environment writes: its standard output and error, and the telemetry log descriptor."""
+"""Reading what an execution environment writes: standard output and error, and the records of its framed log."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Pipe:
                 self._sink(message)
 
     def end_line(self) -> None:
-        """Hand on a line that was begun: an invocation is over, and the rest would be taken for the next one's."""
+        """Hand on what was begun: an invocation is over, and the rest would be taken for the next one's."""
         for begun in self._splitter.flush():
             self._sink(begun + b"\n")
 
@@ -72,61 +72,51 @@ class Pipe:
 
 
 class Capture:
-    """The two pipes of one environment. The writing ends belong to the launcher's message: see :meth:`hand_over`."""
+    """What one environment writes, in the order in which it was written.
 
-    __slots__ = ("_frames", "_output", "_poll", "_writing")
+    Standard output and error and, where the runtime has one, the framed log are one pipe: the marker of a frame cannot
+    occur in UTF-8 text. Two pipes would lose the order of a function's ``print`` and ``logging`` calls.
+    """
+
+    __slots__ = ("_pipe", "_poll", "_write", "framed")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sink: Callable[[bytes], None], *, framed: bool) -> None:
-        output_read, output_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(output_write, True)
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(write, True)
+        self.framed = framed
+        self._write = write
         self._poll = select.poll()
-        self._poll.register(output_read, select.POLLIN)
-        self._writing = [output_write]
-        self._output = Pipe(loop, output_read, LineSplitter(), sink)
-        self._frames: Pipe | None = None
+        self._poll.register(read, select.POLLIN)
         if framed:
-            frames_read, frames_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            os.set_blocking(frames_write, True)
-            self._poll.register(frames_read, select.POLLIN)
-            self._writing.append(frames_write)
             # A framed record is one line of the log whether or not the runtime ended it.
-            self._frames = Pipe(
-                loop,
-                frames_read,
-                FrameSplitter(),
-                lambda record: sink(record if record[-1:] == b"\n" else record + b"\n"),
-            )
+            self._pipe = Pipe(loop, read, FrameSplitter(), lambda it: sink(it if it[-1:] == b"\n" else it + b"\n"))
+        else:
+            self._pipe = Pipe(loop, read, LineSplitter(), sink)
 
     @property
     def output_write(self) -> int:
         """The descriptor that becomes the environment's standard output and error."""
-        return self._writing[0]
+        return self._write
 
     @property
     def frames_write(self) -> int | None:
         """The descriptor for framed log records, None when the runtime gets none."""
-        return self._writing[1] if len(self._writing) > 1 else None
+        return self._write if self.framed else None
 
     def handed_over(self) -> None:
-        """The launcher has its own copies of the writing ends: close ours."""
-        for fd in self._writing:
-            os.close(fd)
-        self._writing = []
+        """The launcher has its own copies of the writing end: close ours."""
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
 
     def drain(self) -> None:
-        """Take what has been written so far. Asking first is cheaper than reading nothing from two pipes."""
+        """Take what has been written so far; an invocation is over. Asking first is cheaper than reading nothing."""
         if self._poll.poll(0):
-            self._output.drain()
-            if self._frames is not None:
-                self._frames.drain()
-        self._output.end_line()
+            self._pipe.drain()
+        self._pipe.end_line()
 
     def close(self) -> None:
         """Take what is left and close everything."""
-        self._output.drain()
-        if self._frames is not None:
-            self._frames.drain()
+        self._pipe.drain()
         self.handed_over()
-        self._output.close()
-        if self._frames is not None:
-            self._frames.close()
+        self._pipe.close()

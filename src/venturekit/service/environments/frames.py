@@ -41,8 +41,10 @@ class LineSplitter:
 
     def flush(self) -> list[bytes]:
         """The last, unended line, if any."""
+        if not self._rest:
+            return []
         rest, self._rest = self._rest, b""
-        return [rest] if rest else []
+        return [rest]
 
 
 def _cut(line: bytes, pieces: list[bytes]) -> bytes:
@@ -86,8 +88,10 @@ class FrameSplitter:
 
     def flush(self) -> list[bytes]:
         """What is left of a frame or line that was never finished."""
+        if not self._rest:
+            return []
         rest, self._rest = self._rest, b""
-        return [rest] if rest else []
+        return [rest]
 
 
 def _frame_span(data: bytes, position: int) -> tuple[int, int] | None:
