@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import shutil
 import ssl
 import time
-import uuid
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -96,7 +94,7 @@ class Service:
         self._tasks = OwnedTasks(report)
         self._clock = Clock(time.monotonic(), time.time())
         self._identifiers = Identifiers(os.urandom)
-        self._secret = secrets.token_bytes(32)
+        self._secret = os.urandom(32)
         self._credentials = FunctionCredentials(self._secret)
         self._registry = FunctionRegistry(region=settings.region, account_id=settings.account_id)
         self._logs = LogStore()
@@ -163,7 +161,7 @@ class Service:
             registry=self._registry,
             code=self._code,
             now=time.time,
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=self._identifiers.request_id,
             code_location=lambda code_key: self.url + self._extras.code_link(code_key),
             report=report,
             log=logger.warning,
@@ -231,7 +229,7 @@ class Service:
             clock=self._clock,
             time=Time(monotonic=time.monotonic, wall=time.time),
             logs=self._logs,
-            new_token=lambda: uuid.uuid4().hex,
+            new_token=self._identifiers.token,
             prepare_code=self._prepare_code,
             release_code=self._release_code,
             spawn=self._tasks.spawn,
@@ -265,8 +263,7 @@ class Service:
         address = parse_address(
             function_name, qualifier, region=self.settings.region, account_id=self.settings.account_id
         )
-        draw = secrets.randbelow(1 << 30) / (1 << 30)
-        resolution = self._registry.resolve(address.name, address.qualifier, draw=draw)
+        resolution = self._registry.resolve(address.name, address.qualifier, draw=self._identifiers.fraction())
         function = self._registry.function(address.name)
         alias = function.aliases.get(address.qualifier or LATEST)
         lasting = alias is None or alias.additional_version is None

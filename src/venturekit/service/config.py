@@ -5,7 +5,6 @@ This is the only module of the service that is given environment variables to re
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -144,8 +143,10 @@ class Settings:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the service."""
-        if self.host == "localhost":
+        if self.host in ("localhost", "127.0.0.1"):
             return True
+        import ipaddress  # rarely needed, and dear to import
+
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.unit.wire.wire_support import GOOD, START, WALL, Bench, Sink, bench, chunked, echo, post
 from venturekit.service.wire.limits import MEBIBYTE, Limits
-from venturekit.service.wire.listener import Clock, Listener
+from venturekit.service.wire.listener import Clock, Listener, http_date
 
 if TYPE_CHECKING:
     from tests.unit.wire.wire_support import Client
@@ -535,3 +536,8 @@ def test_fault_of_the_application_cuts_only_that_connection(run: Any, mode: str)
             await served(at, other)
 
     run(main())
+
+
+@pytest.mark.parametrize("wall", [0.0, 951_782_399.9, 951_868_800.0, 1_794_700_800.5, 4_102_444_799.0])
+def test_the_date_is_the_one_of_the_standard(wall: float) -> None:
+    assert http_date(wall).decode() == formatdate(wall, usegmt=True)

@@ -35,6 +35,14 @@ class Identifiers:
         text = self._hex(32)
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
+    def token(self) -> str:
+        """32 random hexadecimal digits."""
+        return self._hex(32)
+
+    def fraction(self) -> float:
+        """A random number from 0 on and below 1."""
+        return int(self._hex(8), 16) / (1 << 32)
+
     def trace(self, now: float) -> tuple[bytes, bytes]:
         """A new trace that is not sampled: the header for the function and its form for the caller.
 

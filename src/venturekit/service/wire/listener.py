@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from email.utils import formatdate
+import time
 from typing import TYPE_CHECKING
 
 from venturekit.service.wire.connection import Connection
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from venturekit.service.wire.exchange import Application
 
 BACKLOG = 4096
+
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(wall: float) -> bytes:
+    """The value of a Date header (RFC 9110, 5.6.7) for a time in epoch seconds; always in English."""
+    at = time.gmtime(wall)
+    return (
+        f"{DAYS[at.tm_wday]}, {at.tm_mday:02d} {MONTHS[at.tm_mon - 1]} {at.tm_year} "
+        f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
+    ).encode("ascii")
 
 
 class Clock:
@@ -34,7 +47,7 @@ class Clock:
     def advance(self, now: float, wall: float) -> None:
         """Set the time (monotonic and wall clock, in seconds) and close the connections that are past theirs."""
         self.now = now
-        self.date = formatdate(wall, usegmt=True).encode("ascii")
+        self.date = http_date(wall)
         for listener in tuple(self.listeners):
             listener.sweep(now)
 
