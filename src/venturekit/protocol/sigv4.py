@@ -41,6 +41,7 @@ __all__ = ["Credentials", "SignatureError", "SignatureVerifier", "sign_headers"]
 
 MAX_SKEW_S = 300
 _MAX_CACHED_KEYS = 256
+_MAX_KEPT_TARGET = 1024
 # Headers that proxies and HTTP libraries add or change on the way; signing them breaks requests (as in AWS's SDKs).
 _NEVER_SIGNED = frozenset(
     {
@@ -116,10 +117,11 @@ class SignatureVerifier:
 
     ``credentials_of`` gives the credentials of an access key id, or None; it may raise SignatureError itself, as for
     an expired session token. ``default_ports`` are ports that a client may have signed in ``Host`` and not sent.
-    Derived signing keys are kept in a bounded table. Use one instance from one thread.
+    Derived signing keys, and what the targets of earlier requests amount to, are kept in bounded tables. Use one
+    instance from one thread.
     """
 
-    __slots__ = ("_credentials_of", "_default_ports", "_keys", "_region", "_service")
+    __slots__ = ("_credentials_of", "_default_ports", "_keys", "_region", "_service", "_targets", "_time")
 
     def __init__(
         self,
@@ -134,6 +136,9 @@ class SignatureVerifier:
         self._service = service
         self._default_ports = tuple(default_ports)
         self._keys: dict[tuple[str, bytes], bytes] = {}
+        # Clients address few targets, and many requests a second.
+        self._targets: dict[tuple[bytes, bytes], tuple[list[tuple[bytes, bytes]], bytes]] = {}
+        self._time: tuple[bytes | None, int] = None, 0
 
     def verify(
         self,
@@ -152,22 +157,36 @@ class SignatureVerifier:
 
         Raises SignatureError and nothing else, whatever the request holds.
         """
-        path, _, query = target.partition(b"?")
-        pairs = split_query(query)
+        pairs, start = self._target_of(method, target)
         claim = claim_of(headers, pairs)
-        signed_at = epoch_of(claim.timestamp)
+        timestamp, signed_at = self._time
+        if claim.timestamp != timestamp:
+            signed_at = epoch_of(claim.timestamp)
+            self._time = claim.timestamp, signed_at
         self._check_scope(claim)
         _check_time(claim, signed_at, int(now))
         names = _check_signed_headers(claim.signed_headers, headers)
         payload_hash = _check_payload(claim.payload_hash, payload_sha256)
         if claim.expires_s is not None:
             pairs = [pair for pair in pairs if parameter_name(pair[0]) != b"x-amz-signature"]
-        start = b"\n".join((method, canonical_path(path), canonical_query(pairs)))
+            start = _start_of(method, target, pairs)
         requests = (
             canonical_request(start, lines, claim.signed_headers, payload_hash)
             for lines in self._header_lines(names, headers)
         )
         return self._authenticate(claim, requests)
+
+    def _target_of(self, method: bytes, target: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """The query's pairs, and the lines with which the canonical request starts."""
+        known = self._targets.get((method, target))
+        if known is None:
+            pairs = split_query(target.partition(b"?")[2])
+            known = pairs, _start_of(method, target, pairs)
+            if len(target) <= _MAX_KEPT_TARGET:
+                if len(self._targets) >= _MAX_CACHED_KEYS:
+                    del self._targets[next(iter(self._targets))]
+                self._targets[method, target] = known
+        return known
 
     def _authenticate(self, claim: Claim, requests: Iterable[bytes]) -> Credentials:
         credentials = self._credentials_of(claim.access_key_id)
@@ -223,6 +242,10 @@ class SignatureVerifier:
             return
         for default_port in self._default_ports:
             yield [*lines[:host_at], b"%s:%d" % (lines[host_at], default_port), *lines[host_at + 1 :]]
+
+
+def _start_of(method: bytes, target: bytes, pairs: list[tuple[bytes, bytes]]) -> bytes:
+    return b"\n".join((method, canonical_path(target.partition(b"?")[0]), canonical_query(pairs)))
 
 
 def _headers_to_sign(headers: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from venturekit.service.invocation import payload as module
-from venturekit.service.invocation.payload import Fault, fault_message, fault_of, is_json
+from venturekit.service.invocation import json_scanner as module
+from venturekit.service.invocation.json_scanner import Fault, fault_message, fault_of
+from venturekit.service.invocation.payload import is_json
 
 A_VALUE = "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 A_TOKEN = "was expecting ('true', 'false' or 'null')"

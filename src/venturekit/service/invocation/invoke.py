@@ -16,7 +16,7 @@ from venturekit.service.api.quirks import request_too_large
 from venturekit.service.api.validate import validate_members
 from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
 from venturekit.service.invocation.invocation import Invocation, with_response_form
-from venturekit.service.invocation.payload import fault_message, fault_of, is_json
+from venturekit.service.invocation.payload import is_json
 
 if TYPE_CHECKING:
     import asyncio
@@ -240,6 +240,9 @@ class InvokePath:
 
 
 def _not_json(payload: bytes) -> ApiError:
+    # Compiling the scanner's patterns is not part of a start of the service.
+    from venturekit.service.invocation.json_scanner import fault_message, fault_of
+
     fault = fault_of(payload)
     detail = fault_message(fault) if fault is not None else "Could not parse request body into json"
     return api_error("InvalidRequestContentException", detail)
