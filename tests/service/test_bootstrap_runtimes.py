@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.service.harness import lines_starting
 
@@ -106,17 +105,11 @@ def test_it_exits_and_it_hangs(leak_free: FunctionSet) -> None:
     assert functions.invoke(name, "success").raw == b"SUCCESS"
 
 
-@pytest.mark.parametrize("runtime", ["provided.al2", "provided.al2023"])
+@pytest.mark.parametrize("runtime", ["provided", "provided.al2", "provided.al2023"])
 def test_every_provided_runtime(functions: FunctionSet, runtime: str) -> None:
     name = functions.bootstrap(BASH, Timeout=10, Runtime=runtime)
     assert functions.invoke(name, "success").raw == b"SUCCESS"
     assert f"INIT_START Runtime Version: {runtime.replace('.', ':')}" in functions.log_lines(name)[0]
-
-
-def test_the_runtime_provided_has_ended(functions: FunctionSet) -> None:
-    # As on AWS, which takes no new function of it.
-    with pytest.raises(ClientError, match="The runtime parameter of provided is no longer supported"):
-        functions.bootstrap(BASH, Runtime="provided")
 
 
 # --- what cannot be started ----------------------------------------------------------------------------------------

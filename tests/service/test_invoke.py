@@ -170,6 +170,7 @@ def test_dry_run_runs_nothing(functions: FunctionSet, echo: str) -> None:
     assert "X-Amz-Executed-Version" not in answer.headers
     assert "Content-Type" not in answer.headers
     assert UUID.fullmatch(answer.headers["x-amzn-RequestId"])
+    assert answer.headers["X-Amzn-Trace-Id"].startswith("root=1-")
     assert functions.client.invoke(FunctionName=echo, InvocationType="DryRun")["StatusCode"] == 204
     assert functions.log_lines(echo) == before
 

@@ -106,6 +106,7 @@ class EnvironmentHost:
             on_failed=self._on_failed,
             on_exited=self._on_exited,
             on_lost=self._on_lost,
+            on_dying=self._on_dying,
         )
 
     # --- pools --------------------------------------------------------------------------------------------------
@@ -328,6 +329,14 @@ class EnvironmentHost:
         environment = self.environments.get(number)
         if environment is not None:
             environment.exited(Exit(code=status.code or 0, signal=status.signal or 0))
+
+    def _on_dying(self, numbers: list[int]) -> None:
+        # They may still answer for a moment, but nothing new is handed to them. What they have is answered when they
+        # are gone.
+        for number in numbers:
+            environment = self.environments.get(number)
+            if environment is not None and environment.state in (State.IDLE, State.RESPONDED):
+                environment.stop()
 
     def _on_lost(self, numbers: list[int]) -> None:
         for number in numbers:

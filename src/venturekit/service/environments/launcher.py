@@ -88,12 +88,17 @@ class ExitStatus:
 
 @dataclass(frozen=True, slots=True)
 class LauncherCallbacks:
-    """Who hears of what: see the module's text. `on_started` gets id, pid, shared baseline in bytes (exec mode: 0)."""
+    """Who hears of what: see the module's text. `on_started` gets id, pid, shared baseline in bytes (exec mode: 0).
+
+    `on_dying` hears at once that a launcher has gone and which launches it had; `on_failed` and `on_lost` follow when
+    nothing of them is left.
+    """
 
     on_started: Callable[[int, int, int], None]
     on_failed: Callable[[int, LaunchFailure], None]
     on_exited: Callable[[int, ExitStatus], None]
     on_lost: Callable[[list[int]], None]
+    on_dying: Callable[[list[int]], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -137,6 +142,7 @@ class Launcher:
         on_failed: Callable[[int, LaunchFailure], None],
         on_exited: Callable[[int, ExitStatus], None],
         on_lost: Callable[[list[int]], None],
+        on_dying: Callable[[list[int]], None] = lambda _: None,
         environ: Mapping[str, str] | None = None,
     ) -> Launcher:
         """Start a launcher process; launches may be given at once, before it is ready. Must run on the event loop.
@@ -144,7 +150,7 @@ class Launcher:
         Without `ric_directory` only exec mode is served. `environ` is for interpreters that need e.g. LD_LIBRARY_PATH
         to start; it never reaches a function. Raises LauncherError when the interpreter cannot be executed.
         """
-        callbacks = LauncherCallbacks(on_started, on_failed, on_exited, on_lost)
+        callbacks = LauncherCallbacks(on_started, on_failed, on_exited, on_lost, on_dying)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [*interpreter_argv, "-I", "-S", "-B", str(_SCRIPT), str(theirs.fileno())]
         if ric_directory is not None:
@@ -215,12 +221,12 @@ class Launcher:
 
     def signal(self, identifier: int, number: int) -> None:
         """Signal the process group of a main process; nothing happens when it has exited."""
-        if identifier in self._launches:
+        if identifier in self._launches and self.is_usable:
             self._send({"op": "signal", "id": identifier, "signal": int(number)}, [])
 
     def kill(self, identifier: int) -> None:
         """Kill a main process and its whole tree; nothing happens when it has exited. `on_exited` follows."""
-        if identifier in self._launches:
+        if identifier in self._launches and self.is_usable:
             self._send({"op": "kill", "id": identifier}, [])
 
     async def close(self, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
@@ -324,6 +330,8 @@ class Launcher:
         self._drop_queue()
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
+        if not self._is_closing:
+            self._callbacks.on_dying(list(self._launches))
         # In a thread: freezing a large tree may take a while, and an invoke of another launcher must not wait for it.
         roots = [(launch.pid, launch.start_ticks) for launch in self._launches.values() if launch.pid is not None]
         self._burial = self._loop.run_in_executor(None, _kill_all, self._process.pid, roots)
@@ -366,10 +374,11 @@ class LauncherSet:
         on_failed: Callable[[int, LaunchFailure], None],
         on_exited: Callable[[int, ExitStatus], None],
         on_lost: Callable[[list[int]], None],
+        on_dying: Callable[[list[int]], None] = lambda _: None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._ric_directory = ric_directory
-        self._callbacks = LauncherCallbacks(on_started, on_failed, on_exited, on_lost)
+        self._callbacks = LauncherCallbacks(on_started, on_failed, on_exited, on_lost, on_dying)
         self._environ = dict(environ or {})
         self._launchers: dict[str | None, Launcher] = {}
         self._replaced: list[Launcher] = []
@@ -407,5 +416,6 @@ class LauncherSet:
             on_failed=self._callbacks.on_failed,
             on_exited=self._callbacks.on_exited,
             on_lost=self._callbacks.on_lost,
+            on_dying=self._callbacks.on_dying,
             environ=self._environ,
         )

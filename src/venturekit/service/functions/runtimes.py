@@ -12,6 +12,8 @@ SERVED: Final = (
     *(f"nodejs{major}.x" for major in (26, 24, 22, 20, 18)),
     "provided.al2023",
     "provided.al2",
+    # AWS takes no new functions of it; here it is the same as the others, a bootstrap.
+    "provided",
 )
 
 # Known to AWS, not run here.
@@ -24,7 +26,7 @@ _FOREIGN: Final = (
 _BLOCKED: Final = frozenset(
     {
         *("nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x"),
-        *("nodejs14.x", "nodejs16.x", "python2.7", "python3.6", "python3.7", "java8", "go1.x", "provided"),
+        *("nodejs14.x", "nodejs16.x", "python2.7", "python3.6", "python3.7", "java8", "go1.x"),
         *("dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "ruby2.5", "ruby2.7"),
     }
 )

@@ -162,8 +162,7 @@ class InvokePath:
             if len(self.targets) >= TARGETS_LIMIT:
                 self.targets.clear()
             self.targets[exchange.target] = target
-        given = headers.get(b"x-amzn-trace-id", b"")
-        trace = with_response_form(given) if TRACE.fullmatch(given) else self._identifiers.trace(self._wall())
+        trace = self._trace_of(exchange)
         tail = members.get("LogType") == "Tail"
         self.running += 1
         target.pool.submit(
@@ -183,6 +182,10 @@ class InvokePath:
     def refuse_unavailable(self, exchange: Exchange, request_id: bytes, reason: str) -> None:
         """Answer that no execution environment could be had."""
         self._answer_error(exchange, api_error("ServiceException", reason), request_id.decode())
+
+    def _trace_of(self, exchange: Exchange) -> tuple[bytes, bytes]:
+        given = exchange.headers.get(b"x-amzn-trace-id", b"")
+        return with_response_form(given) if TRACE.fullmatch(given) else self._identifiers.trace(self._wall())
 
     def _request_id(self, headers: Mapping[bytes, bytes], made: str) -> str:
         given = headers.get(b"x-amzn-requestid")
@@ -234,8 +237,13 @@ class InvokePath:
     def _answer_dry_run(self, exchange: Exchange, request_id: str) -> None:
         exchange.respond(
             b"HTTP/1.1 204 No Content\r\nDate: %b\r\nConnection: %b\r\nx-amzn-RequestId: %b\r\n"
-            b"x-amzn-Remapped-Content-Length: 0\r\n\r\n"
-            % (self.clock.date, b"keep-alive" if exchange.keep_alive else b"close", request_id.encode())
+            b"x-amzn-Remapped-Content-Length: 0\r\nX-Amzn-Trace-Id: %b\r\n\r\n"
+            % (
+                self.clock.date,
+                b"keep-alive" if exchange.keep_alive else b"close",
+                request_id.encode(),
+                self._trace_of(exchange)[1],
+            )
         )
 
 
