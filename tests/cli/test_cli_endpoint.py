@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 
@@ -128,7 +129,8 @@ def test_a_service_with_keys_takes_signed_requests_only(serve, tmp_path):
         env = aws | {"AWS_REGION": "eu-west-1"}
         large = b'{"\xc3\xa9": "' + b"x" * 1_000_000 + b'"}'
         done = served.vk("run", "hello.py", "-p", "-", env=env, stdin=large)
-        assert (done.status, len(done.out)) == (0, len(large) + 4)
+        # Whether the answer is escaped to ASCII depends on the runtime's version.
+        assert (done.status, json.loads(done.out)) == (0, json.loads(large))
         done = served.vk("logs", "hello", env=env)
         assert done.status == 3
 
