@@ -25,8 +25,21 @@ def main(arguments: list[str] | None = None) -> int:
     from venturekit.service.api.operations import OperationTable
 
     table = OperationTable(service_model().operations.values())
-    text = render_compatibility(table, load_registry())
+    text = render_compatibility(table, load_registry()) + render_runtimes()
     return check_page(PAGE, text) if options.check else write_page(PAGE, text)
+
+
+def render_runtimes() -> str:
+    """The section about runtimes: which functions can be created, and which of them run."""
+    from venturekit.service.environments.runtimes import is_served
+    from venturekit.service.functions.runtimes import SERVED
+
+    rows = [
+        f"| {runtime} | {'yes' if is_served(runtime) else 'not yet: Invoke answers InvalidRuntimeException'} |"
+        for runtime in SERVED
+    ]
+    head = "\n## Runtimes\n\nFunctions of these runtimes can be created; the others are refused by CreateFunction.\n"
+    return "\n".join([head, "| Runtime | Runs |", "|---|---|", *rows, ""])
 
 
 def load_registry() -> Registry:

@@ -86,6 +86,18 @@ def test_a_directory_that_is_too_large_is_refused_unread(folder, monkeypatch):
         load_code(str(folder))
 
 
+@pytest.mark.parametrize("given", ["", "bootstrap"])
+def test_a_bootstrap_that_cannot_start_is_told_of(tmp_path, capsys, given):
+    bootstrap = tmp_path / "bootstrap"
+    bootstrap.write_text("#!/bin/sh\n")
+    bootstrap.chmod(0o644)
+    assert load_code(str(tmp_path / given)).has_bootstrap
+    assert f"chmod +x {bootstrap}" in capsys.readouterr().err
+    bootstrap.chmod(0o755)
+    load_code(str(tmp_path / given))
+    assert capsys.readouterr().err == ""
+
+
 def test_an_empty_directory_is_refused(tmp_path):
     with pytest.raises(CommandError, match="holds no files"):
         load_code(str(tmp_path))

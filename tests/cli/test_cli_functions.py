@@ -57,6 +57,7 @@ def test_lists_are_lines_with_tabs_where_nobody_looks(service):
     done = service.vk("functions")
     rows = [line.split("\t") for line in done.out.decode().splitlines()]
     assert [row[:5] for row in rows if row[0] == "app"] == [["app", RUNTIME, "app.handler", "128", "30"]]
+    assert service.vk("functions", "list").out == done.out
     shown = dict(line.split("\t") for line in service.vk("functions", "get", "app").out.decode().splitlines())
     assert (shown["name"], shown["state"]) == ("app", "Active")
 
@@ -338,6 +339,17 @@ def test_a_person_gets_tables_and_colour(service):
     text = on_terminal(service, "invoke", "app", "-p", '{"a": {"b": 1}}')
     assert "\x1b[" in text
     assert re.sub(r"\x1b\[[0-9;]*m| +(?=\n)", "", text) == '{\n  "a": {\n    "b": 1\n  }\n}\n'
+
+
+def test_json_on_a_terminal_can_be_copied(service):
+    event = {"long": "two words " * 40}
+    text = on_terminal(service, "invoke", "app", "-p", json.dumps(event))
+    assert json.loads(re.sub(r"\x1b\[[0-9;]*m", "", text)) == event
+
+
+def test_a_table_without_titles_has_no_line_for_them(service):
+    first = on_terminal(service, "functions", "get", "app").splitlines()[0]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", first).split() == ["name", "app"]
 
 
 @pytest.mark.parametrize("extra", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

@@ -146,7 +146,7 @@ def test_a_bootstrap_runs(vk, tmp_path, folder):
         (["missing.py:handler"], "there is no file or directory missing.py"),
         ([], "Missing argument"),
         (["/dev/null"], "neither a file nor a directory"),
-        (["text.txt"], "--handler is needed"),
+        (["text.txt"], "text.txt:HANDLER is needed"),
     ],
 )
 def test_wrong_usage_starts_nothing(vk, tmp_path, folder, arguments, says):

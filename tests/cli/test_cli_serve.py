@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -181,6 +182,23 @@ def test_a_secret_is_not_shown(vk):
     done = vk("serve", "--secret-access-key", "hidden")
     assert done.status == 2
     assert "hidden" not in done.err
+
+
+def test_it_may_open_as_many_files_as_the_system_allows(serve, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fewer = min(hard - 1, 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fewer, hard))
+    try:
+        with serve() as served:
+            assert resource.prlimit(served.running.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+            source = tmp_path / "files.py"
+            source.write_text(
+                "import resource\ndef handler(*_): return resource.getrlimit(resource.RLIMIT_NOFILE)[0]\n"
+            )
+            assert served.vk("functions", "create", "app", str(source)).status == 0
+            assert served.vk("invoke", "app").out.strip() == b"1024"  # functions may open as many as on AWS
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(("level", "lines"), [("info", 1), ("warning", 0)])

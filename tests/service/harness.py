@@ -239,9 +239,12 @@ class _Trouble(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.found: list[str] = []
+        self.thread: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(self.format(record))
+        # The logger is the process's: other services of it have threads of their own.
+        if record.thread == self.thread:
+            self.found.append(self.format(record))
 
 
 class RunningService:
@@ -279,6 +282,7 @@ class RunningService:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(lambda _loop, context: self.trouble.found.append(repr(context)))
+        self.trouble.thread = threading.get_ident()
         logging.getLogger("venturekit").addHandler(self.trouble)
         self._stopped = asyncio.Event()
         self.service = Service(self._settings, self._environ)
@@ -317,7 +321,7 @@ class RunningService:
         self.client.close()
         if self._failure is not None:
             raise self._failure
-        assert self.trouble.found == []
+        assert self.trouble.found == [], f"logged by the service: {self.trouble.found}"
 
 
 def parents() -> dict[int, int]:

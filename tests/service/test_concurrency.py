@@ -250,6 +250,29 @@ def test_more_environments_than_may_start_at_once(functions: FunctionSet, meetin
         assert len({future.result().value for future in futures}) == 40
 
 
+@pytest.mark.parametrize("change", ["update", "delete"])
+def test_the_code_of_an_invocation_that_waits_is_kept(
+    start_service: Callable[..., RunningService], change: str
+) -> None:
+    running = start_service()
+    host = running.service._host
+    functions = running.functions()
+    slow = functions.create("import time\ntime.sleep(1)\ndef handler(event, context):\n    return 'slow'\n")
+    name = functions.create("def handler(event, context):\n    return 'old'\n")
+    limit = host.settings.starting_limit
+    with ThreadPoolExecutor(limit + 1) as threads:
+        occupying = [threads.submit(functions.invoke, slow) for _ in range(limit)]
+        until(lambda: running.do(lambda: host.starting) == limit, "as many environments start as may at once")
+        waiting = threads.submit(functions.invoke, name)
+        until(lambda: running.do(lambda: len(host._start_queue)), "an invocation waits for its turn")
+        if change == "update":
+            functions.update(name, "def handler(event, context):\n    return 'new'\n")
+        else:
+            running.client.delete_function(FunctionName=name)
+        assert waiting.result().value == "old"
+        assert {future.result().value for future in occupying} == {"slow"}
+
+
 def test_a_caller_that_goes_away_does_not_stop_the_function(functions: FunctionSet, meeting: Meeting) -> None:
     name = functions.create(MEETING, Timeout=20)
     functions.invoke(functions.create(COUNTER))

@@ -211,6 +211,14 @@ def test_further_host_names_are_a_setting(start_service: Callable[..., RunningSe
     assert "--allow-host other.test" in json.dumps(refusal.json)
 
 
+def test_the_address_that_is_listened_on_is_allowed(start_service: Callable[..., RunningService]) -> None:
+    running = start_service(host="127.0.0.2")
+    assert running.url.startswith("http://127.0.0.2:")
+    assert running.health()["status"] == "ok"
+    name = running.functions().create("def handler(event, context):\n    return 1\n")
+    assert running.functions().invoke(name).value == 1
+
+
 def test_the_runtime_api_is_closed_to_pages(functions: FunctionSet) -> None:
     name = functions.create(
         "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_RUNTIME_API']\n"
@@ -362,6 +370,18 @@ def test_the_body_is_part_of_the_signature(guarded: RunningService) -> None:
         assert send(guarded.url, "POST", target, b"1" * size, headers).status == 404
         answer = send(guarded.url, "POST", target, b"2" * size, headers)
         assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (403, "InvalidSignatureException")
+
+
+def test_a_body_over_the_limit_is_called_so_and_not_badly_signed(guarded: RunningService) -> None:
+    client = client_of(guarded.url, signed=(KEY, SECRET))
+    with pytest.raises(ClientError) as caught:
+        client.invoke(FunctionName="f", Payload=b"1" * (6_291_456 + 1))
+    client.close()
+    assert caught.value.response["Error"]["Code"] == "RequestEntityTooLargeException"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    # Too large to be checked is no way in, neither to other paths.
+    for target in ("/_venturekit/logs/f", "/2015-03-31/functions"):
+        assert send(guarded.url, "GET", target, b"1" * (6_291_456 + 1)).status in (403, 404, 413)
 
 
 CALLS_BACK = """

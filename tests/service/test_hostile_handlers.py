@@ -452,3 +452,28 @@ def test_hundred_crashes_in_a_row(leak_free: FunctionSet, bystander: str) -> Non
     for _ in range(100):
         assert leak_free.invoke(name, LogType="None").value["errorType"] == "Runtime.ExitError"
     assert leak_free.invoke(bystander).value == "works"
+
+
+def test_opens_connections_to_its_runtime_api_without_end(leak_free: FunctionSet, bystander: str) -> None:
+    source = """
+import os, socket
+kept = []
+def handler(event, context):
+    host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+    for _ in range(300):
+        kept.append(socket.create_connection((host, int(port)), timeout=5))
+    refused = 0
+    for one in kept:
+        one.settimeout(0.01)
+        try:
+            refused += one.recv(1) == b""
+        except TimeoutError:
+            pass
+        except ConnectionResetError:
+            refused += 1
+    return refused
+"""
+    name, outcome = run(leak_free, bystander, source)
+    assert outcome.error is None
+    assert 300 - 128 <= outcome.value < 300
+    assert leak_free.invoke(name, None).status == 200

@@ -153,6 +153,12 @@ def test_a_trace_of_the_caller_is_passed_on(functions: FunctionSet, echo: str, g
         assert answer.headers["X-Amzn-Trace-Id"] == answered
 
 
+def test_a_trace_without_a_root_is_replaced(functions: FunctionSet, echo: str) -> None:
+    answer = functions.post(echo, X_Amzn_Trace_Id="Parent=9a9197af755a6419;Sampled=1")
+    assert re.match(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=", answer.json["trace"])
+    assert re.fullmatch(r"root=1-[0-9a-f]{8}-[0-9a-f]{24};sampled=0", answer.headers["X-Amzn-Trace-Id"])
+
+
 def test_a_trace_that_is_no_header_text_is_replaced(functions: FunctionSet, echo: str) -> None:
     for _ in range(2):
         answer = functions.post(echo, X_Amzn_Trace_Id="Root=1-2 3;\tSampled=1")

@@ -140,6 +140,14 @@ def test_one_stream_per_environment_named_as_on_aws(functions: FunctionSet) -> N
     assert {event["logStreamName"] for event in answer.json["events"]} == {stream}
 
 
+def test_in_a_log_group_of_ones_own_the_stream_names_the_function(functions: FunctionSet) -> None:
+    source = "def handler(event, context):\n    return [context.log_group_name, context.log_stream_name]\n"
+    name = functions.create(source, LoggingConfig={"LogGroup": "/mine/shared"})
+    group, stream = functions.invoke(name).value
+    assert group == "/mine/shared"
+    assert re.fullmatch(rf"\d{{4}}/\d\d/\d\d/{name}\[\$LATEST\][0-9a-f]{{32}}", stream)
+
+
 def test_the_log_is_read_on_from_where_one_was(functions: FunctionSet) -> None:
     name = functions.create(WRITES)
     functions.invoke(name, "print")
@@ -151,6 +159,8 @@ def test_the_log_is_read_on_from_where_one_was(functions: FunctionSet) -> None:
     functions.invoke(name, "stderr")
     more = send(functions.url, "GET", f"{target}?after={first['last']}&wait=5", headers=headers).json
     assert "to stderr\n" in [event["message"] for event in more["events"]]
+    beyond = send(functions.url, "GET", f"{target}?after={10**30}", headers=headers, timeout=5)
+    assert (beyond.status, beyond.json["events"]) == (200, [])
     assert send(functions.url, "GET", f"{target}?after=x", headers=headers).status == 400
     assert send(functions.url, "GET", "/_venturekit/logs/nobody", headers=headers).status == 404
     assert send(functions.url, "GET", target).status == 403

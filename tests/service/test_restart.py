@@ -117,6 +117,33 @@ def test_a_taken_port_is_an_error_and_leaves_nothing_open(
     assert start_service(tmp_path / "other").health()["status"] == "ok"
 
 
+def test_compiled_files_beside_the_links_do_not_stop_a_restart(
+    start_service: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "data"
+    first = start_service(data_dir, python_start="spawn")
+    functions = first.functions()
+    name = functions.create("import six\ndef handler(event, context):\n    return six.__file__\n", Timeout=20)
+    found = functions.invoke(name).value
+    assert found == str(data_dir / "runtime" / "six.py")
+    assert (data_dir / "runtime" / "__pycache__").is_dir()
+    first.close()
+    assert start_service(data_dir, python_start="spawn").functions().invoke(name).value == found
+
+
+def test_files_of_others_are_not_taken_for_leftovers(
+    start_service: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "environments").mkdir(parents=True)
+    mine = project / "environments" / "production.tf"
+    mine.write_text("precious")
+    with pytest.raises(StoreError, match="holds other files"):
+        start_service(project)
+    assert mine.read_text() == "precious"
+    assert [path.name for path in project.iterdir()] == ["environments"]
+
+
 def test_leftovers_of_a_crash_are_cleared(start_service: Callable[..., RunningService], tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     first = start_service(data_dir)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from venturekit.cli.exits import USAGE, CommandError
+from venturekit.cli.exits import USAGE, CommandError, complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +37,15 @@ class Code:
     handler: str | None
     has_bootstrap: bool
 
-    def settings(self, handler: str | None, runtime: str | None) -> tuple[str, str]:
-        """Handler and runtime, where not given from the code. Raises CommandError when the code does not tell."""
+    def settings(self, handler: str | None, runtime: str | None, given_by: str = "--handler") -> tuple[str, str]:
+        """Handler and runtime, where not given from the code. Raises CommandError when the code does not tell.
+
+        ``given_by`` is what the error tells to use, as the command spells it.
+        """
         chosen = runtime or (PROVIDED if self.has_bootstrap else own_runtime())
         named = handler or self.handler or (BOOTSTRAP if chosen.startswith("provided") else None)
         if named is None:
-            raise CommandError("--handler is needed: MODULE.FUNCTION, for example app.handler for app.py", USAGE)
+            raise CommandError(f"{given_by} is needed: MODULE.FUNCTION, for example app.handler for app.py", USAGE)
         return named, chosen
 
 
@@ -108,6 +111,7 @@ def _from_archive(path: Path) -> Code:
 def _from_file(path: Path) -> Code:
     _check_size(path.stat().st_size, path)
     handler = default_handler(path) if path.suffix == ".py" else None
+    _warn_of_bootstrap([(path.name, path)])
     return Code(_zip([(path.name, path)]), handler, path.name == BOOTSTRAP)
 
 
@@ -119,6 +123,7 @@ def _from_directory(path: Path) -> Code:
     names = {name for name, _ in files}
     python = [file for name, file in files if name.endswith(".py") and "/" not in name]
     handler = default_handler(python[0]) if len(python) == 1 else None
+    _warn_of_bootstrap(files)
     return Code(_zip(files), handler, BOOTSTRAP in names)
 
 
@@ -136,6 +141,13 @@ def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iter
                 yield from _files(Path(entry.path), f"{name}/", here)
         elif entry.is_file():
             yield name, Path(entry.path)
+
+
+def _warn_of_bootstrap(files: list[tuple[str, Path]]) -> None:
+    """AWS says "permission denied" only when the function is invoked."""
+    for name, file in files:
+        if name == BOOTSTRAP and not file.stat().st_mode & 0o111:
+            complain(f"{file} is not executable, so it cannot start as a runtime: chmod +x {file}")
 
 
 def _zip(files: list[tuple[str, Path]]) -> bytes:

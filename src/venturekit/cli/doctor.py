@@ -38,10 +38,11 @@ def doctor(
     as_json: options.Json = False,
     endpoint_url: options.EndpointUrl = None,
 ) -> None:
-    """Show interpreters, isolation, limits, packages, settings and whether a service runs.
+    """Show what the service finds and would use on this machine.
 
-    Options of `vk serve` may be added: the settings are then those that it would run with. Exits with 1 when
-    something is wrong that keeps the service from starting.
+    Interpreters, isolation, limits, packages, settings and whether a service runs. Options of `vk serve` may be
+    added: the settings are then those that it would run with. Exits with 1 when something is wrong that keeps the
+    service from starting.
     """
     found = examine(context.args, endpoint_url)
     if as_json:

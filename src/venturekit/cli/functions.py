@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(name="functions", invoke_without_command=True)
     group.callback()(functions)
+    group.command("list")(list_command)
     for command in (create, update, get, delete):
         group.command()(command)
     app.add_typer(group)
@@ -64,6 +65,15 @@ def functions(
         if as_json or endpoint_url is not None or region is not None:
             raise typer.BadParameter(f"give options after `{context.invoked_subcommand}`", ctx=context)
         return
+    list_command(as_json, endpoint_url, region)
+
+
+def list_command(
+    as_json: options.Json = False,
+    endpoint_url: options.EndpointUrl = None,
+    region: options.Region = None,
+) -> None:
+    """List functions, as `vk functions` alone does."""
     found = list_functions(options.connect(endpoint_url, region))
     if as_json:
         write_json(found)

@@ -33,11 +33,13 @@ def register(app: typer.Typer) -> None:
 def logs(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name or ARN of the function.")],
     tail: Annotated[bool, typer.Option("--tail", "-f", "--follow", help="Go on until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per record and line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each record as a JSON object on a line of its own.")
+    ] = False,
     endpoint_url: options.EndpointUrl = None,
     region: options.Region = None,
 ) -> None:
-    """Print the log of a function, as far as the service still has it."""
+    """Print a function's log, as far as the service still has it."""
     api = options.connect(endpoint_url, region)
     expected = 0
     for event in read_log(api, plain_name(name), follow=tail):

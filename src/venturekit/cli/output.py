@@ -52,7 +52,10 @@ def write_log(data: bytes) -> None:
 
 
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows for people on a terminal; elsewhere one line each, cells parted by tabs, without titles."""
+    """Rows for people on a terminal; elsewhere one line each, cells parted by tabs, without titles.
+
+    Empty titles are not shown on a terminal either.
+    """
     if not is_terminal():
         for row in rows:
             write_bytes("\t".join(row).encode("utf-8", "replace") + b"\n")
@@ -61,7 +64,7 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(titles))
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
@@ -78,4 +81,6 @@ def _write_highlighted(text: str) -> None:
     if console.no_color or not console.is_terminal:
         write_bytes(text.encode("utf-8", "replace") + b"\n")
     else:
-        console.print(Syntax(text, "json", theme="ansi_dark", background_color="default", word_wrap=True))
+        highlighted = Syntax("", "json", theme="ansi_dark", background_color="default").highlight(text)
+        # The terminal wraps long lines: a line break put into a string would be no JSON when copied.
+        console.print(highlighted, soft_wrap=True, end="")

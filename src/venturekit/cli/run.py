@@ -18,7 +18,7 @@ import typer
 from venturekit.cli import environ, options
 from venturekit.cli.api import FUNCTIONS, Api, ApiError, Endpoint, UnreachableError, find_endpoint, function_path
 from venturekit.cli.code import load_code
-from venturekit.cli.exits import USAGE, CommandError, complain
+from venturekit.cli.exits import FAILED, USAGE, CommandError, complain
 from venturekit.cli.functions import new_function, wait_ready
 from venturekit.cli.invoke import call, outcome
 from venturekit.cli.logs import line_of, read_log
@@ -83,7 +83,7 @@ def run(
     """
     path, handler = split_target(target)
     code = load_code(path)
-    handler, runtime = code.settings(_full_handler(path, handler), runtime)
+    handler, runtime = code.settings(_full_handler(path, handler), runtime, f"{path}:HANDLER")
     event = read_payload(payload)
     document = new_function(_name_for(path), code.archive, handler, runtime, timeout, read_variables(env))
     job = Job(document | {"MemorySize": memory}, event, keep)
@@ -135,7 +135,7 @@ def _configured_service(endpoint_url: str | None, region: str | None) -> Api | N
 
 def _run_and_remove(api: Api, job: Job) -> int:
     try:
-        return _run(api, job)
+        return _run(api, job, threading.Event())
     finally:
         if job.keep:
             complain(f"the function {job.name} is kept at {api.endpoint.url}")
@@ -146,19 +146,22 @@ def _run_and_remove(api: Api, job: Job) -> int:
                 api.request("DELETE", function_path(job.name))
 
 
-def _run(api: Api, job: Job) -> int:
+def _run(api: Api, job: Job, abandoned: threading.Event) -> int:
+    """The exit status. Nothing is written once ``abandoned`` is set."""
     api.json("POST", FUNCTIONS, job.document)
     wait_ready(api, job.name)
-    with _shown_log(api.endpoint, job.name):
+    with _shown_log(api.endpoint, job.name, abandoned):
         answer: Answer = call(api, job.name, job.event, {})
+    if abandoned.is_set():
+        return FAILED
     write_payload(answer.body)
     return outcome(answer)
 
 
 @contextmanager
-def _shown_log(endpoint: Endpoint, name: str) -> Iterator[None]:
+def _shown_log(endpoint: Endpoint, name: str, abandoned: threading.Event) -> Iterator[None]:
     """Write the function's log to standard error while it runs, and what is left of it at the end."""
-    follower = _Follower(endpoint, name)
+    follower = _Follower(endpoint, name, abandoned)
     follower.start()
     try:
         yield
@@ -168,11 +171,12 @@ def _shown_log(endpoint: Endpoint, name: str) -> Iterator[None]:
 
 
 class _Follower(threading.Thread):
-    def __init__(self, endpoint: Endpoint, name: str) -> None:
+    def __init__(self, endpoint: Endpoint, name: str, abandoned: threading.Event) -> None:
         super().__init__(name="log", daemon=True)
         self._endpoint = endpoint
         self._api = Api(endpoint)
         self._function = name
+        self._abandoned = abandoned
         self._last = -1
         self._stopped = threading.Event()
 
@@ -198,6 +202,8 @@ class _Follower(threading.Thread):
 
     def _write(self, api: Api, *, follow: bool) -> None:
         for event in read_log(api, self._function, follow=follow, after=self._last):
+            if self._abandoned.is_set():
+                return
             write_log(line_of(event))
             self._last = event["sequence"]
             if follow and self._stopped.is_set():
@@ -248,11 +254,14 @@ async def _serve_job(job: Job, directory: Path) -> int:
         raise CommandError(str(error), USAGE) from None
     service = Service(settings, known)
     terminated = _cancelled_by_sigterm()
+    abandoned = threading.Event()
     await start(service)
     try:
         api = Api(Endpoint(service.url, settings.region, None))
-        return await asyncio.to_thread(_run, api, job)
+        return await asyncio.to_thread(_run, api, job, abandoned)
     except asyncio.CancelledError:
+        # The service ends the function below; its last words are of no interest after Ctrl-C.
+        abandoned.set()
         if terminated.is_set():
             return TERMINATED
         raise

@@ -12,6 +12,7 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -51,9 +52,18 @@ def serve(arguments: Sequence[str]) -> int:
         settings, _ = load_settings(flags, variables())
     except ConfigurationError as error:
         raise CommandError(str(error), USAGE) from None
+    _allow_many_files()
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=LOG_FORMAT)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(settings, ready_file))
+
+
+def _allow_many_files() -> None:
+    # The usual soft limit of 1024 is for programs that call select(): each client and each environment needs some.
+    # Functions get AWS's limit all the same.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def build_parser() -> argparse.ArgumentParser:

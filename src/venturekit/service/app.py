@@ -63,6 +63,11 @@ def report(error: BaseException) -> None:
     logger.error("unexpected failure", exc_info=error)
 
 
+def _url_host(settings: Settings) -> str:
+    """The address that is listened on, as it stands in URLs and in the Host header of those who use them."""
+    return f"[{settings.host}]" if ":" in settings.host else settings.host
+
+
 class _Resolved:
     """What the invocation path asked for: satisfies its port."""
 
@@ -187,7 +192,8 @@ class Service:
             extras=self._extras,
             identifiers=self._identifiers,
             verifier=self._build_verifier(),
-            allowed_hosts=LOOPBACK_HOSTS | {name.encode() for name in settings.allow_host},
+            allowed_hosts=LOOPBACK_HOSTS
+            | {name.encode() for name in (_url_host(settings).lower(), *settings.allow_host)},
             clock=self._clock,
             wall=time.time,
             spawn=self._tasks.spawn,
@@ -253,8 +259,7 @@ class Service:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(settings.tls_certificate, settings.tls_key)
         await self._listener.start(settings.host, settings.port, tls=tls)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.url = f"{'https' if tls else 'http'}://{host}:{self._listener.port}"
+        self.url = f"{'https' if tls else 'http'}://{_url_host(settings)}:{self._listener.port}"
         self._host.service_url = self.url
 
     # --- what the parts ask one another ---------------------------------------------------------------------------
@@ -329,6 +334,9 @@ class Service:
         if name in self._registry:
             versions = self._registry.function(name).versions.values()
             live = {(version.version, version.identity) for version in versions}
+            self._logs.function_exists(name)
+        else:
+            self._logs.function_deleted(name)
         self._host.keep_only(name, live)
 
     def _status(self) -> dict[str, object]:

@@ -156,7 +156,7 @@ class Settings:
 SETTINGS: Final = (
     Setting("host", _text, "Address to listen on. Only loopback addresses are served in this release."),
     Setting("port", _port, "Port of the Lambda API; 0 takes any free port."),
-    Setting("data_dir", _path, "Directory that keeps functions, code and settings."),
+    Setting("data_dir", _path, "Directory that keeps functions and their code; empty or new at the first start."),
     Setting(
         "python_runtime",
         _one_of("ric", "awslambdaric"),

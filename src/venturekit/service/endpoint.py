@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from venturekit.protocol.sigv4 import SignatureError
 from venturekit.service.api.edge import Answer, render_answer
-from venturekit.service.api.errors import ApiError, api_error
+from venturekit.service.api.errors import ApiError
 from venturekit.service.api.guard import admit
 from venturekit.service.wire.answers import answer
 from venturekit.service.wire.limits import Limits
@@ -132,6 +132,10 @@ class Endpoint:
             if self._verifier is None or self._extras.is_open(exchange):
                 self._route_invoke_first(exchange)
                 return
+            if exchange.too_large:
+                # The body was dropped, so no signature can match: all there is to say is that it is too large.
+                self._spawn(self._answer_from_edge(exchange))
+                return
             body = exchange.body
             if len(body) <= INLINE_HASH_BYTES:
                 self._verify(exchange, hashlib.sha256(body).hexdigest)
@@ -204,8 +208,3 @@ class Endpoint:
         headers = [(b"Date", self._clock.date), *answered.headers]
         close = not (exchange.keep_alive and exchange.complete)
         exchange.respond(answer(answered.status, headers, answered.body, close=close))
-
-
-def request_failed(reason: str) -> ApiError:
-    """An answer for a fault of the service itself."""
-    return api_error("ServiceException", reason)

@@ -66,6 +66,13 @@ class Extras:
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer a request that :meth:`handles` has claimed."""
+        try:
+            await self._answer(exchange)
+        except Exception:
+            self._fail(exchange, 500, "the service failed while it answered this request; its log has the cause")
+            raise
+
+    async def _answer(self, exchange: Exchange) -> None:
         path, _, query = exchange.target.partition(b"?")
         parameters = parse_qs(query.decode("latin-1"))
         if exchange.method != b"GET":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from venturekit.service.environments import logs
-from venturekit.service.environments.logs import LogGroup, LogStore
+from venturekit.service.environments.logs import DELETED_LIMIT, LogGroup, LogStore
 
 if TYPE_CHECKING:
     import pytest
@@ -118,3 +118,20 @@ def test_groups_are_made_when_asked_for() -> None:
     group = store.group("f")
     assert store.group("f") is store.find("f") is group
     assert store.group("g") is not group
+
+
+def test_groups_of_deleted_functions_are_kept_within_a_bound() -> None:
+    store = LogStore()
+    kept = store.group("kept")
+    for number in range(DELETED_LIMIT + 10):
+        store.group(f"f-{number}").append(0.0, "s", b"1")
+        store.function_exists(f"f-{number}")
+        store.function_deleted(f"f-{number}")
+    found = [number for number in range(DELETED_LIMIT + 10) if store.find(f"f-{number}") is not None]
+    assert found == list(range(10, DELETED_LIMIT + 10))
+    store.function_exists("f-10")
+    store.function_deleted("never logged")
+    store.function_deleted("never logged either")
+    assert store.find("f-10") is not None
+    assert store.find("f-11") is None
+    assert store.find("kept") is kept

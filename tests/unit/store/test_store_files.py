@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from venturekit.service.store import Archives, DataDirectoryInUseError, DataDirectoryLock
+from venturekit.service.store import Archives, DataDirectoryForeignError, DataDirectoryInUseError, DataDirectoryLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,18 @@ def test_a_second_service_is_refused_with_the_pid_of_the_first(tmp_path: Path) -
     lock.release()
     lock.release()
     DataDirectoryLock.acquire(data_dir).release()
+
+
+def test_only_directories_of_a_service_or_empty_ones_are_taken(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*")
+    (tmp_path / "lost+found").mkdir()
+    DataDirectoryLock.acquire(tmp_path).release()
+    (tmp_path / "code").mkdir()
+    DataDirectoryLock.acquire(tmp_path).release()
+    (tmp_path / "lock").unlink()
+    with pytest.raises(DataDirectoryForeignError, match=r"holds other files \(code\)"):
+        DataDirectoryLock.acquire(tmp_path)
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:

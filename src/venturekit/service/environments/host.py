@@ -139,8 +139,9 @@ class EnvironmentHost:
             self._spawn(self._release_code())
 
     def running_code_keys(self) -> set[str]:
-        """The archives whose directories some environment still works in."""
-        return {environment.spec.code_key for environment in self.environments.values()}
+        """The archives whose directories some environment works in, or will for an invocation that waits."""
+        awaited = {pool.spec.code_key for pool in self.pools.values() if pool.waiting}
+        return awaited | {environment.spec.code_key for environment in self.environments.values()}
 
     def warm(self) -> None:
         """Start the launcher of the interpreter that most functions will ask for: it takes a moment."""
@@ -266,7 +267,9 @@ class EnvironmentHost:
     def _new_sandbox(self, spec: EnvironmentSpec, number: int) -> Sandbox:
         token = self._new_token()
         day = datetime.fromtimestamp(self.wall(), UTC)
-        stream = f"{day:%Y/%m/%d}/[{spec.function_version}]{token}"
+        # Functions may share a log group of one's own choice: only there does a stream name its function.
+        named = "" if spec.log_group == f"/aws/lambda/{spec.function_name}" else spec.function_name
+        stream = f"{day:%Y/%m/%d}/{named}[{spec.function_version}]{token}"
         return Sandbox(self.settings.directory / f"{number}-{token[:8]}", stream)
 
     # --- ending -------------------------------------------------------------------------------------------------

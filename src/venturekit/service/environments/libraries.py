@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +38,11 @@ def link_packages(directory: Path, modules: Iterable[str]) -> list[str]:
             wanted[found.name] = found
     for present in directory.iterdir():
         if not present.is_symlink() or os.readlink(present) != str(wanted.get(present.name)):
-            present.unlink()
+            # Python writes __pycache__ beside the link to a module of one file.
+            if present.is_dir() and not present.is_symlink():
+                shutil.rmtree(present)
+            else:
+                present.unlink()
     for name, target in wanted.items():
         link = directory / name
         if not link.is_symlink():

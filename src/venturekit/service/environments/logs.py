@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 GROUP_LIMIT_BYTES: Final = 4 * 1024 * 1024
 GROUP_LIMIT_RECORDS: Final = 20_000
+DELETED_LIMIT: Final = 64
+"""How many log groups outlive their functions: on AWS all do, here each may hold megabytes of memory."""
 TRIMMED_AT_ONCE: Final = 1_000
 """How many records more than the limit are let in before the oldest go: one by one costs more."""
 
@@ -86,7 +88,7 @@ class LogGroup:
     def read(self, after: int = -1, limit: int = 1000) -> Iterator[LogLine]:
         """The records with a sequence greater than ``after``, oldest first, at most ``limit``."""
         first = self._next - len(self._records)
-        start = max(after + 1 - first, 0)
+        start = min(max(after + 1 - first, 0), len(self._records))
         # Taken out now: whoever reads slowly gets what there was, while more is written and the oldest dropped.
         found = list(itertools.islice(self._records, start, start + limit))
         return (
@@ -110,12 +112,13 @@ class LogGroup:
 
 
 class LogStore:
-    """The log groups of all functions, by function name."""
+    """The log groups of all functions, by function name, and of those that were deleted last."""
 
-    __slots__ = ("_groups",)
+    __slots__ = ("_deleted", "_groups")
 
     def __init__(self) -> None:
         self._groups: dict[str, LogGroup] = {}
+        self._deleted: dict[str, None] = {}
 
     def group(self, function_name: str) -> LogGroup:
         """The group of a function, made when it is first asked for."""
@@ -127,3 +130,15 @@ class LogStore:
     def find(self, function_name: str) -> LogGroup | None:
         """The group of a function, None when it never logged."""
         return self._groups.get(function_name)
+
+    def function_exists(self, function_name: str) -> None:
+        """There is such a function, perhaps again: its group is kept."""
+        self._deleted.pop(function_name, None)
+
+    def function_deleted(self, function_name: str) -> None:
+        """The function is gone: its group stays until :data:`DELETED_LIMIT` others have been deleted after it."""
+        self._deleted[function_name] = None
+        if len(self._deleted) > DELETED_LIMIT:
+            oldest = next(iter(self._deleted))
+            del self._deleted[oldest]
+            self._groups.pop(oldest, None)

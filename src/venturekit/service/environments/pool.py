@@ -189,3 +189,5 @@ class Pool:
         limit_seconds = WAIT_LIMIT_SECONDS + self.spec.timeout_ms / 1000
         while waiting and self.host.monotonic() - waiting[0].enqueued > limit_seconds:
             waiting.popleft().reject("no execution environment could be started in time")
+        if self.retired:
+            self.host.settle_retired(self)

@@ -33,8 +33,10 @@ ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 ERROR_CAUSE_TYPE: Final = b"application/vnd.aws.lambda.error.cause+json"
 
 # AWS's Python and Go runtimes put up to 1 MiB of stack trace into one header line. There are no time limits: the
-# function's own timeout bounds them.
+# function's own timeout bounds them. Runtimes need one or two connections; one that opens thousands must not use up
+# the descriptors of the service.
 LIMITS: Final = Limits(
+    connections=128,
     head_bytes=1024 * 1024 + 65_536,
     body_bytes=RESPONSE_LIMIT_BYTES,
     head_timeout=None,

@@ -67,7 +67,7 @@ class PythonSettings:
 
 def is_served(runtime: str) -> bool:
     """Whether functions of this runtime can run here."""
-    return runtime.startswith(("python3.", "provided")) or runtime == "provided"
+    return runtime.startswith(("python3.", "provided"))
 
 
 def plan_start(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:

@@ -43,7 +43,7 @@ RARE_HEADERS: Final = frozenset(
     }
 )
 REQUEST_ID: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-TRACE: Final = re.compile(rb"[\x21-\x7e]{1,1024}")
+TRACE: Final = re.compile(rb"(?=(?:[^;]*;)*Root=)[\x21-\x7e]{1,1024}")
 THROTTLED: Final = "ConcurrentInvocationLimitExceeded"
 
 

@@ -14,6 +14,7 @@ from venturekit.service.store.documents import (
 )
 from venturekit.service.store.errors import (
     AlreadyStoredError,
+    DataDirectoryForeignError,
     DataDirectoryInUseError,
     NotStoredError,
     RevisionConflictError,
@@ -31,6 +32,7 @@ __all__ = [
     "AliasRow",
     "AlreadyStoredError",
     "Archives",
+    "DataDirectoryForeignError",
     "DataDirectoryInUseError",
     "DataDirectoryLock",
     "NotStoredError",

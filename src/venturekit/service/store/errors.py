@@ -8,6 +8,7 @@ StoreError
 │   └── StoreClosedError           the store was closed
 ├── StoreVersionError              the database was written by a newer release
 ├── DataDirectoryInUseError        another service runs on this data directory
+├── DataDirectoryForeignError      the directory holds files that no service has written
 ├── AlreadyStoredError             the caller's: the name is taken
 ├── NotStoredError                 the caller's: there is no such row
 └── RevisionConflictError          the caller's: somebody else changed the row first
@@ -46,6 +47,10 @@ class StoreVersionError(StoreError):
 
 class DataDirectoryInUseError(StoreError):
     """Another process holds the data directory; the message names its pid."""
+
+
+class DataDirectoryForeignError(StoreError):
+    """The directory is somebody else's: a service removes what it does not know in its own."""
 
 
 class AlreadyStoredError(StoreError):

@@ -6,13 +6,17 @@ import fcntl
 import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from venturekit.service.store.errors import DataDirectoryInUseError
+from venturekit.service.store.errors import DataDirectoryForeignError, DataDirectoryInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+LOCK_NAME: Final = "lock"
+# What file systems and version control put into an otherwise empty directory; the service has no such names.
+_HARMLESS: Final = (".", "lost+found")
 
 
 class DataDirectoryLock:
@@ -26,10 +30,12 @@ class DataDirectoryLock:
     def acquire(cls, data_dir: Path, *, now: Callable[[], float] = time.time) -> DataDirectoryLock:
         """Take the lock, making the directory if need be; it is held until ``release`` or the end of the process.
 
-        Raises DataDirectoryInUseError, at once, naming the pid of the holder.
+        Raises DataDirectoryInUseError, at once, naming the pid of the holder, and DataDirectoryForeignError for a
+        directory with files that was never locked: what a service cleans up at its start would be somebody's work.
         """
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = data_dir / "lock"
+        _refuse_foreign(data_dir)
+        path = data_dir / LOCK_NAME
         # The descriptor is not inheritable: a child that outlives the service must not keep the directory locked.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -51,3 +57,13 @@ class DataDirectoryLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _refuse_foreign(data_dir: Path) -> None:
+    names = os.listdir(data_dir)
+    found = sorted(name for name in names if not name.startswith(_HARMLESS))
+    if found and LOCK_NAME not in names:
+        raise DataDirectoryForeignError(
+            f"the data directory {data_dir} holds other files ({', '.join(found[:3])}{', ...' if found[3:] else ''}): "
+            "choose a directory that is empty or does not exist yet"
+        )

@@ -121,8 +121,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.listener.connections.add(self)
-        if self.listener.closed:
-            # Accepted in the same moment in which the listener went away.
+        limit = self.limits.connections
+        # Closed: it was accepted in the same moment in which the listener went away.
+        if self.listener.closed or (limit is not None and len(self.listener.connections) > limit):
             self.abort()
 
     def data_received(self, data: bytes) -> None:

@@ -12,6 +12,7 @@ MEBIBYTE = 1024 * 1024
 class Limits:
     """Bounds of one listener. Times are in seconds, sizes in bytes; ``None`` means no limit.
 
+    ``connections``: how many may be open at once; more are cut as soon as they are accepted.
     ``head_bytes``: request line and header fields together (one line may use it all); also trailers together.
     ``header_count``: header fields of one request, repeated ones counted each; also trailers.
     ``body_bytes``: the largest request body, unless the application names another one for a request.
@@ -23,6 +24,7 @@ class Limits:
     ``write_timeout``: how long a peer may leave written bytes unread without any progress.
     """
 
+    connections: int | None = None
     head_bytes: int = 16 * KIBIBYTE
     header_count: int = 100
     body_bytes: int = 6 * MEBIBYTE
