@@ -482,3 +482,16 @@ async def test_one_timer_watches_over_everything(bench: Bench) -> None:
         await runtime.respond(later[0])
         await bench.ask_next(environment, runtime)
         await bench.until(lambda each=slow_environment: each.state is State.TERMINATED)  # type: ignore[misc]
+
+
+@scenario()
+async def test_a_kept_sandbox_expires_like_an_idle_environment(bench: Bench) -> None:
+    environment, _, event = await bench.runtime()
+    bench.launchers.exit(environment.number, 1)
+    assert event.ended == 1
+    [(kept_at, sandbox)] = bench.pool.sandboxes
+    bench.pool.sweep(kept_at + 10.0, idle_seconds=10.0)
+    assert [each for _, each in bench.pool.sandboxes] == [sandbox]
+    bench.pool.sweep(kept_at + 10.1, idle_seconds=10.0)
+    assert bench.pool.sandboxes == []
+    await bench.until(lambda: not sandbox.directory.exists())

@@ -337,6 +337,7 @@ class Service:
             self._logs.function_exists(name)
         else:
             self._logs.function_deleted(name)
+            self._credentials.forget(name)
         self._host.keep_only(name, live)
 
     def _status(self) -> dict[str, object]:
@@ -349,10 +350,10 @@ class Service:
         }
 
     def _sweep(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
         now = time.monotonic()
         self._clock.advance(now, time.time())
         self._host.sweep(now)
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
 
 def build_registry() -> Registry:

@@ -238,18 +238,15 @@ def check_settings(settings: Settings) -> None:
         )
     if settings.is_loopback:
         return
+    missing = []
     if not settings.access_key_id:
-        raise ConfigurationError(
-            f"--host {settings.host} is not a loopback address: give --access-key-id and --secret-access-key, so that "
-            "only you can run code here"
-        )
+        missing.append("credentials (--access-key-id and --secret-access-key), so that only you can run code here")
     if not settings.tls_certificate and not settings.behind_tls:
-        raise ConfigurationError(
-            f"--host {settings.host} is not a loopback address: give --tls-certificate and --tls-key, or --behind-tls"
-        )
+        missing.append("TLS (--tls-certificate and --tls-key, or --behind-tls)")
+    missing.append("functions at the isolation level 'confined', which this release does not have yet")
     raise ConfigurationError(
-        f"--host {settings.host} is not a loopback address: serving others needs functions at the isolation level "
-        f"'confined', which this release does not have yet. Use 127.0.0.1 and a tunnel."
+        f"--host {settings.host} is not a loopback address. To serve others takes {', and '.join(missing)}. "
+        "Use 127.0.0.1, and a tunnel to reach it from elsewhere"
     )
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from venturekit.service.api.errors import ApiError, api_error
-from venturekit.service.api.guard import MAX_CACHED_HOSTS, admit, authenticate, parse_host
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from venturekit.service.api.errors import ApiError
+from venturekit.service.api.guard import MAX_CACHED_HOSTS, admit, parse_host
 
 ALLOWED = frozenset({b"localhost", b"127.0.0.1", b"[::1]", b"lambda.test"})
 OWN = {b"x-amz-date": b"20260102T030405Z"}
@@ -137,26 +132,6 @@ def test_what_a_web_page_could_send_is_refused(headers: dict[bytes, bytes]) -> N
     assert error.message.startswith("Missing Authentication Token")
     assert "'x-amz-client: curl'" in error.message
     admit({b"host": b"localhost:9001", **headers}, ALLOWED, verified=True)
-
-
-def test_a_verifier_decides_after_host_and_origin() -> None:
-    seen: list[tuple[bytes, bytes, bytes]] = []
-
-    def verify(method: bytes, target: bytes, headers: Mapping[bytes, bytes], body: bytes) -> object:
-        seen.append((method, target, body))
-        if b"authorization" not in headers:
-            raise api_error("MissingAuthenticationTokenException", "Missing Authentication Token")
-        return "someone"
-
-    signed = {b"host": b"localhost", b"authorization": b"AWS4-HMAC-SHA256 x"}
-    assert authenticate(b"GET", b"/x", signed, b"b", ALLOWED, verifier=verify) == "someone"
-    assert seen == [(b"GET", b"/x", b"b")]
-    assert authenticate(b"GET", b"/x", signed, b"b", ALLOWED) is None
-    with pytest.raises(ApiError, match=r"Missing Authentication Token$"):
-        authenticate(b"GET", b"/x", {b"host": b"localhost", **OWN}, b"", ALLOWED, verifier=verify)
-    with pytest.raises(ApiError, match="not allowed"):
-        authenticate(b"GET", b"/x", {**signed, b"host": b"evil.test"}, b"", ALLOWED, verifier=verify)
-    assert len(seen) == 2
 
 
 def test_the_cache_is_of_exact_bytes_and_bounded() -> None:

@@ -39,15 +39,19 @@ def test_platform_records_are_rendered_when_read() -> None:
     group.append(0.0, "s", (ID, 1.5, 128, 30, 2.0))
     assert messages(group) == [
         b"START RequestId: id Version: 7\n",
+        b"END RequestId: id\n",
         (
-            b"END RequestId: id\nREPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t"
+            b"REPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t"
             b"Max Memory Used: 30 MB\t\n"
         ),
+        b"END RequestId: id\n",
         (
-            b"END RequestId: id\nREPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\t"
+            b"REPORT RequestId: id\tDuration: 1.50 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\t"
             b"Max Memory Used: 30 MB\tInit Duration: 2.00 ms\t\n"
         ),
     ]
+    # One record, and so one sequence, for the two lines of an end.
+    assert [line.sequence for line in group.read()] == [0, 1, 1, 2, 2]
 
 
 def test_the_oldest_go_first_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,12 @@ cross-site POST, or send headers that need a preflight, which is never answered 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 from venturekit.service.api.errors import ApiError, api_error
 
-# Method, target, headers (lower-case names), body; gives the principal or raises ApiError.
-Verifier: TypeAlias = Callable[[bytes, bytes, Mapping[bytes, bytes], bytes], object]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SIGNATURE = b"AWS4-HMAC-SHA256"
 PREFLIGHTED_PREFIXES = (b"x-amz-", b"amz-sdk-")
@@ -58,24 +57,6 @@ def admit(
             "Missing Authentication Token: sign the request, or add any header that a web page cannot send, "
             "such as 'x-amz-client: curl'.",
         )
-
-
-def authenticate(
-    method: bytes,
-    target: bytes,
-    headers: Mapping[bytes, bytes],
-    body: bytes,
-    allowed_hosts: frozenset[bytes],
-    *,
-    verifier: Verifier | None = None,
-    cache: set[bytes] | None = None,
-) -> object:
-    """:func:`admit`, then ``verifier`` (given when credentials are configured). Returns its principal, or None.
-
-    Raises what these two raise.
-    """
-    admit(headers, allowed_hosts, verified=verifier is not None, cache=cache)
-    return None if verifier is None else verifier(method, target, headers, body)
 
 
 def _has_own_header(headers: Mapping[bytes, bytes]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments import failures, platform_lines
-from venturekit.service.environments.lifecycle import TABLE, Event, State
+from venturekit.service.environments.lifecycle import TABLE, Event, State, allows
 from venturekit.service.environments.logs import render
 from venturekit.service.environments.runtime_api import LIMITS, RuntimeApi
 from venturekit.service.wire.listener import Listener
@@ -153,7 +153,7 @@ class Environment:
 
     def init_error(self, body: bytes | bytearray, error_type: str) -> bool:
         """The runtime could not initialise. False when it is too late to say so."""
-        if TABLE[self.state][Event.INIT_ERROR] is None:
+        if not allows(self.state, Event.INIT_ERROR):
             return False
         self._drain()
         self._init_failed(lambda _request_id: body, error_type)
@@ -167,7 +167,7 @@ class Environment:
         """A connection of the runtime closed while a call of it was open."""
         if exchange is self.parked:
             self.parked = None
-            if TABLE[self.state][Event.NEXT_GONE] is not None:
+            if allows(self.state, Event.NEXT_GONE):
                 self.state = State.RESPONDED
                 self.pool.lost_idle(self)
                 self.deadline = self.host.monotonic() + RETURN_SECONDS
@@ -251,8 +251,8 @@ class Environment:
         elif self.state is State.INVOKE:
             assert self.invocation is not None
             body = failures.timed_out(self.invocation.request_id, self.spec.timeout_ms)
-            self._leave(State.STOPPING)
             self._keep_sandbox()
+            self._leave(State.STOPPING)
             self._settle(body, UNHANDLED, status="timeout")
             self.host.kill(self)
         else:
@@ -275,7 +275,7 @@ class Environment:
 
     def stop(self) -> None:
         """Let the environment go. An invocation that it still has fails as if its process had been killed."""
-        if TABLE[self.state][Event.STOP] is None:
+        if not allows(self.state, Event.STOP):
             return
         self._leave(State.STOPPING)
         if self.invocation is not None:
@@ -298,7 +298,7 @@ class Environment:
     def exited(self, ended: Exit) -> None:
         """The main process is gone: whatever it owed is answered now."""
         state = self.state
-        if TABLE[state][Event.EXITED] is None:
+        if not allows(state, Event.EXITED):
             return
         self._drain()
         if state is State.STARTING:
@@ -330,19 +330,23 @@ class Environment:
             self.init_reported = True
             init_ms = self.init_ms
         request_id = invocation.request_id
+        ended_at = self.wall_started + duration_ms / 1000
         if status:
             report = platform_lines.Report(
                 request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms, status, error_type
             )
-            end: Message = platform_lines.end_line(request_id) + platform_lines.report_line(report)
+            lines = platform_lines.end_line(request_id), platform_lines.report_line(report)
+            for line in lines:
+                self.log.append(ended_at, self.stream, line)
+            end: Message = b"".join(lines)
         else:
             end = (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms)
-        self.log.append(self.wall_started + duration_ms / 1000, self.stream, end)
+            self.log.append(ended_at, self.stream, end)
         invocation.settle(payload, error, self._tail(request_id, end) if invocation.tail else b"")
 
     def _tail(self, request_id: bytes, end: Message) -> bytes:
         output, self.output = self.output or b"", None
-        return b"".join((platform_lines.start_line(request_id, self.version), output, render(end)))[-TAIL_BYTES:]
+        return b"".join((platform_lines.start_line(request_id, self.version), output, *render(end)))[-TAIL_BYTES:]
 
     def _process_ended(self, ended: Exit) -> None:
         assert self.invocation is not None
@@ -399,7 +403,7 @@ class Environment:
     def _keep_sandbox(self) -> None:
         """The processes go; the scratch directory and the log stream stay for the next environment."""
         self.sandbox_kept = True
-        self.pool.sandboxes.append(self.sandbox)
+        self.pool.keep_sandbox(self.sandbox)
 
     def _leave(self, following: State) -> None:
         """The pool loses this environment."""

@@ -130,8 +130,8 @@ class EnvironmentHost:
         if not pool.retired or pool.environments or pool.waiting:
             return
         sandboxes, pool.sandboxes = pool.sandboxes, []
-        for sandbox in sandboxes:
-            self._remove(sandbox)
+        for _, sandbox in sandboxes:
+            self.remove_sandbox(sandbox)
         spec = pool.spec
         if self.pools.pop((spec.function_name, spec.function_version, spec.identity), None) is None:
             return
@@ -162,7 +162,7 @@ class EnvironmentHost:
         the invocation that waits for it. Such an init does not count: it may take as long as the function's timeout,
         and would keep the other functions from starting.
         """
-        sandbox = pool.sandboxes.pop() if pool.sandboxes else None
+        sandbox = pool.take_sandbox()
         if suppressed or sandbox is not None:
             self._spawn(self._launch(pool, sandbox, suppressed=True))
         elif self.starting >= self.settings.starting_limit:
@@ -187,7 +187,7 @@ class EnvironmentHost:
             pool.starting -= 1
             self.starting -= not suppressed
             if sandbox is not None:
-                self._remove(sandbox)
+                self.remove_sandbox(sandbox)
             return
         number = next(self._numbers)
         sandbox = sandbox or self._new_sandbox(pool.spec, number)
@@ -285,7 +285,7 @@ class EnvironmentHost:
         if self.environments.pop(environment.number, None) is None:
             return
         if not environment.sandbox_kept:
-            self._remove(environment.sandbox)
+            self.remove_sandbox(environment.sandbox)
         self.settle_retired(environment.pool)
 
     def sweep(self, now: float) -> None:
@@ -305,7 +305,8 @@ class EnvironmentHost:
             environment.exited(Exit(signal=9))
         self.pools.clear()
 
-    def _remove(self, sandbox: Sandbox) -> None:
+    def remove_sandbox(self, sandbox: Sandbox) -> None:
+        """Delete a scratch directory, in a thread."""
         self.loop.run_in_executor(None, sandbox.remove)
 
     # --- the launchers' reports ---------------------------------------------------------------------------------

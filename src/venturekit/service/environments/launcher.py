@@ -178,6 +178,11 @@ class Launcher:
         """Process id of the launcher."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Nothing is left of the launcher and of what it started."""
+        return self._ended.done()
+
     def pid_of(self, identifier: int) -> int | None:
         """Process id of a living main process, None before its fork is known and after its exit."""
         launch = self._launches.get(identifier)
@@ -395,7 +400,7 @@ class LauncherSet:
         launcher = self._launchers.get(key)
         if launcher is None or not launcher.is_usable:
             if launcher is not None:
-                self._replaced.append(launcher)
+                self._replaced = [dead for dead in self._replaced if not dead.has_ended] + [launcher]
             launcher = self._launchers[key] = self._start(key)
         return launcher
 

@@ -35,7 +35,10 @@ Record = tuple[float, str, Message]
 
 @dataclass(slots=True, frozen=True)
 class LogLine:
-    """One line as a reader sees it: ``sequence`` counts up per group, ``timestamp`` is in epoch seconds."""
+    """One line as a reader sees it; ``timestamp`` is in epoch seconds.
+
+    ``sequence`` counts records up per group; the END and REPORT lines of an invocation are one record and share it.
+    """
 
     sequence: int
     timestamp: float
@@ -43,13 +46,13 @@ class LogLine:
     message: bytes
 
 
-def render(message: Message) -> bytes:
-    """The text of a record."""
+def render(message: Message) -> tuple[bytes, ...]:
+    """The lines of a record: one, or END and REPORT."""
     if isinstance(message, bytes):
-        return message
+        return (message,)
     if len(message) == 2:
-        return start_line(*message)
-    return end_line(message[0]) + report_line(Report(*message))
+        return (start_line(*message),)
+    return end_line(message[0]), report_line(Report(*message))
 
 
 class LogGroup:
@@ -92,8 +95,9 @@ class LogGroup:
         # Taken out now: whoever reads slowly gets what there was, while more is written and the oldest dropped.
         found = list(itertools.islice(self._records, start, start + limit))
         return (
-            LogLine(sequence, timestamp, stream, render(message))
+            LogLine(sequence, timestamp, stream, line)
             for sequence, (timestamp, stream, message) in enumerate(found, first + start)
+            for line in render(message)
         )
 
     @property

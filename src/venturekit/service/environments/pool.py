@@ -53,7 +53,8 @@ class Pool:
         self.environments: set[Environment] = set()
         self.idle: list[Environment] = []
         self.waiting: deque[Invocation] = deque()
-        self.sandboxes: list[Sandbox] = []
+        # With the coarse time at which each was kept.
+        self.sandboxes: list[tuple[float, Sandbox]] = []
         self.starting = 0
         self.responded = 0
         self.retired = False
@@ -180,10 +181,20 @@ class Pool:
             self.host.start(self)
         self.scale()
 
+    def keep_sandbox(self, sandbox: Sandbox) -> None:
+        """An environment was reset: its scratch directory and log stream go on with the next one that starts."""
+        self.sandboxes.append((self.host.clock.now, sandbox))
+
+    def take_sandbox(self) -> Sandbox | None:
+        """The sandbox that was kept last, if any."""
+        return self.sandboxes.pop()[1] if self.sandboxes else None
+
     def sweep(self, now: float, idle_seconds: float) -> None:
-        """Let go of environments that have been idle for too long, and of invocations that waited for too long."""
+        """Let go of environments and sandboxes that rest for too long, and of invocations that waited for too long."""
         for environment in [each for each in self.idle if now - each.idle_since > idle_seconds]:
             environment.stop()
+        while self.sandboxes and now - self.sandboxes[0][0] > idle_seconds:
+            self.host.remove_sandbox(self.sandboxes.pop(0)[1])
         waiting = self.waiting
         # The init phase that is run again may last as long as the function itself.
         limit_seconds = WAIT_LIMIT_SECONDS + self.spec.timeout_ms / 1000

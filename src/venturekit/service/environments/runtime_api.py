@@ -127,12 +127,7 @@ class RuntimeApi:
 
     def _response(self, exchange: Exchange, request_id: bytes) -> None:
         environment = self.environment
-        if not environment.answers(request_id):
-            self._invalid_request_id(exchange)
-            return
-        if exchange.too_large:
-            environment.response_too_large()
-            self._too_large(exchange)
+        if self._refuses(exchange, request_id):
             return
         mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
         if mode is not None and mode.strip().lower() != b"streaming":
@@ -148,16 +143,21 @@ class RuntimeApi:
         exchange.respond(ACCEPTED)
 
     def _error(self, exchange: Exchange, request_id: bytes) -> None:
+        if not self._refuses(exchange, request_id):
+            self.environment.answered(_error_body(exchange), error=True)
+            exchange.respond(ACCEPTED)
+
+    def _refuses(self, exchange: Exchange, request_id: bytes) -> bool:
+        """Whether this was no answer to the invocation that the runtime has, or too large a one."""
         environment = self.environment
         if not environment.answers(request_id):
-            self._invalid_request_id(exchange)
-            return
+            exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
+            return True
         if exchange.too_large:
             environment.response_too_large()
             self._too_large(exchange)
-            return
-        environment.answered(_error_body(exchange), error=True)
-        exchange.respond(ACCEPTED)
+            return True
+        return False
 
     def _init_error(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -209,9 +209,6 @@ class RuntimeApi:
     def _too_large(self, exchange: Exchange) -> None:
         message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
         exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
-
-    def _invalid_request_id(self, exchange: Exchange) -> None:
-        exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
 
     def _admit(self, exchange: Exchange) -> bool:
         headers = exchange.headers

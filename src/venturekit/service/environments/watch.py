@@ -58,11 +58,15 @@ class Watch:
 
     def _fire(self) -> None:
         self._timer = None
-        following = self.look(self._monotonic())
-        # What was done may have made environments busy, and so a timer: there is only one.
-        self.close()
-        if self.environments:
-            self._timer = self._call_later(max(following, 0.001), self._fire)
+        following = USUAL_SECONDS
+        try:
+            following = self.look(self._monotonic())
+        finally:
+            # What was done may have made environments busy, and so a timer: there is only one. A fault in one
+            # environment must not end the watch over the others.
+            self.close()
+            if self.environments:
+                self._timer = self._call_later(max(following, 0.001), self._fire)
 
     def close(self) -> None:
         """Stop looking."""
