@@ -75,7 +75,11 @@ def test_a_plain_model_and_a_shape_that_contains_itself(tmp_path: Path) -> None:
     assert (model.operations["Plant"].status, model.operations["Plant"].output) == (200, None)
 
 
-@pytest.mark.parametrize("data", [b"", b"not gzip", gzip.compress(b"{", mtime=0), gzip.compress(b"{}", mtime=0), gzip.compress(b"[]", mtime=0)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not gzip", *(gzip.compress(text, mtime=0) for text in (b"{", b"{}", b"[]"))],
+    ids=["empty", "not gzip", "broken JSON", "empty object", "list"],
+)
 def test_a_broken_model_file(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "service-2.json.gz"
     path.write_bytes(data)
