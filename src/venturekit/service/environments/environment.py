@@ -332,21 +332,21 @@ class Environment:
         request_id = invocation.request_id
         ended_at = self.wall_started + duration_ms / 1000
         if status:
-            report = platform_lines.Report(
-                request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms, status, error_type
+            report: Message = platform_lines.report_line(
+                platform_lines.Report(
+                    request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms, status, error_type
+                )
             )
-            lines = platform_lines.end_line(request_id), platform_lines.report_line(report)
-            for line in lines:
-                self.log.append(ended_at, self.stream, line)
-            end: Message = b"".join(lines)
         else:
-            end = (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms)
-            self.log.append(ended_at, self.stream, end)
-        invocation.settle(payload, error, self._tail(request_id, end) if invocation.tail else b"")
+            report = (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms)
+        self.log.append(ended_at, self.stream, (request_id,))
+        self.log.append(ended_at, self.stream, report)
+        invocation.settle(payload, error, self._tail(request_id, report) if invocation.tail else b"")
 
-    def _tail(self, request_id: bytes, end: Message) -> bytes:
+    def _tail(self, request_id: bytes, report: Message) -> bytes:
         output, self.output = self.output or b"", None
-        return b"".join((platform_lines.start_line(request_id, self.version), output, *render(end)))[-TAIL_BYTES:]
+        start, end = platform_lines.start_line(request_id, self.version), platform_lines.end_line(request_id)
+        return b"".join((start, output, end, render(report)))[-TAIL_BYTES:]
 
     def _process_ended(self, ended: Exit) -> None:
         assert self.invocation is not None

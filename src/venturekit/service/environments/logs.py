@@ -1,7 +1,7 @@
 """The functions' logs: what was captured and the platform's lines, kept in memory within bounds.
 
 Platform lines of the warm path are kept as tuples and rendered when somebody reads them: an invocation that
-nobody watches pays for two appends.
+nobody watches pays for three appends.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ TRIMMED_AT_ONCE: Final = 1_000
 # the garbage collector lets go of such tuples for good, and twenty thousand of them cost it nothing.
 Started = tuple[bytes, bytes]
 """A START line, not rendered yet: request id and version."""
-Finished = tuple[bytes, float, int, int, "float | None"]
-"""END and REPORT of an invocation that ended well, not rendered yet: the first five fields of Report."""
-Message = bytes | Started | Finished
+Ended = tuple[bytes]
+"""An END line, not rendered yet: request id."""
+Reported = tuple[bytes, float, int, int, "float | None"]
+"""The REPORT line of an invocation that ended well, not rendered yet: the first five fields of Report."""
+Message = bytes | Started | Ended | Reported
 Record = tuple[float, str, Message]
 
 
 @dataclass(slots=True, frozen=True)
 class LogLine:
-    """One line as a reader sees it; ``timestamp`` is in epoch seconds.
-
-    ``sequence`` counts records up per group; the END and REPORT lines of an invocation are one record and share it.
-    """
+    """One line as a reader sees it: ``sequence`` counts up per group, ``timestamp`` is in epoch seconds."""
 
     sequence: int
     timestamp: float
@@ -46,13 +45,15 @@ class LogLine:
     message: bytes
 
 
-def render(message: Message) -> tuple[bytes, ...]:
-    """The lines of a record: one, or END and REPORT."""
+def render(message: Message) -> bytes:
+    """The text of a record."""
     if isinstance(message, bytes):
-        return (message,)
+        return message
+    if len(message) == 1:
+        return end_line(*message)
     if len(message) == 2:
-        return (start_line(*message),)
-    return end_line(message[0]), report_line(Report(*message))
+        return start_line(*message)
+    return report_line(Report(*message))
 
 
 class LogGroup:
@@ -95,9 +96,8 @@ class LogGroup:
         # Taken out now: whoever reads slowly gets what there was, while more is written and the oldest dropped.
         found = list(itertools.islice(self._records, start, start + limit))
         return (
-            LogLine(sequence, timestamp, stream, line)
+            LogLine(sequence, timestamp, stream, render(message))
             for sequence, (timestamp, stream, message) in enumerate(found, first + start)
-            for line in render(message)
         )
 
     @property
