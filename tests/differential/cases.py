@@ -215,9 +215,11 @@ _case(
     """
     import threading
     def handler(event, context):
-        threads = [threading.Thread(target=print, args=("thread",)) for _ in range(3)]
-        [t.start() for t in threads]
-        [t.join() for t in threads]
+        # One after the other: print writes a text and its line end apart, and threads may come between.
+        for _ in range(3):
+            thread = threading.Thread(target=print, args=("thread",))
+            thread.start()
+            thread.join()
     """,
 )
 _case("handler: subprocess", "import subprocess\ndef handler(e, c): subprocess.run(['echo', 'child'])\n")
