@@ -104,10 +104,8 @@ class Endpoint:
             or self._verifier is not None
         ):
             self._handle_carefully(exchange)
-            return
-        target = self._invoke.targets.get(exchange.target)
-        if target is None or not self._invoke.invoke_known(exchange, target):
-            self._route(exchange)
+        else:
+            self._route_invoke_first(exchange)
 
     def aborted(self, exchange: Exchange) -> None:
         """The caller has gone. As on AWS the function runs on; its answer is dropped."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.wire.exchange import Exchange
+from venturekit.service.wire.exchange import HEAD_END, Exchange
 
 if TYPE_CHECKING:
     from venturekit.service.wire.connection import Connection
 
-HEAD_END: Final = b"\r\n\r\n"
 LEARNED_BYTES: Final = 2048
 NOT_LEARNED: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 
