@@ -368,7 +368,9 @@ class Bench:
 
     def log(self, name: str = "f") -> str:
         """The function's log, as a reader sees it."""
-        return b"".join(line.message for line in self.logs.group(name).read()).decode()
+        return b"".join(
+            line.message for line in self.logs.group(f"arn:aws:lambda:us-east-1:000000000000:function:{name}").read()
+        ).decode()
 
     # --- what must hold -----------------------------------------------------------------------------------------
 

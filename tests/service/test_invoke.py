@@ -383,7 +383,7 @@ def test_qualifiers_outside_the_pattern_are_validation_errors(
 def test_a_function_that_is_pending_cannot_be_invoked(
     shared_service: RunningService, functions: FunctionSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plane = shared_service.service._plane
+    plane = shared_service.service._accounts.own.plane
     held: list[Any] = []
     monkeypatch.setattr(type(plane), "schedule_activation", lambda _self, *versions: held.extend(versions))
     name = functions.create(PLAIN, wait=False)

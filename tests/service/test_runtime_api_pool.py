@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.service.runtime_support import Bench, Event
 
 UNHANDLED = b"Unhandled"
+F_ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
 
 # --- reuse and scaling ------------------------------------------------------------------------------------------------
@@ -363,7 +364,7 @@ async def test_retire(bench: Bench, state: str) -> None:
         environment, runtime, event = await bench.runtime()
         if state == "responded":
             await runtime.respond(event)
-    bench.host.keep_only("f", set())
+    bench.host.keep_only(F_ARN, set())
     if state == "starting":
         assert environment.state is State.STARTING
         await runtime.call("GET", NEXT)
@@ -382,7 +383,7 @@ async def test_retire(bench: Bench, state: str) -> None:
 @scenario()
 async def test_retire_keeps_what_is_live(bench: Bench) -> None:
     environment, _ = await bench.idle_runtime()
-    bench.host.keep_only("f", {("$LATEST", "1")})
+    bench.host.keep_only(F_ARN, {("$LATEST", "1")})
     bench.host.keep_only("other", set())
     assert environment.state is State.IDLE
     assert bench.host.running_code_keys() == {"key"}
@@ -390,7 +391,7 @@ async def test_retire_keeps_what_is_live(bench: Bench) -> None:
 
 @scenario()
 async def test_a_late_invocation_of_a_retired_pool_is_still_served(bench: Bench) -> None:
-    bench.host.keep_only("f", set())
+    bench.host.keep_only(F_ARN, set())
     assert bench.host.pools == {}
     environment, runtime, event = await bench.runtime()
     bench.launchers.exit(environment.number, 1)

@@ -19,6 +19,7 @@ MODULES: Final = {
     "invoke": "venturekit.cli.invoke",
     "functions": "venturekit.cli.functions",
     "logs": "venturekit.cli.logs",
+    "credentials": "venturekit.cli.credentials",
     "doctor": "venturekit.cli.doctor",
 }
 

@@ -61,11 +61,15 @@ _MISMATCH = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key pair, with the session token of temporary credentials. The secrets are not in the repr."""
+    """An access key pair, with the session token of temporary credentials. The secrets are not in the repr.
+
+    ``expires_epoch_s`` is when a verifier ceases to accept them; None: never.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+    expires_epoch_s: float | None = None
 
 
 def sign_headers(
@@ -115,8 +119,8 @@ def sign_headers(
 class SignatureVerifier:
     """Verifies signatures, in the ``Authorization`` header or in the query, for one region and service.
 
-    ``credentials_of`` gives the credentials of an access key id, or None; it may raise SignatureError itself, as for
-    an expired session token. ``default_ports`` are ports that a client may have signed in ``Host`` and not sent.
+    ``credentials_of`` gives the credentials of an access key id, or None; it may raise SignatureError itself.
+    ``default_ports`` are ports that a client may have signed in ``Host`` and not sent.
     Derived signing keys, and what the targets of earlier requests amount to, are kept in bounded tables. Use one
     instance from one thread.
     """
@@ -174,7 +178,7 @@ class SignatureVerifier:
             canonical_request(start, lines, claim.signed_headers, payload_hash)
             for lines in self._header_lines(names, headers)
         )
-        return self._authenticate(claim, requests)
+        return self._authenticate(claim, requests, now)
 
     def _target_of(self, method: bytes, target: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """The query's pairs, and the lines with which the canonical request starts."""
@@ -188,7 +192,7 @@ class SignatureVerifier:
                 self._targets[method, target] = known
         return known
 
-    def _authenticate(self, claim: Claim, requests: Iterable[bytes]) -> Credentials:
+    def _authenticate(self, claim: Claim, requests: Iterable[bytes], now: float) -> Credentials:
         credentials = self._credentials_of(claim.access_key_id)
         secret = _UNKNOWN_KEY_SECRET if credentials is None else credentials.secret_access_key
         key = self._signing_key(secret, claim.timestamp[:8])
@@ -203,6 +207,9 @@ class SignatureVerifier:
             )
         if not is_signed:
             raise invalid_signature(_MISMATCH)
+        # Said to the holder of the secret only.
+        if credentials.expires_epoch_s is not None and now >= credentials.expires_epoch_s:
+            raise SignatureError("ExpiredTokenException", "The security token included in the request is expired")
         return credentials
 
     def _check_scope(self, claim: Claim) -> None:

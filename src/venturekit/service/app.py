@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import venturekit
 from venturekit.protocol.sigv4 import Credentials, SignatureVerifier
+from venturekit.service.access.credentials_file import CredentialsFile
+from venturekit.service.access_control import AccessControl
+from venturekit.service.accounts import Account, Accounts
 from venturekit.service.api.edge import Edge
 from venturekit.service.api.errors import api_error
 from venturekit.service.api.model import service_model
@@ -28,7 +31,6 @@ from venturekit.service.environments.logs import LogStore
 from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.environments.runtimes import PythonSettings, is_served
 from venturekit.service.extras import Extras
-from venturekit.service.functions.addressing import parse_address
 from venturekit.service.functions.code_directories import CodeDirectories
 from venturekit.service.functions.code_storage import CodeStorage
 from venturekit.service.functions.operations import register_operations
@@ -36,6 +38,7 @@ from venturekit.service.functions.plane import ControlPlane
 from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
 from venturekit.service.functions.registry import FunctionRegistry, Resolution
 from venturekit.service.functions.tasks import OwnedTasks
+from venturekit.service.invocation.concurrency import AccountConcurrency, FunctionConcurrency
 from venturekit.service.invocation.identifiers import Identifiers
 from venturekit.service.invocation.invoke import InvokePath
 from venturekit.service.store import Archives, DataDirectoryLock, Store
@@ -55,6 +58,7 @@ DRAIN_LOOK_SECONDS: Final = 0.02
 LAST_ANSWERS_SECONDS: Final = 1.0
 LOOPBACK_HOSTS: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 RIC_DIRECTORY: Final = Path(venturekit.__file__).parent / "ric"
+RESERVED_CONCURRENCY: Final = "reservedConcurrentExecutions"
 AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -71,10 +75,17 @@ def _url_host(settings: Settings) -> str:
 class _Resolved:
     """What the invocation path asked for: satisfies its port."""
 
-    __slots__ = ("_pool_of", "_resolution", "executed_version", "invoked_arn", "lasting")
+    __slots__ = ("_pool_of", "_resolution", "concurrency", "executed_version", "invoked_arn", "lasting")
 
-    def __init__(self, resolution: Resolution, lasting: bool, pool_of: Callable[[FunctionVersion], Pool]) -> None:
+    def __init__(
+        self,
+        resolution: Resolution,
+        lasting: bool,
+        concurrency: FunctionConcurrency,
+        pool_of: Callable[[FunctionVersion], Pool],
+    ) -> None:
         self._resolution = resolution
+        self.concurrency = concurrency
         self._pool_of = pool_of
         self.invoked_arn = resolution.invoked_arn
         self.executed_version = resolution.version.version
@@ -100,8 +111,7 @@ class Service:
         self._clock = Clock(time.monotonic(), time.time())
         self._identifiers = Identifiers(os.urandom)
         self._secret = os.urandom(32)
-        self._credentials = FunctionCredentials(self._secret)
-        self._registry = FunctionRegistry(region=settings.region, account_id=settings.account_id)
+        self._credentials = FunctionCredentials(self._secret, settings.account_id)
         self._logs = LogStore()
         self._sweeper: asyncio.TimerHandle | None = None
         self._resources = AsyncExitStack()
@@ -118,12 +128,13 @@ class Service:
             self._store = Store.open(data_dir / "venturekit.sqlite3")
             self._resources.push_async_callback(asyncio.to_thread, self._store.close)
             self._build(data_dir)
-            self._resources.push_async_callback(self._plane.close)
+            self._resources.push_async_callback(self._accounts.close)
             self._resources.push_async_callback(self._tasks.close, LAST_ANSWERS_SECONDS)
             self._resources.callback(self._listener.close)
             self._resources.push_async_callback(self._host.close)
             self._host.warm()
-            await self._plane.load()
+            self._accounts.load(await self._store.load_functions())
+            self._tasks.spawn(self._code.collect_all())
             await self._listen()
         except BaseException:
             await self._resources.aclose()
@@ -150,47 +161,34 @@ class Service:
 
     def _build(self, data_dir: Path) -> None:
         settings = self.settings
+        self._accounts = Accounts(settings.account_id, self._build_account)
         archives = Archives(data_dir / "archives")
         self._directories = CodeDirectories(data_dir / "code", archives.path)
         self._host = self._build_host(data_dir)
-        self._code = CodeStorage(archives, self._directories, self._registry.code_keys, self._host.running_code_keys)
+        self._code = CodeStorage(archives, self._directories, self._accounts.code_keys, self._host.running_code_keys)
         self._extras = Extras(
             logs=self._logs,
             archive_path=archives.path,
-            function_exists=lambda name: name in self._registry,
             status=self._status,
             secret=self._secret,
         )
-        self._plane = ControlPlane(
-            store=self._store,
-            registry=self._registry,
-            code=self._code,
-            now=time.time,
-            new_id=self._identifiers.request_id,
-            code_location=lambda code_key: self.url + self._extras.code_link(code_key),
-            report=report,
-            log=logger.warning,
-        )
-        self._registry.subscribe(self._function_changed)
         table = OperationTable(service_model().operations.values())
-        operations = build_registry()
-        register_operations(operations, self._plane)
+        self._access = self._build_access_control()
         self._invoke = InvokePath(
-            resolve=self._resolve,
             identifiers=self._identifiers,
             clock=self._clock,
             wall=time.time,
-            concurrency_limit=settings.concurrency,
             answer_error=self._answer_error,
             spawn=self._tasks.spawn,
             loop=asyncio.get_running_loop(),
         )
         self._endpoint = Endpoint(
             table=table,
-            edge=Edge(table, operations, report=report),
+            edge=Edge(table, report=report),
             invoke=self._invoke,
             extras=self._extras,
             identifiers=self._identifiers,
+            access=self._access,
             verifier=self._build_verifier(),
             allowed_hosts=LOOPBACK_HOSTS
             | {name.encode() for name in (_url_host(settings).lower(), *settings.allow_host)},
@@ -199,6 +197,48 @@ class Service:
             spawn=self._tasks.spawn,
         )
         self._listener = Listener(self._endpoint, self._clock, LIMITS)
+
+    def _build_account(self, account_id: str) -> Account:
+        settings = self.settings
+        registry = FunctionRegistry(region=settings.region, account_id=account_id)
+        plane = ControlPlane(
+            store=self._store.of_account(account_id),
+            registry=registry,
+            code=self._code,
+            now=time.time,
+            new_id=self._identifiers.request_id,
+            code_location=lambda code_key: self.url + self._extras.code_link(code_key),
+            report=report,
+            log=logger.warning,
+        )
+        operations = build_registry()
+        register_operations(operations, plane)
+        account = Account(
+            account_id=account_id,
+            plane=plane,
+            operations=operations,
+            concurrency=AccountConcurrency(settings.concurrency),
+        )
+        registry.subscribe(lambda name: self._function_changed(account, name))
+        return account
+
+    def _build_access_control(self) -> AccessControl:
+        settings = self.settings
+        pair = file = None
+        if settings.access_key_id:
+            pair = Credentials(settings.access_key_id, settings.secret_access_key)
+        if settings.credentials is not None:
+            file = CredentialsFile(settings.credentials, account_id=settings.account_id)
+            file.load()
+        return AccessControl(
+            accounts=self._accounts,
+            functions=self._credentials,
+            pair=pair,
+            file=file,
+            region=settings.region,
+            resolve=self._resolve,
+            report=logger.warning,
+        )
 
     def _build_host(self, data_dir: Path) -> EnvironmentHost:
         settings = self.settings
@@ -242,15 +282,11 @@ class Service:
         )
 
     def _build_verifier(self) -> SignatureVerifier | None:
-        settings = self.settings
-        if not settings.access_key_id:
+        if not self._access.is_on:
             return None
-        configured = Credentials(settings.access_key_id, settings.secret_access_key)
-
-        def credentials_of(access_key_id: str) -> Credentials | None:
-            return configured if access_key_id == configured.access_key_id else self._credentials.find(access_key_id)
-
-        return SignatureVerifier(credentials_of, region=settings.region, default_ports=(80, 443, settings.port))
+        settings = self.settings
+        ports = (80, 443, settings.port)
+        return SignatureVerifier(self._access.credentials_of, region=settings.region, default_ports=ports)
 
     async def _listen(self) -> None:
         settings = self.settings
@@ -264,15 +300,14 @@ class Service:
 
     # --- what the parts ask one another ---------------------------------------------------------------------------
 
-    def _resolve(self, function_name: str, qualifier: str | None) -> _Resolved:
-        address = parse_address(
-            function_name, qualifier, region=self.settings.region, account_id=self.settings.account_id
-        )
-        resolution = self._registry.resolve(address.name, address.qualifier, draw=self._identifiers.fraction())
-        function = self._registry.function(address.name)
+    def _resolve(self, account: Account, function_name: str, qualifier: str | None) -> _Resolved:
+        functions = account.functions
+        address = functions.address(function_name, qualifier)
+        resolution = functions.resolve(address.name, address.qualifier, draw=self._identifiers.fraction())
+        function = functions.function(address.name)
         alias = function.aliases.get(address.qualifier or LATEST)
         lasting = alias is None or alias.additional_version is None
-        return _Resolved(resolution, lasting, self._pool_of)
+        return _Resolved(resolution, lasting, account.concurrency.function(address.name), self._pool_of)
 
     def _pool_of(self, version: FunctionVersion) -> Pool:
         if version.state != STATE_ACTIVE:
@@ -306,13 +341,13 @@ class Service:
             log_format=version.log_format,
             application_log_level=version.application_log_level,
             variables=version.environment,
-            credentials=self._credentials_for(version.name),
+            credentials=self._credentials_for(version.function_arn),
         )
 
-    def _credentials_for(self, function_name: str) -> dict[str, str]:
+    def _credentials_for(self, function_arn: str) -> dict[str, str]:
         if self.settings.pass_aws_credentials:
             return {name: self._environ[name] for name in AWS_VARIABLES if name in self._environ}
-        minted = self._credentials.mint(function_name)
+        minted = self._credentials.mint(function_arn)
         return dict(
             zip(
                 AWS_VARIABLES, (minted.access_key_id, minted.secret_access_key, minted.session_token or ""), strict=True
@@ -328,25 +363,29 @@ class Service:
     def _answer_error(self, exchange: Exchange, error: ApiError, request_id: str) -> None:
         self._endpoint.answer_error(exchange, error, request_id)
 
-    def _function_changed(self, name: str) -> None:
-        self._invoke.forget_targets()
+    def _function_changed(self, account: Account, name: str) -> None:
+        self._access.forget_targets()
         live: set[tuple[str, str]] = set()
-        if name in self._registry:
-            versions = self._registry.function(name).versions.values()
-            live = {(version.version, version.identity) for version in versions}
-            self._logs.function_exists(name)
+        functions = account.functions
+        arn = functions.arn(name)
+        if name in functions:
+            function = functions.function(name)
+            live = {(version.version, version.identity) for version in function.versions.values()}
+            account.concurrency.reserve(name, function.settings.get(RESERVED_CONCURRENCY))
+            self._logs.function_exists(arn)
         else:
-            self._logs.function_deleted(name)
-            self._credentials.forget(name)
-        self._host.keep_only(name, live)
+            account.concurrency.forget(name)
+            self._logs.function_deleted(arn)
+            self._credentials.forget(arn)
+        self._host.keep_only(arn, live)
 
     def _status(self) -> dict[str, object]:
         return {
             "status": "ok" if self._store.failure is None else "failed",
             "version": venturekit.__version__,
-            "functions": len(self._registry),
+            "functions": sum(len(account.functions) for account in self._accounts),
             "executionEnvironments": len(self._host.environments),
-            "runningInvocations": self._invoke.running,
+            "runningInvocations": sum(account.concurrency.running for account in self._accounts),
         }
 
     def _sweep(self) -> None:

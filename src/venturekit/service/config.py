@@ -133,6 +133,7 @@ class Settings:
     allow_host: tuple[str, ...] = ()
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
+    credentials: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_tls: bool = False
@@ -178,8 +179,17 @@ SETTINGS: Final = (
     Setting("idle_timeout", _seconds, "Seconds after which an idle execution environment is let go."),
     Setting("drain_timeout", _seconds, "Seconds that running invocations get to finish when the service ends."),
     Setting("allow_host", _hosts, "Further host names by which the service may be addressed, separated by commas."),
-    Setting("access_key_id", _text, "Access key that clients must sign with. Without it signatures are not checked."),
+    Setting(
+        "access_key_id",
+        _text,
+        "Access key that may do everything. Without it and without credentials signatures are not checked.",
+    ),
     Setting("secret_access_key", _text, "Secret of the access key.", secret=True),
+    Setting(
+        "credentials",
+        _path,
+        "File with access keys and what they may do (vk credentials makes it): only they are let in.",
+    ),
     Setting("tls_certificate", _path, "PEM file with the certificate chain: serve HTTPS."),
     Setting("tls_key", _path, "PEM file with the private key of the certificate."),
     Setting("behind_tls", _switch, "A proxy in front of the service speaks TLS."),
@@ -239,8 +249,11 @@ def check_settings(settings: Settings) -> None:
     if settings.is_loopback:
         return
     missing = []
-    if not settings.access_key_id:
-        missing.append("credentials (--access-key-id and --secret-access-key), so that only you can run code here")
+    if not settings.access_key_id and settings.credentials is None:
+        missing.append(
+            "access keys (--credentials, or --access-key-id and --secret-access-key), so that only their holders can "
+            "run code here"
+        )
     if not settings.tls_certificate and not settings.behind_tls:
         missing.append("TLS (--tls-certificate and --tls-key, or --behind-tls)")
     missing.append("functions at the isolation level 'confined', which this release does not have yet")

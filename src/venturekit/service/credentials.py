@@ -5,37 +5,56 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from dataclasses import dataclass
+from typing import Final
 
 from venturekit.protocol.sigv4 import Credentials
 
+# Access keys tell at a glance whether they are of the service's own account, which nearly all are.
+OWN_PREFIX: Final = "ASIAV"
+OTHER_PREFIX: Final = "ASIAX"
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """The credentials of one function, which its ARN names."""
+
+    credentials: Credentials
+    function_arn: str
+
 
 class FunctionCredentials:
-    """Derives key pairs from ``secret`` (random bytes) and the function's name: nothing has to be kept."""
+    """Derives key pairs from ``secret`` (random bytes) and the function's ARN: nothing has to be kept.
 
-    __slots__ = ("_minted", "_secret")
+    ``account_id`` is the service's own account.
+    """
 
-    def __init__(self, secret: bytes) -> None:
+    __slots__ = ("_account_id", "_minted", "_secret")
+
+    def __init__(self, secret: bytes, account_id: str) -> None:
         self._secret = secret
-        self._minted: dict[str, Credentials] = {}
+        self._account_id = account_id
+        self._minted: dict[str, Minted] = {}
 
-    def mint(self, function_name: str) -> Credentials:
+    def mint(self, function_arn: str) -> Credentials:
         """The credentials of a function; the same ones every time."""
-        credentials = self._derive(function_name)
-        self._minted[credentials.access_key_id] = credentials
+        credentials = self._derive(function_arn)
+        self._minted[credentials.access_key_id] = Minted(credentials, function_arn)
         return credentials
 
-    def _derive(self, function_name: str) -> Credentials:
-        digest = hmac.digest(self._secret, function_name.encode(), hashlib.sha512)
+    def _derive(self, function_arn: str) -> Credentials:
+        digest = hmac.digest(self._secret, function_arn.encode(), hashlib.sha512)
+        prefix = OWN_PREFIX if f":{self._account_id}:" in function_arn else OTHER_PREFIX
         return Credentials(
-            access_key_id="ASIA" + base64.b32encode(digest[:10]).decode(),
+            access_key_id=prefix + base64.b32encode(digest[:10]).decode()[:15],
             secret_access_key=base64.b64encode(digest[10:40]).decode(),
             session_token=base64.b64encode(digest[40:]).decode(),
         )
 
-    def forget(self, function_name: str) -> None:
+    def forget(self, function_arn: str) -> None:
         """The function is deleted: its credentials are accepted no more."""
-        self._minted.pop(self._derive(function_name).access_key_id, None)
+        self._minted.pop(self._derive(function_arn).access_key_id, None)
 
-    def find(self, access_key_id: str) -> Credentials | None:
-        """The credentials of a minted access key, or None."""
+    def find(self, access_key_id: str) -> Minted | None:
+        """What was minted under an access key, or None."""
         return self._minted.get(access_key_id)

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from venturekit.protocol.sigv4 import SignatureError
+from venturekit.service import credentials
 from venturekit.service.api.edge import Answer, render_answer
 from venturekit.service.api.errors import ApiError
 from venturekit.service.api.guard import admit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from venturekit.protocol.sigv4 import SignatureVerifier
+    from venturekit.service.access_control import AccessControl, Caller
     from venturekit.service.api.edge import Edge
     from venturekit.service.api.operations import OperationTable
     from venturekit.service.extras import Extras
@@ -32,15 +34,21 @@ INLINE_HASH_BYTES: Final = 256 * 1024
 SMALL_BODY_BYTES: Final = 65_536
 SIGNATURE: Final = b"AWS4-HMAC-SHA256"
 INVOKE: Final = "Invoke"
+# Where an access key stands in "AWS4-HMAC-SHA256 Credential=<key>/...", as all clients write it: what follows one of 12
+# digits, which selects an account, and how one begins that a function of another account was given.
+ACCOUNT_KEY_END: Final = slice(40, 41)
+KEY_START: Final = slice(28, 33)
+OTHER_PREFIX: Final = credentials.OTHER_PREFIX.encode()
 
 
 class Endpoint:
     """Answers the Lambda API. An Application of the wire package.
 
-    ``verifier`` is None while no credentials are configured: signatures are then not checked.
+    ``verifier`` is None while there is no access control: signatures are then not checked.
     """
 
     __slots__ = (
+        "_access",
         "_allowed_hosts",
         "_clock",
         "_edge",
@@ -62,6 +70,7 @@ class Endpoint:
         invoke: InvokePath,
         extras: Extras,
         identifiers: Identifiers,
+        access: AccessControl,
         verifier: SignatureVerifier | None,
         allowed_hosts: frozenset[bytes],
         clock: Clock,
@@ -73,6 +82,7 @@ class Endpoint:
         self._invoke = invoke
         self._extras = extras
         self._identifiers = identifiers
+        self._access = access
         self._verifier = verifier
         self._allowed_hosts = allowed_hosts
         self._hosts: set[bytes] = set()
@@ -93,19 +103,22 @@ class Endpoint:
 
     def handle(self, exchange: Exchange) -> None:
         headers = exchange.headers
+        authorization = headers.get(b"authorization", b"")
         if (
             headers.get(b"host") not in self._hosts
             or b"origin" in headers
             or (
                 b"x-amz-invocation-type" not in headers
                 and b"amz-sdk-invocation-id" not in headers
-                and not headers.get(b"authorization", b"").startswith(SIGNATURE)
+                and not authorization.startswith(SIGNATURE)
             )
             or self._verifier is not None
+            or authorization[ACCOUNT_KEY_END] == b"/"
+            or authorization[KEY_START] == OTHER_PREFIX
         ):
             self._handle_carefully(exchange)
         else:
-            self._route_invoke_first(exchange)
+            self._route_invoke_first(exchange, self._access.own)
 
     def aborted(self, exchange: Exchange) -> None:
         """The caller has gone. As on AWS the function runs on; its answer is dropped."""
@@ -128,16 +141,16 @@ class Endpoint:
         try:
             self._admit(exchange)
             if self._verifier is None or self._extras.is_open(exchange):
-                self._route_invoke_first(exchange)
+                self._route_invoke_first(exchange, self._access.unverified(exchange))
                 return
             if exchange.too_large:
                 # The body was dropped, so no signature can match: all there is to say is that it is too large.
-                self._spawn(self._answer_from_edge(exchange))
+                self._spawn(self._answer_from_edge(exchange, self._access.own))
                 return
             body = exchange.body
             if len(body) <= INLINE_HASH_BYTES:
-                self._verify(exchange, hashlib.sha256(body).hexdigest)
-                self._route_invoke_first(exchange)
+                caller = self._verify(exchange, hashlib.sha256(body).hexdigest)
+                self._route_invoke_first(exchange, caller)
                 return
         except ApiError as error:
             self.answer_error(exchange, error, self._identifiers.request_id())
@@ -148,34 +161,39 @@ class Endpoint:
         signed_or_open = self._verifier is not None or self._extras.is_open(exchange)
         admit(exchange.headers, self._allowed_hosts, verified=signed_or_open, cache=self._hosts)
 
-    def _verify(self, exchange: Exchange, payload_sha256: Callable[[], str]) -> None:
+    def _verify(self, exchange: Exchange, payload_sha256: Callable[[], str]) -> Caller:
         assert self._verifier is not None
+        now = self._wall()
+        self._access.refresh(now)
         try:
-            self._verifier.verify(exchange.method, exchange.target, exchange.headers, payload_sha256, now=self._wall())
+            credentials = self._verifier.verify(
+                exchange.method, exchange.target, exchange.headers, payload_sha256, now=now
+            )
         except SignatureError as error:
             raise ApiError(error.code, error.message, status=error.status, type=None) from None
+        return self._access.verified(credentials.access_key_id)
 
     async def _verify_large(self, exchange: Exchange) -> None:
         digest = await asyncio.to_thread(lambda: hashlib.sha256(exchange.body).hexdigest())
         if exchange.gone:
             return
         try:
-            self._verify(exchange, lambda: digest)
+            caller = self._verify(exchange, lambda: digest)
         except ApiError as error:
             self.answer_error(exchange, error, self._identifiers.request_id())
             return
-        self._route_invoke_first(exchange)
+        self._route_invoke_first(exchange, caller)
 
     # --- routing ------------------------------------------------------------------------------------------------
 
-    def _route_invoke_first(self, exchange: Exchange) -> None:
-        target = self._invoke.targets.get(exchange.target)
+    def _route_invoke_first(self, exchange: Exchange, caller: Caller) -> None:
+        target = caller.targets.get(exchange.target)
         if target is None or not self._invoke.invoke_known(exchange, target):
-            self._route(exchange)
+            self._route(exchange, caller)
 
-    def _route(self, exchange: Exchange) -> None:
+    def _route(self, exchange: Exchange, caller: Caller) -> None:
         if self._extras.handles(exchange.target):
-            self._spawn(self._extras.answer(exchange))
+            self._spawn(self._extras.answer(exchange, caller))
             return
         try:
             match = self._table.match(exchange.method.decode("latin-1"), exchange.target)
@@ -183,17 +201,25 @@ class Endpoint:
             self.answer_error(exchange, error, self._identifiers.request_id())
             return
         if match.operation.name == INVOKE:
-            self._invoke.invoke(exchange, match)
+            self._invoke.invoke(exchange, match, caller)
         else:
-            self._spawn(self._answer_from_edge(exchange))
+            self._spawn(self._answer_from_edge(exchange, caller))
 
-    async def _answer_from_edge(self, exchange: Exchange) -> None:
+    async def _answer_from_edge(self, exchange: Exchange, caller: Caller) -> None:
         request_id = self._identifiers.request_id()
         method, target = exchange.method, exchange.target
         if exchange.too_large:
             answered = self._edge.refuse_body(method, target, request_id)
         else:
-            answered = await self._edge.answer(method, target, exchange.headers, exchange.body, request_id)
+            answered = await self._edge.answer(
+                method,
+                target,
+                exchange.headers,
+                exchange.body,
+                request_id,
+                operations=caller.account.operations,
+                authorize=caller.authorize,
+            )
         self._respond(exchange, answered)
 
     def answer_error(self, exchange: Exchange, error: ApiError, request_id: str) -> None:

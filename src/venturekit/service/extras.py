@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
+from venturekit.service.api.errors import ApiError
 from venturekit.service.wire.answers import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from venturekit.service.access_control import Caller
     from venturekit.service.environments.logs import LogGroup, LogStore
     from venturekit.service.wire.exchange import Exchange
 
@@ -35,13 +37,11 @@ class Extras:
         *,
         logs: LogStore,
         archive_path: Callable[[str], Path],
-        function_exists: Callable[[str], bool],
         status: Callable[[], dict[str, object]],
         secret: bytes,
     ) -> None:
         self._logs = logs
         self._archive_path = archive_path
-        self._function_exists = function_exists
         self._status = status
         self._secret = secret
         self._waiting: set[asyncio.Event] = set()
@@ -64,15 +64,17 @@ class Extras:
         """Path and query under which the archive with this key is downloaded."""
         return f"{CODE.decode()}{code_key}.zip?token={self._token(code_key)}"
 
-    async def answer(self, exchange: Exchange) -> None:
+    async def answer(self, exchange: Exchange, caller: Caller) -> None:
         """Answer a request that :meth:`handles` has claimed."""
         try:
-            await self._answer(exchange)
+            await self._answer(exchange, caller)
+        except ApiError as error:
+            self._fail(exchange, error.status, error.message or error.code)
         except Exception:
             self._fail(exchange, 500, "the service failed while it answered this request; its log has the cause")
             raise
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange, caller: Caller) -> None:
         path, _, query = exchange.target.partition(b"?")
         parameters = parse_qs(query.decode("latin-1"))
         if exchange.method != b"GET":
@@ -80,15 +82,20 @@ class Extras:
         elif path == HEALTH:
             self._send(exchange, 200, self._status())
         elif path.startswith(LOGS):
-            await self._answer_logs(exchange, unquote(path[len(LOGS) :].decode("latin-1")), parameters)
+            await self._answer_logs(exchange, caller, unquote(path[len(LOGS) :].decode("latin-1")), parameters)
         elif path.startswith(CODE):
             await self._answer_code(exchange, path[len(CODE) :].decode("latin-1"), parameters)
         else:
             self._fail(exchange, 404, f"the service has no {path.decode('latin-1')}")
 
-    async def _answer_logs(self, exchange: Exchange, name: str, parameters: dict[str, list[str]]) -> None:
-        group = self._logs.find(name)
-        if group is None and not self._function_exists(name):
+    async def _answer_logs(
+        self, exchange: Exchange, caller: Caller, name: str, parameters: dict[str, list[str]]
+    ) -> None:
+        caller.authorize_logs(name)
+        functions = caller.account.functions
+        arn = functions.arn(name)
+        group = self._logs.find(arn)
+        if group is None and name not in functions:
             self._fail(exchange, 404, f"there is no function {name}")
             return
         try:
@@ -97,7 +104,7 @@ class Extras:
         except ValueError:
             self._fail(exchange, 400, "after must be a number of a record, wait a number of seconds")
             return
-        group = self._logs.group(name)
+        group = self._logs.group(arn)
         if group.last <= after and wait > 0:
             await self._wait_for_record(group, wait)
         lines: list[dict[str, Any]] = [

@@ -142,7 +142,7 @@ class LoopbackClient:
         self.client.meta.events.register("before-send.lambda", self._send)
         mapping = self.client.meta.method_to_api_mapping
         self.methods = {operation: method for method, operation in mapping.items()}
-        self.edge: Edge | None = None
+        self.edge: BoundEdge | None = None
         self.answers: list[Answer] = []
 
     def call(self, operation_name: str, members: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +159,20 @@ class LoopbackClient:
         self.answers.append(answer)
         received = {name.decode(): value.decode() for name, value in answer.headers}
         return AWSResponse(request.url, answer.status, received, _Raw(answer.body))
+
+
+class BoundEdge(Edge):
+    """An edge that always answers by the same operations."""
+
+    __slots__ = ("operations",)
+
+    def __init__(self, table: OperationTable, operations: Registry, *, report: Any) -> None:
+        super().__init__(table, report=report)
+        self.operations = operations
+
+    async def answer(self, *request: Any, **options: Any) -> Answer:
+        """The answer of these operations."""
+        return await super().answer(*request, **{"operations": self.operations, **options})
 
 
 def _bytes(value: Any) -> bytes:
@@ -187,8 +201,8 @@ def faults() -> list[BaseException]:
 
 
 @pytest.fixture
-def edge(table: OperationTable, registry: Registry, faults: list[BaseException]) -> Edge:
-    return Edge(table, registry, report=faults.append)
+def edge(table: OperationTable, registry: Registry, faults: list[BaseException]) -> BoundEdge:
+    return BoundEdge(table, registry, report=faults.append)
 
 
 @pytest.fixture(scope="session", name="sample")

@@ -20,8 +20,8 @@ FUNCTIONS = b"/2015-03-31/functions"
 MODEL = service_model()
 
 
-def ask(edge: Edge, method: bytes, target: bytes, body: bytes = b"", principal: object = None) -> Answer:
-    return asyncio.run(edge.answer(method, target, {}, body, "id-1", principal))
+def ask(edge: Edge, method: bytes, target: bytes, body: bytes = b"", **options: Any) -> Answer:
+    return asyncio.run(edge.answer(method, target, {}, body, "id-1", **options))
 
 
 def errors_of(answer: Answer) -> tuple[int, str, Any]:
@@ -39,8 +39,8 @@ def test_a_handler_gets_its_call_and_its_output_goes_out(edge: Edge, registry: R
         calls.append(call)
         return {"Tags": {"a": "b"}}
 
-    answer = ask(edge, b"GET", FUNCTIONS + b"/f%3A1?Qualifier=1", principal="someone")
-    assert calls == [Call("GetFunction", {"FunctionName": "f:1", "Qualifier": "1"}, "id-1", "someone")]
+    answer = ask(edge, b"GET", FUNCTIONS + b"/f%3A1?Qualifier=1")
+    assert calls == [Call("GetFunction", {"FunctionName": "f:1", "Qualifier": "1"}, "id-1")]
     assert answer == Answer(
         200, [(b"Content-Type", b"application/json"), (b"x-amzn-RequestId", b"id-1")], b'{"Tags":{"a":"b"}}'
     )
@@ -141,7 +141,7 @@ def test_refusing_a_body_of_an_unknown_operation(edge: Edge) -> None:
 
 REGISTRY = Registry()
 REPORTED: list[BaseException] = []
-SERVED = Edge(OperationTable(MODEL.operations.values()), REGISTRY, report=REPORTED.append)
+SERVED = Edge(OperationTable(MODEL.operations.values()), report=REPORTED.append)
 for _name in MODEL.operations:
 
     @REGISTRY.serve(_name)
@@ -161,7 +161,7 @@ def test_any_request_gets_an_answer_and_none_is_a_fault(
 ) -> None:
     operation = MODEL.operations[name]
     target = operation.path.partition("{")[0].encode() + noise
-    answer = asyncio.run(SERVED.answer(operation.method.encode(), target, headers, body, "id-1"))
+    answer = asyncio.run(SERVED.answer(operation.method.encode(), target, headers, body, "id-1", operations=REGISTRY))
     assert not REPORTED
     assert 200 <= answer.status < 500
     assert (answer.status >= 400) == any(key == b"x-amzn-ErrorType" for key, _ in answer.headers)

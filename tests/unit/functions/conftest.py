@@ -52,7 +52,7 @@ class Service:
         self.registry = FunctionRegistry(region=REGION, account_id=ACCOUNT)
         code = CodeStorage(self.archives, self.directories, self.registry.code_keys, lambda: self.running)
         self.plane = ControlPlane(
-            store=self.store,
+            store=self.store.of_account(ACCOUNT),
             registry=self.registry,
             code=code,
             now=lambda: self.time,
@@ -64,6 +64,12 @@ class Service:
         )
         self.operations = Registry()
         register_operations(self.operations, self.plane)
+
+    async def load(self) -> None:
+        """Take over what a former service has stored."""
+        stored = await self.store.load_functions()
+        self.plane.load(stored.functions, {name: last for (_, name), last in stored.last_versions.items()})
+        self.plane.tasks.spawn(self.plane.code.collect_all())
 
     async def call(self, operation: str, **members: Any) -> Any:
         """One call of an operation, as the edge makes it."""
@@ -98,7 +104,7 @@ def run(tmp_path: Path) -> Callable[..., Any]:
         async def main() -> Any:
             service = Service(tmp_path, **options)
             try:
-                await service.plane.load()
+                await service.load()
                 return await scenario(service)
             finally:
                 await service.plane.close()

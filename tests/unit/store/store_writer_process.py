@@ -16,7 +16,9 @@ async def main(path: str, prefix: str) -> None:
     async def one_caller(caller: int) -> None:
         for number in range(1_000_000):
             name = f"{prefix}-{caller}-{number}"
-            await store.create_function(name, {"tags": {}}, [VersionRow("1", "r", {"pad": "x" * 200})])
+            await store.of_account("000000000000").create_function(
+                name, {"tags": {}}, [VersionRow("1", "r", {"pad": "x" * 200})]
+            )
             sys.stdout.write(f"{name}\n")
             sys.stdout.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 from venturekit.service.store import (
     AliasRow,
     AlreadyStoredError,
+    FunctionChange,
     NotStoredError,
     RevisionConflictError,
     Store,
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+ACCOUNT = "111122223333"
 LATEST = VersionRow("$LATEST", "r1", {"n": 1})
+
+
+async def change(store: Store, name: str, **members: Any) -> None:
+    await store.of_account(ACCOUNT).change_function(name, FunctionChange(**members))
 
 
 @pytest.fixture
@@ -42,10 +49,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_what_is_stored_is_loaded_after_reopening(tmp_path: Path) -> None:
     async def fill(store: Store) -> None:
-        await store.create_function("a", {"tags": {"k": "é"}}, [LATEST, VersionRow("1", "r2", {"n": 2})])
-        await store.put_versions("a", [VersionRow("$LATEST", "r3", {"n": 3}, "r1"), VersionRow("2", "r4", {"n": 4})])
-        await store.put_alias("a", AliasRow("live", "r5", {"to": "1"}))
-        await store.delete_version("a", "2")
+        await store.of_account(ACCOUNT).create_function(
+            "a", {"tags": {"k": "é"}}, [LATEST, VersionRow("1", "r2", {"n": 2})]
+        )
+        await change(
+            store, "a", versions=[VersionRow("$LATEST", "r3", {"n": 3}, "r1"), VersionRow("2", "r4", {"n": 4})]
+        )
+        await change(store, "a", aliases=[AliasRow("live", "r5", {"to": "1"})])
+        await change(store, "a", removed_versions=["2"])
 
     first = Store.open(tmp_path / "store.db", reserve_size_bytes=4096)
     asyncio.run(fill(first))
@@ -57,45 +68,45 @@ def test_what_is_stored_is_loaded_after_reopening(tmp_path: Path) -> None:
     assert (function.name, function.document) == ("a", {"tags": {"k": "é"}})
     assert sorted(document["n"] for document in function.versions) == [2, 3]
     assert list(function.aliases) == [{"to": "1"}]
-    assert stored.last_versions == {"a": 2}
+    assert stored.last_versions == {(ACCOUNT, "a"): 2}
 
 
 def test_deleting_a_function_removes_all_but_its_version_counter(store: Store) -> None:
     async def scenario() -> Any:
-        await store.create_function("a", {}, [LATEST, VersionRow("7", "r", {})])
-        await store.put_alias("a", AliasRow("live", "r", {}))
-        await store.delete_function("a")
-        await store.create_function("a", {}, [LATEST])
+        await store.of_account(ACCOUNT).create_function("a", {}, [LATEST, VersionRow("7", "r", {})])
+        await change(store, "a", aliases=[AliasRow("live", "r", {})])
+        await store.of_account(ACCOUNT).delete_function("a")
+        await store.of_account(ACCOUNT).create_function("a", {}, [LATEST])
         return await store.load_functions()
 
     stored = asyncio.run(scenario())
     (function,) = stored.functions
     assert (len(function.versions), len(function.aliases)) == (1, 0)
-    assert stored.last_versions == {"a": 7}
+    assert stored.last_versions == {(ACCOUNT, "a"): 7}
 
 
 def test_refused_intentions_change_nothing(store: Store) -> None:
     async def scenario() -> Any:
-        await store.create_function("a", {}, [LATEST])
+        await store.of_account(ACCOUNT).create_function("a", {}, [LATEST])
         with pytest.raises(AlreadyStoredError, match="function a"):
-            await store.create_function("a", {}, [LATEST])
+            await store.of_account(ACCOUNT).create_function("a", {}, [LATEST])
         with pytest.raises(RevisionConflictError):
-            await store.put_versions("a", [VersionRow("1", "x", {}), VersionRow("$LATEST", "r2", {}, "not r1")])
+            await change(store, "a", versions=[VersionRow("1", "x", {}), VersionRow("$LATEST", "r2", {}, "not r1")])
         with pytest.raises(AlreadyStoredError):
-            await store.put_versions("a", [LATEST])
+            await change(store, "a", versions=[LATEST])
         with pytest.raises(NotStoredError):
-            await store.put_versions("b", [LATEST])
+            await change(store, "b", versions=[LATEST])
         with pytest.raises(NotStoredError):
-            await store.delete_function("b")
+            await store.of_account(ACCOUNT).delete_function("b")
         with pytest.raises(NotStoredError):
-            await store.delete_version("a", "9")
+            await change(store, "a", removed_versions=["9"])
         with pytest.raises(NotStoredError):
-            await store.put_alias("b", AliasRow("live", "r", {}))
-        await store.put_alias("a", AliasRow("live", "r", {"to": 1}))
+            await change(store, "b", aliases=[AliasRow("live", "r", {})])
+        await change(store, "a", aliases=[AliasRow("live", "r", {"to": 1})])
         with pytest.raises(AlreadyStoredError):
-            await store.put_alias("a", AliasRow("live", "r", {"to": 2}))
+            await change(store, "a", aliases=[AliasRow("live", "r", {"to": 2})])
         with pytest.raises(RevisionConflictError):
-            await store.put_alias("a", AliasRow("live", "r", {"to": 2}, "not r"))
+            await change(store, "a", aliases=[AliasRow("live", "r", {"to": 2}, "not r")])
         return await store.load_functions()
 
     stored = asyncio.run(scenario())
@@ -113,7 +124,7 @@ def test_waiting_intentions_share_a_commit_and_fail_alone(store: Store) -> None:
         assert go_on.wait(30)
 
     def insert(connection: sqlite3.Connection, number: int) -> int:
-        connection.execute("INSERT INTO functions VALUES (?, '{}')", (f"f{number}",))
+        connection.execute("INSERT INTO functions VALUES (?, ?, '{}')", (ACCOUNT, f"f{number}"))
         if number % 10 == 3:
             raise RuntimeError("after its insert")
         return number
@@ -132,7 +143,9 @@ def test_waiting_intentions_share_a_commit_and_fail_alone(store: Store) -> None:
 
 def test_many_tasks_need_fewer_commits_than_intentions(store: Store) -> None:
     async def scenario() -> None:
-        await asyncio.gather(*(store.create_function(f"f{number}", {}, [LATEST]) for number in range(200)))
+        await asyncio.gather(
+            *(store.of_account(ACCOUNT).create_function(f"f{number}", {}, [LATEST]) for number in range(200))
+        )
 
     asyncio.run(scenario())
     assert len(asyncio.run(store.load_functions()).functions) == 200
@@ -193,7 +206,7 @@ def test_a_full_disk_takes_only_what_frees_space(tmp_path: Path) -> None:
     assert reserve.stat().st_size == 4096
 
     def fill(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO functions VALUES ('big', hex(randomblob(300000)))")
+        connection.execute("INSERT INTO functions VALUES ('1', 'big', hex(randomblob(300000)))")
 
     pages = store.submit(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0]).result(30)
     store.submit(fill).result(30)
@@ -262,7 +275,7 @@ def test_commits_are_synced_in_full(tmp_path: Path) -> None:
 
 def test_readers_cannot_write_and_see_whole_transactions(store: Store) -> None:
     async def write() -> None:
-        await store.read(lambda connection: connection.execute("INSERT INTO functions VALUES ('a', '{}')"))
+        await store.read(lambda connection: connection.execute("INSERT INTO functions VALUES ('1', 'a', '{}')"))
 
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         asyncio.run(write())
@@ -279,7 +292,7 @@ def test_a_cancelled_waiter_does_not_call_back_its_change(store: Store) -> None:
 
         store.submit(hold_the_writer)
         assert await asyncio.to_thread(started.wait, 30)
-        task = asyncio.create_task(store.create_function("a", {}, [LATEST]))
+        task = asyncio.create_task(store.of_account(ACCOUNT).create_function("a", {}, [LATEST]))
         await asyncio.sleep(0)
         task.cancel()
         go_on.set()
@@ -289,3 +302,62 @@ def test_a_cancelled_waiter_does_not_call_back_its_change(store: Store) -> None:
 
     asyncio.run(scenario())
     assert [function.name for function in asyncio.run(store.load_functions()).functions] == ["a"]
+
+
+def test_a_database_of_one_account_becomes_one_of_several(tmp_path: Path) -> None:
+    """What the first release stored has its account in the ARNs alone."""
+    path = tmp_path / "store.db"
+    connection = connect(path, writer=True)
+    migrate(connection, MIGRATIONS[:1])
+    arn = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:f"
+    connection.execute('INSERT INTO functions VALUES (\'f\', \'{"tags": {"a": "b"}}\')')
+    for number in ("$LATEST", "1"):
+        document = json.dumps({"name": "f", "function_arn": arn, "version": number})
+        connection.execute("INSERT INTO versions VALUES ('f', ?, 'r', ?)", (number, document))
+    connection.execute("INSERT INTO aliases VALUES ('f', 'live', 'r', ?)", (json.dumps({"function_arn": arn}),))
+    connection.execute("INSERT INTO version_numbers VALUES ('f', 1), ('deleted', 4)")
+    connection.close()
+    store = Store.open(path, reserve_size_bytes=4096)
+    stored = asyncio.run(store.load_functions())
+    asyncio.run(store.of_account(ACCOUNT).delete_function("f"))
+    left = asyncio.run(store.load_functions())
+    store.close()
+    (function,) = stored.functions
+    assert (function.account_id, function.name, function.document) == (ACCOUNT, "f", {"tags": {"a": "b"}})
+    assert sorted(version["version"] for version in function.versions) == ["$LATEST", "1"]
+    assert list(function.aliases) == [{"function_arn": arn}]
+    assert stored.last_versions == {(ACCOUNT, "f"): 1, (ACCOUNT, "deleted"): 4}
+    assert left.functions == []
+
+
+def test_accounts_have_functions_of_the_same_name(store: Store) -> None:
+    async def scenario() -> Any:
+        for account in ("1", "2"):
+            await store.of_account(account).create_function("a", {"of": account}, [LATEST])
+        await store.of_account("1").delete_function("a")
+        return await store.load_functions()
+
+    (function,) = asyncio.run(scenario()).functions
+    assert (function.account_id, function.document) == ("2", {"of": "2"})
+
+
+def test_layer_versions_are_kept_and_their_numbers_never_given_again(store: Store) -> None:
+    layers = store.of_account(ACCOUNT)
+
+    async def scenario() -> Any:
+        await layers.create_layer_version("l", 1, {"a": 1})
+        await layers.create_layer_version("l", 2, {"a": 2})
+        with pytest.raises(AlreadyStoredError):
+            await layers.create_layer_version("l", 2, {})
+        await layers.change_layer_version("l", 1, {"a": 3})
+        with pytest.raises(NotStoredError):
+            await layers.change_layer_version("l", 9, {})
+        await layers.delete_layer_version("l", 2)
+        with pytest.raises(NotStoredError):
+            await layers.delete_layer_version("l", 2)
+        return await store.load_layers()
+
+    stored = asyncio.run(scenario())
+    (version,) = stored.versions
+    assert (version.account_id, version.layer_name, version.version, version.document) == (ACCOUNT, "l", 1, {"a": 3})
+    assert stored.last_versions == {(ACCOUNT, "l"): 2}

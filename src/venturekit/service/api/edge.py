@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from venturekit.service.api.errors import ApiError, api_error, header_value, render_error
 from venturekit.service.api.parse import parse_request
@@ -13,12 +14,16 @@ from venturekit.service.api.serialize import serialize_output
 from venturekit.service.api.validate import validate_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from venturekit.service.api.operations import Match, OperationTable
     from venturekit.service.api.registry import Registry
 
 INTERNAL_MESSAGE = "The service failed while it answered this request; its log has the cause."
+
+Authorize = Callable[[str, Mapping[str, Any]], None]
+
+
+def _allow(_operation: str, _members: Mapping[str, Any]) -> None:
+    """No access control."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,15 @@ class Answer:
 
 
 class Edge:
-    """Answers requests by the operations of ``table`` and the handlers of ``registry``.
+    """Answers requests by the operations of ``table``.
 
     ``report`` gets every exception that is not an :class:`ApiError`, with its traceback; the caller never sees it.
     """
 
-    __slots__ = ("_registry", "_report", "_table")
+    __slots__ = ("_report", "_table")
 
-    def __init__(self, table: OperationTable, registry: Registry, *, report: Callable[[BaseException], None]) -> None:
+    def __init__(self, table: OperationTable, *, report: Callable[[BaseException], None]) -> None:
         self._table = table
-        self._registry = registry
         self._report = report
 
     async def answer(
@@ -50,15 +54,20 @@ class Edge:
         headers: Mapping[bytes, bytes],
         body: bytes | bytearray,
         request_id: str,
-        principal: object = None,
+        *,
+        operations: Registry,
+        authorize: Authorize = _allow,
     ) -> Answer:
-        """The answer to a request; ``headers`` has lower-case names.
+        """The answer to a request by the handlers of ``operations``; ``headers`` has lower-case names.
+
+        ``authorize(operation, members)`` raises for what the caller may not do; it is asked after the members were
+        found valid, for they name what it is about.
 
         Never raises :class:`Exception`: an :class:`ApiError` becomes its answer, anything else a 500 ServiceException.
         """
         try:
             match = self._table.match(method.decode("latin-1"), target)
-            return await self._perform(match, headers, body, request_id, principal)
+            return await self._perform(match, headers, body, request_id, operations, authorize)
         except ApiError as error:
             return render_answer(error, request_id)
         except Exception as error:
@@ -86,10 +95,11 @@ class Edge:
         headers: Mapping[bytes, bytes],
         body: bytes | bytearray,
         request_id: str,
-        principal: object,
+        operations: Registry,
+        authorize: Authorize,
     ) -> Answer:
         operation = match.operation
-        handler = self._registry.handler(operation.name)
+        handler = operations.handler(operation.name)
         if handler is None:
             raise api_error(
                 "NotImplementedException",
@@ -99,7 +109,8 @@ class Edge:
             raise api_error(*request_too_large(operation.name))
         members = parse_request(match, headers, body)
         validate_members(operation, members)
-        output = await handler(Call(operation.name, members, request_id, principal))
+        authorize(operation.name, members)
+        output = await handler(Call(operation.name, members, request_id))
         status, output_headers, output_body = serialize_output(operation, output)
         return Answer(status, [*output_headers, (b"x-amzn-RequestId", header_value(request_id))], output_body)
 

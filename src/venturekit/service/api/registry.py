@@ -17,15 +17,11 @@ NOT_BUILT = "not built"
 
 @dataclass(slots=True)
 class Call:
-    """One call of an operation: its name, the validated members under the model's names, the request id.
-
-    ``principal`` is whoever was authenticated, in the form the verifier gives it; None without credentials.
-    """
+    """One call of an operation: its name, the validated members under the model's names, the request id."""
 
     operation: str
     members: dict[str, Any]
     request_id: str
-    principal: object = None
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Mapping[str, Any]]]

@@ -87,7 +87,7 @@ class Environment:
         self.state = State.STARTING
         self.api = RuntimeApi(self)
         self.listener = Listener(self.api, self.host.clock, LIMITS)
-        self.log = self.host.logs.group(pool.spec.function_name)
+        self.log = self.host.logs.group(pool.spec.function_arn)
         self.stream = sandbox.log_stream
         self.capture: Capture | None = None
         self.memory: TreeMemory | None = None

@@ -113,16 +113,16 @@ class EnvironmentHost:
 
     def pool_for(self, spec: EnvironmentSpec) -> Pool:
         """The pool of this code and configuration, made when it is first asked for."""
-        key = (spec.function_name, spec.function_version, spec.identity)
+        key = (spec.function_arn, spec.function_version, spec.identity)
         pool = self.pools.get(key)
         if pool is None:
             pool = self.pools[key] = Pool(self, spec)
         return pool
 
-    def keep_only(self, function_name: str, live: Collection[tuple[str, str]]) -> None:
+    def keep_only(self, function_arn: str, live: Collection[tuple[str, str]]) -> None:
         """Retire the pools of a function whose (version, identity) is no longer among ``live``."""
         for key, pool in tuple(self.pools.items()):
-            if key[0] == function_name and key[1:] not in live:
+            if key[0] == function_arn and key[1:] not in live:
                 pool.retire()
 
     def settle_retired(self, pool: Pool) -> None:
@@ -133,7 +133,7 @@ class EnvironmentHost:
         for _, sandbox in sandboxes:
             self.remove_sandbox(sandbox)
         spec = pool.spec
-        if self.pools.pop((spec.function_name, spec.function_version, spec.identity), None) is None:
+        if self.pools.pop((spec.function_arn, spec.function_version, spec.identity), None) is None:
             return
         if not self.closing:
             self._spawn(self._release_code())

@@ -116,7 +116,7 @@ class LogGroup:
 
 
 class LogStore:
-    """The log groups of all functions, by function name, and of those that were deleted last."""
+    """The log groups of all functions, by the ARN of the function, and of those that were deleted last."""
 
     __slots__ = ("_deleted", "_groups")
 
@@ -124,24 +124,24 @@ class LogStore:
         self._groups: dict[str, LogGroup] = {}
         self._deleted: dict[str, None] = {}
 
-    def group(self, function_name: str) -> LogGroup:
+    def group(self, function_arn: str) -> LogGroup:
         """The group of a function, made when it is first asked for."""
-        group = self._groups.get(function_name)
+        group = self._groups.get(function_arn)
         if group is None:
-            group = self._groups[function_name] = LogGroup()
+            group = self._groups[function_arn] = LogGroup()
         return group
 
-    def find(self, function_name: str) -> LogGroup | None:
+    def find(self, function_arn: str) -> LogGroup | None:
         """The group of a function, None when it never logged."""
-        return self._groups.get(function_name)
+        return self._groups.get(function_arn)
 
-    def function_exists(self, function_name: str) -> None:
+    def function_exists(self, function_arn: str) -> None:
         """There is such a function, perhaps again: its group is kept."""
-        self._deleted.pop(function_name, None)
+        self._deleted.pop(function_arn, None)
 
-    def function_deleted(self, function_name: str) -> None:
+    def function_deleted(self, function_arn: str) -> None:
         """The function is gone: its group stays until :data:`DELETED_LIMIT` others have been deleted after it."""
-        self._deleted[function_name] = None
+        self._deleted[function_arn] = None
         if len(self._deleted) > DELETED_LIMIT:
             oldest = next(iter(self._deleted))
             del self._deleted[oldest]

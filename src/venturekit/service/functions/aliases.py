@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from venturekit.service.functions import faults
 from venturekit.service.functions.records import LATEST, Alias
-from venturekit.service.store import AliasRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,9 +52,7 @@ class AliasOperations:
                 additional_weight=next(iter(weights.values()), 0.0),
                 revision_id=plane.new_id(),
             )
-            with plane.committing():
-                await plane.store.put_alias(name, AliasRow(alias.name, alias.revision_id, alias.to_document()))
-            plane.registry.put(function.with_alias(alias))
+            await plane.commit(function, function.with_alias(alias))
         return alias.configuration()
 
     async def get_alias(self, call: Call) -> Mapping[str, Any]:

@@ -101,7 +101,7 @@ class CodeOperations:
                 latest = plane.changed(lifecycle.updating(with_code(wanted, code)))
                 shown = plane.publication(function, latest, None) if members.get("Publish") else latest
                 changed = [latest] if shown.version in function.versions else [latest, shown]
-                await plane.put_versions(function, *changed)
+                await plane.commit(function, function.with_versions(*changed))
         plane.schedule_activation(*changed)
         plane.tasks.spawn(plane.code.collect(former.code_key))
         return shown.configuration(qualifier=shown.version if members.get("Publish") else None)

@@ -8,7 +8,7 @@ from venturekit.service.functions import faults, lifecycle
 from venturekit.service.functions.code import archive_faults, code_source, with_code
 from venturekit.service.functions.configuration import configured, require_runtime_and_handler
 from venturekit.service.functions.listing import list_functions
-from venturekit.service.functions.plane import ControlPlane, function_document, version_row
+from venturekit.service.functions.plane import ControlPlane, version_row
 from venturekit.service.functions.records import LATEST, FunctionVersion
 from venturekit.service.functions.registry import Function
 
@@ -49,7 +49,7 @@ class FunctionOperations:
             log_group=f"/aws/lambda/{name}",
         )
         version = configured(blank, members, plane.layer_size)
-        tags = dict(members.get("Tags") or {})
+        settings = {"tags": dict(members["Tags"])} if members.get("Tags") else {}
         async with plane.lock(name):
             if name in plane.registry:
                 raise faults.function_exists(name)
@@ -58,14 +58,14 @@ class FunctionOperations:
                 function = Function(
                     name=name,
                     versions={LATEST: latest},
-                    tags=tags,
+                    settings=settings,
                     last_version=plane.registry.last_version(name),
                 )
                 shown = plane.publication(function, latest, None) if members.get("Publish") else latest
                 function = function.with_versions(latest, shown)
                 rows = [version_row(item) for item in function.versions.values()]
                 with plane.committing():
-                    await plane.store.create_function(name, function_document(tags), rows)
+                    await plane.store.create_function(name, settings, rows)
                 plane.registry.put(function)
         plane.schedule_activation(*function.versions.values())
         return shown.configuration()
@@ -126,9 +126,7 @@ class FunctionOperations:
             raise faults.conflict(
                 f"Unable to delete version because the following aliases reference it: [{', '.join(aliases)}]"
             )
-        with plane.committing():
-            await plane.store.delete_version(name, qualifier)
-        plane.registry.put(function.without_version(qualifier))
+        await plane.commit(function, function.without_version(qualifier))
         return {version.code_key}
 
     def _addressed(self, members: Mapping[str, Any]) -> tuple[FunctionVersion, str | None]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from venturekit.service.functions import faults, lifecycle
@@ -20,7 +20,15 @@ from venturekit.service.functions.records import (
 )
 from venturekit.service.functions.registry import Function, FunctionRegistry
 from venturekit.service.functions.tasks import OwnedTasks
-from venturekit.service.store import RevisionConflictError, Store, StoredFunction, VersionRow
+from venturekit.service.functions.usage import AccountUsage
+from venturekit.service.store import (
+    AccountStore,
+    AliasRow,
+    FunctionChange,
+    RevisionConflictError,
+    StoredFunction,
+    VersionRow,
+)
 from venturekit.service.store.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
     from venturekit.service.functions.configuration import LayerSize
 
 Activate = Callable[[FunctionVersion], Awaitable[None]]
+
+CONCURRENT_EXECUTIONS: Final = 1000
+"""The concurrency of an account unless it has another quota (Developer Guide, "Lambda quotas")."""
 
 
 async def _activate_at_once(version: FunctionVersion) -> None:
@@ -38,6 +49,10 @@ def _no_layers(_arn: str) -> int | None:
     return None
 
 
+def _function_url(url_id: str) -> str:
+    return f"http://{url_id}.lambda-url.localhost/"
+
+
 class ControlPlane:
     """The parts that operations work with, and the rules of every change.
 
@@ -45,13 +60,14 @@ class ControlPlane:
     finished even if its caller is gone. ``now`` gives epoch seconds, ``new_id`` unique texts (UUIDs), ``activate`` is
     awaited before a new or changed version becomes Active, ``code_location(code_key)`` is the URL that downloads an
     archive, ``layer_size(arn)`` the size in bytes of a layer version or None, ``report`` gets unexpected exceptions,
-    ``log`` a sentence about every refused archive.
+    ``log`` a sentence about every refused archive. ``concurrent_executions`` is the account's concurrency,
+    ``function_url(url_id)`` the address of a function URL.
     """
 
     def __init__(
         self,
         *,
-        store: Store,
+        store: AccountStore,
         registry: FunctionRegistry,
         code: CodeStorage,
         now: Callable[[], float],
@@ -61,6 +77,8 @@ class ControlPlane:
         log: Callable[[str], None],
         activate: Activate = _activate_at_once,
         layer_size: LayerSize = _no_layers,
+        concurrent_executions: int = CONCURRENT_EXECUTIONS,
+        function_url: Callable[[str], str] = _function_url,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -68,6 +86,9 @@ class ControlPlane:
         self.new_id = new_id
         self.code_location = code_location
         self.layer_size = layer_size
+        self.concurrent_executions = concurrent_executions
+        self.function_url = function_url
+        self.usage = AccountUsage(registry)
         self.log = log
         self.tasks = OwnedTasks(report)
         self._now = now
@@ -75,18 +96,23 @@ class ControlPlane:
         self._activate_version = activate
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def load(self) -> None:
-        """Take over what the store holds; activations that a former service did not finish are begun again."""
-        stored = await self.store.load_functions()
-        functions = [_function(item, stored.last_versions.get(item.name, 0)) for item in stored.functions]
-        self.registry.load(functions, stored.last_versions)
+    def load(self, stored: Iterable[StoredFunction], last_versions: Mapping[str, int]) -> None:
+        """Take over what the store holds of this account: its functions, and the highest version number per name.
+
+        Activations that a former service did not finish are begun again.
+        """
+        functions = [_function(item, last_versions.get(item.name, 0)) for item in stored]
+        self.registry.load(functions, last_versions)
         for function in functions:
             self.schedule_activation(*(item for item in function.versions.values() if lifecycle.is_unsettled(item)))
-        self.tasks.spawn(self.code.collect_all())
 
     async def close(self, timeout_seconds: float = 5.0) -> None:
         """Finish what was begun; what takes longer is begun again by the next ``load``."""
         await self.tasks.close(timeout_seconds)
+
+    def now(self) -> float:
+        """The time in epoch seconds."""
+        return self._now()
 
     def lock(self, name: str) -> asyncio.Lock:
         """The lock under which a function is changed."""
@@ -98,6 +124,10 @@ class ControlPlane:
     def stamped(self, version: FunctionVersion) -> FunctionVersion:
         """``version`` with a new revision, as modified now."""
         return replace(version, revision_id=self.new_id(), last_modified=last_modified_text(self._now()))
+
+    def revised(self, version: FunctionVersion) -> FunctionVersion:
+        """``version`` with a new revision only: something that hangs on it has changed, such as its policy."""
+        return replace(version, revision_id=self.new_id())
 
     def changed(self, version: FunctionVersion) -> FunctionVersion:
         """``version``, whose code or configuration has changed, with a new identity and revision."""
@@ -141,17 +171,15 @@ class ControlPlane:
         except RevisionConflictError as error:
             raise faults.revision_mismatch() from error
 
-    async def put_versions(self, function: Function, *changed: FunctionVersion) -> Function:
-        """Commit versions that replace those of ``function`` or are new, then show them. Under the lock."""
-        rows = []
-        for version in changed:
-            former = function.versions.get(version.version)
-            rows.append(version_row(version, former.revision_id if former is not None else None))
+    async def commit(self, former: Function, changed: Function) -> Function:
+        """Make durable whatever differs between two states of a function, then show the new one. Under the lock.
+
+        Raises the answers of ``committing``; nothing has changed then.
+        """
         with self.committing():
-            await self.store.put_versions(function.name, rows)
-        result = function.with_versions(*changed)
-        self.registry.put(result)
-        return result
+            await self.store.change_function(former.name, _difference(former, changed))
+        self.registry.put(changed)
+        return changed
 
     def schedule_activation(self, *versions: FunctionVersion) -> None:
         """Activate versions of one function from the next turn of the loop on."""
@@ -181,7 +209,7 @@ class ControlPlane:
             ]
             settled = [lifecycle.settled(item, revision_id=self.new_id(), failure=failure) for item in due]
             if settled:
-                await self.put_versions(function, *settled)
+                await self.commit(function, function.with_versions(*settled))
 
 
 def version_row(version: FunctionVersion, expected_revision: str | None = None) -> VersionRow:
@@ -189,9 +217,29 @@ def version_row(version: FunctionVersion, expected_revision: str | None = None) 
     return VersionRow(version.version, version.revision_id, version.to_document(), expected_revision)
 
 
-def function_document(tags: Mapping[str, str]) -> dict[str, Any]:
-    """What is stored of a function besides its versions and aliases."""
-    return {"tags": dict(tags)}
+def _difference(former: Function, changed: Function) -> FunctionChange:
+    versions = [
+        version_row(version, former.versions[number].revision_id if number in former.versions else None)
+        for number, version in changed.versions.items()
+        if former.versions.get(number) is not version
+    ]
+    aliases = [
+        AliasRow(
+            name,
+            alias.revision_id,
+            alias.to_document(),
+            former.aliases[name].revision_id if name in former.aliases else None,
+        )
+        for name, alias in changed.aliases.items()
+        if former.aliases.get(name) is not alias
+    ]
+    return FunctionChange(
+        document=None if changed.settings == former.settings else changed.settings,
+        versions=versions,
+        aliases=aliases,
+        removed_versions=[number for number in former.versions if number not in changed.versions],
+        removed_aliases=[name for name in former.aliases if name not in changed.aliases],
+    )
 
 
 def _function(stored: StoredFunction, last_version: int) -> Function:
@@ -201,6 +249,6 @@ def _function(stored: StoredFunction, last_version: int) -> Function:
         name=stored.name,
         versions={version.version: version for version in versions},
         aliases={alias.name: alias for alias in aliases},
-        tags=stored.document.get("tags", {}),
+        settings={name: value for name, value in stored.document.items() if value not in (None, {}, [])},
         last_version=last_version,
     )

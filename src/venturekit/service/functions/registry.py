@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from venturekit.protocol.names import function_arn
 from venturekit.service.functions import faults
@@ -25,12 +26,16 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function with everything that hangs on it. ``last_version`` is the highest number ever published."""
+    """A function with everything that hangs on it. ``last_version`` is the highest number ever published.
+
+    ``settings`` is the JSON document of what belongs to the function and is neither version nor alias. Every module
+    owns the members it is about (``tags``, ``policies``, ...) and treats them as immutable.
+    """
 
     name: str
     versions: Mapping[str, FunctionVersion]
     aliases: Mapping[str, Alias] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     last_version: int = 0
     # Filled by resolve(); a changed function is a new object and so starts with an empty one.
     resolutions: dict[tuple[str | None, str], Resolution] = field(default_factory=dict, repr=False, compare=False)
@@ -39,6 +44,12 @@ class Function:
     def latest(self) -> FunctionVersion:
         """The ``$LATEST`` version."""
         return self.versions[LATEST]
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags, empty if there are none."""
+        tags: Mapping[str, str] = self.settings.get("tags", {})
+        return tags
 
     def with_versions(self, *changed: FunctionVersion) -> Function:
         """This function with versions added or replaced."""
@@ -54,6 +65,18 @@ class Function:
     def with_alias(self, alias: Alias) -> Function:
         """This function with an alias added or replaced."""
         return replace(self, aliases={**self.aliases, alias.name: alias}, resolutions={})
+
+    def without_alias(self, name: str) -> Function:
+        """This function without one alias."""
+        aliases = {other: alias for other, alias in self.aliases.items() if other != name}
+        return replace(self, aliases=aliases, resolutions={})
+
+    def with_setting(self, member: str, value: Any) -> Function:
+        """This function with one member of ``settings`` replaced; an empty value or None takes it away."""
+        settings = {other: kept for other, kept in self.settings.items() if other != member}
+        if value not in (None, {}, []):
+            settings[member] = value
+        return replace(self, settings=settings, resolutions={})
 
     def numbered(self) -> list[FunctionVersion]:
         """The published versions, oldest first."""

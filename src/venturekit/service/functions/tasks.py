@@ -30,6 +30,11 @@ class OwnedTasks:
         self._keep(task)
         task.add_done_callback(self._report_failure)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no task is running."""
+        return not self._tasks
+
     async def settled(self) -> None:
         """Return when no task is left, those included that were started meanwhile."""
         while self._tasks:

@@ -45,5 +45,5 @@ class VersionOperations:
                 raise faults.revision_mismatch()
             version = plane.publication(function, latest, members.get("Description"))
             if version.version not in function.versions:
-                await plane.put_versions(function, version)
+                await plane.commit(function, function.with_versions(version))
         return version.configuration(qualifier=version.version)

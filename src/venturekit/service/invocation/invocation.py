@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from venturekit.service.invocation.concurrency import FunctionConcurrency
     from venturekit.service.invocation.invoke import InvokePath
     from venturekit.service.wire.exchange import Exchange
 
@@ -16,6 +17,7 @@ class Invocation:
     """An event on its way through the service. Satisfies the port of the environments."""
 
     __slots__ = (
+        "concurrency",
         "enqueued",
         "exchange",
         "extra_headers",
@@ -32,6 +34,7 @@ class Invocation:
     def __init__(
         self,
         path: InvokePath,
+        concurrency: FunctionConcurrency,
         exchange: Exchange,
         request_id: bytes,
         invoked_arn: bytes,
@@ -42,6 +45,7 @@ class Invocation:
         tail: bool,
     ) -> None:
         self.path = path
+        self.concurrency = concurrency
         self.exchange = exchange
         self.request_id = request_id
         self.invoked_arn = invoked_arn
@@ -55,7 +59,7 @@ class Invocation:
     def settle(self, payload: bytes | bytearray, error: bytes, log_tail: bytes) -> None:
         """Answer the caller: 200 with the function's payload, function errors included."""
         path = self.path
-        path.running -= 1
+        self.concurrency.release()
         exchange = self.exchange
         extra = b""
         if error:
@@ -83,7 +87,7 @@ class Invocation:
 
     def reject(self, reason: str) -> None:
         """Answer the caller that the function was not run."""
-        self.path.running -= 1
+        self.concurrency.release()
         self.path.refuse_unavailable(self.exchange, self.request_id, reason)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.api.operations import Match
     from venturekit.service.invocation.identifiers import Identifiers
-    from venturekit.service.invocation.ports import Pool, Resolved
+    from venturekit.service.invocation.ports import Caller, Pool, Resolved
     from venturekit.service.wire.exchange import Exchange
     from venturekit.service.wire.listener import Clock
 
@@ -44,49 +44,39 @@ RARE_HEADERS: Final = frozenset(
 )
 REQUEST_ID: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TRACE: Final = re.compile(rb"(?=(?:[^;]*;)*Root=)[\x21-\x7e]{1,1024}")
-THROTTLED: Final = "ConcurrentInvocationLimitExceeded"
 
 
 class Target:
     """An address that was resolved: everything about it that does not change until a function does."""
 
-    __slots__ = ("invoked_arn", "pool", "version")
+    __slots__ = ("concurrency", "invoked_arn", "pool", "version")
 
     def __init__(self, resolved: Resolved) -> None:
         self.pool: Pool = resolved.pool
+        self.concurrency = resolved.concurrency
         self.invoked_arn = resolved.invoked_arn.encode()
         self.version = resolved.executed_version.encode()
 
 
 class InvokePath:
-    """Answers Invoke. ``concurrency_limit`` bounds the invocations that run or wait for an environment."""
+    """Answers Invoke."""
 
     def __init__(
         self,
         *,
-        resolve: Callable[[str, str | None], Resolved],
         identifiers: Identifiers,
         clock: Clock,
         wall: Callable[[], float],
-        concurrency_limit: int,
         answer_error: Callable[[Exchange, ApiError, str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.clock = clock
-        self.running = 0
-        self.targets: dict[bytes, Target] = {}
-        self._resolve = resolve
         self._identifiers = identifiers
         self._wall = wall
-        self._limit = concurrency_limit
         self._answer_error = answer_error
         self._spawn = spawn
         self._loop = loop
-
-    def forget_targets(self) -> None:
-        """A function has changed: addresses may mean something else now."""
-        self.targets.clear()
 
     def invoke_known(self, exchange: Exchange, target: Target) -> bool:
         """The short path. False when this request needs the careful one; nothing has happened then."""
@@ -106,14 +96,14 @@ class InvokePath:
             if not tail and log_type != b"None":
                 return False
         payload = exchange.body or b"{}"
-        if not is_json(payload) or self.running >= self._limit:
+        if not is_json(payload) or not target.concurrency.take():
             return False
         identifiers = self._identifiers
         trace = identifiers.trace(self._wall())
-        self.running += 1
         target.pool.submit(
             Invocation(
                 self,
+                target.concurrency,
                 exchange,
                 identifiers.request_id().encode(),
                 target.invoked_arn,
@@ -126,7 +116,7 @@ class InvokePath:
         )
         return True
 
-    def invoke(self, exchange: Exchange, match: Match) -> None:
+    def invoke(self, exchange: Exchange, match: Match, caller: Caller) -> None:
         """The careful path: every check, every message."""
         headers = exchange.headers
         request_id = self._identifiers.request_id()
@@ -136,7 +126,7 @@ class InvokePath:
             members = parse_request(match, headers, exchange.body)
             validate_members(match.operation, members)
             request_id = self._request_id(headers, request_id)
-            resolved = self._resolve(members["FunctionName"], members.get("Qualifier"))
+            resolved = caller.resolve(match.operation.name, members)
             target = Target(resolved)
             extra = self._extra_headers(members)
             payload = exchange.body or b"{}"
@@ -153,21 +143,22 @@ class InvokePath:
                     "The operation Invoke is not served with InvocationType Event yet. docs/compatibility.md lists "
                     "what is.",
                 )
-            if self.running >= self._limit:
-                raise api_error("TooManyRequestsException", "Rate Exceeded.", Reason=THROTTLED, retryAfterSeconds=1)
+            if not target.concurrency.take():
+                reason = target.concurrency.exceeded
+                raise api_error("TooManyRequestsException", "Rate Exceeded.", Reason=reason, retryAfterSeconds=1)
         except ApiError as error:
             self._answer_error(exchange, error, request_id)
             return
         if resolved.lasting:
-            if len(self.targets) >= TARGETS_LIMIT:
-                self.targets.clear()
-            self.targets[exchange.target] = target
+            if len(caller.targets) >= TARGETS_LIMIT:
+                caller.targets.clear()
+            caller.targets[exchange.target] = target
         trace = self._trace_of(exchange)
         tail = members.get("LogType") == "Tail"
-        self.running += 1
         target.pool.submit(
             Invocation(
                 self,
+                target.concurrency,
                 exchange,
                 request_id.encode(),
                 target.invoked_arn,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from venturekit.service.invocation.concurrency import FunctionConcurrency
     from venturekit.service.invocation.invocation import Invocation
+    from venturekit.service.invocation.invoke import Target
 
 
 class Pool(Protocol):
@@ -33,3 +38,18 @@ class Resolved(Protocol):
     @property
     def pool(self) -> Pool:
         """The environments of that version. Raises ApiError when it cannot run (state, runtime)."""
+
+    @property
+    def concurrency(self) -> FunctionConcurrency:
+        """What counts the function's running invocations."""
+
+
+class Caller(Protocol):
+    """Whoever sent a request: what they may invoke is theirs alone, and so are the addresses that were resolved."""
+
+    @property
+    def targets(self) -> dict[bytes, Target]:
+        """Addresses that this caller was found to be allowed to invoke."""
+
+    def resolve(self, operation: str, members: Mapping[str, Any]) -> Resolved:
+        """What the members of an invocation address. Raises ApiError: no such function, not authorized, ..."""

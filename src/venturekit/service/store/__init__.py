@@ -8,8 +8,12 @@ from __future__ import annotations
 from venturekit.service.store.archives import Archives
 from venturekit.service.store.documents import (
     AliasRow,
+    Document,
+    FunctionChange,
     StoredFunction,
     StoredFunctions,
+    StoredLayers,
+    StoredLayerVersion,
     VersionRow,
 )
 from venturekit.service.store.errors import (
@@ -26,15 +30,18 @@ from venturekit.service.store.errors import (
     StoreVersionError,
 )
 from venturekit.service.store.lock import DataDirectoryLock
-from venturekit.service.store.store import Store
+from venturekit.service.store.store import AccountStore, Store
 
 __all__ = [
+    "AccountStore",
     "AliasRow",
     "AlreadyStoredError",
     "Archives",
     "DataDirectoryForeignError",
     "DataDirectoryInUseError",
     "DataDirectoryLock",
+    "Document",
+    "FunctionChange",
     "NotStoredError",
     "RevisionConflictError",
     "Store",
@@ -46,5 +53,7 @@ __all__ = [
     "StoreVersionError",
     "StoredFunction",
     "StoredFunctions",
+    "StoredLayerVersion",
+    "StoredLayers",
     "VersionRow",
 ]

@@ -32,10 +32,30 @@ class AliasRow:
     expected_revision: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionChange:
+    """Everything that one change does to a stored function, all or nothing.
+
+    ``document`` replaces what is stored besides versions and aliases; None leaves it.
+    """
+
+    document: Document | None = None
+    versions: Sequence[VersionRow] = ()
+    aliases: Sequence[AliasRow] = ()
+    removed_versions: Sequence[str] = ()
+    removed_aliases: Sequence[str] = ()
+
+    @property
+    def only_removes(self) -> bool:
+        """Whether the change needs no space."""
+        return self.document is None and not self.versions and not self.aliases
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFunction:
     """One function as it is stored, with the documents of its versions and aliases."""
 
+    account_id: str
     name: str
     document: Document
     versions: Sequence[Document]
@@ -44,7 +64,25 @@ class StoredFunction:
 
 @dataclass(frozen=True, slots=True)
 class StoredFunctions:
-    """All functions, and the highest version number ever given per name (also of deleted functions)."""
+    """All functions, and the highest version number ever given per account and name (also of deleted functions)."""
 
     functions: Sequence[StoredFunction]
-    last_versions: Mapping[str, int]
+    last_versions: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayerVersion:
+    """One version of a layer as it is stored."""
+
+    account_id: str
+    layer_name: str
+    version: int
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayers:
+    """All layer versions, and the highest number ever given per account and layer (also of deleted versions)."""
+
+    versions: Sequence[StoredLayerVersion]
+    last_versions: Mapping[tuple[str, str], int]

@@ -6,116 +6,142 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING
 
-from venturekit.service.store.documents import AliasRow, Document, StoredFunction, StoredFunctions, VersionRow
+from venturekit.service.store.documents import (
+    AliasRow,
+    Document,
+    FunctionChange,
+    StoredFunction,
+    StoredFunctions,
+    VersionRow,
+)
 from venturekit.service.store.errors import AlreadyStoredError, NotStoredError, RevisionConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+Key = tuple[str, str]
+"""Account and function name."""
+
 
 def create_function(
-    connection: sqlite3.Connection, name: str, document: Document, versions: Sequence[VersionRow]
+    connection: sqlite3.Connection, key: Key, document: Document, versions: Sequence[VersionRow]
 ) -> None:
     """Store a new function with its first versions; raises AlreadyStoredError."""
     try:
-        connection.execute("INSERT INTO functions (name, document) VALUES (?, ?)", (name, _text(document)))
-    except sqlite3.IntegrityError:
-        raise AlreadyStoredError(f"function {name}") from None
-    put_versions(connection, name, versions)
-
-
-def put_versions(connection: sqlite3.Connection, name: str, versions: Sequence[VersionRow]) -> None:
-    """Write versions of a function, all or none.
-
-    Raises NotStoredError (no such function), AlreadyStoredError (a version to add exists) and RevisionConflictError
-    (a version to replace has another revision).
-    """
-    _require_function(connection, name)
-    for row in versions:
-        if row.expected_revision is None:
-            _insert_version(connection, name, row)
-        else:
-            changed = connection.execute(
-                "UPDATE versions SET revision_id = ?, document = ? "
-                "WHERE function_name = ? AND version = ? AND revision_id = ?",
-                (row.revision_id, _text(row.document), name, row.version, row.expected_revision),
-            ).rowcount
-            if changed != 1:
-                raise RevisionConflictError(f"version {row.version} of function {name}")
-
-
-def delete_function(connection: sqlite3.Connection, name: str) -> None:
-    """Remove a function with its versions and aliases; its version counter stays. Raises NotStoredError."""
-    if connection.execute("DELETE FROM functions WHERE name = ?", (name,)).rowcount != 1:
-        raise NotStoredError(f"function {name}")
-
-
-def delete_version(connection: sqlite3.Connection, name: str, version: str) -> None:
-    """Remove one version; raises NotStoredError."""
-    deleted = connection.execute("DELETE FROM versions WHERE function_name = ? AND version = ?", (name, version))
-    if deleted.rowcount != 1:
-        raise NotStoredError(f"version {version} of function {name}")
-
-
-def put_alias(connection: sqlite3.Connection, name: str, row: AliasRow) -> None:
-    """Write an alias; raises NotStoredError, AlreadyStoredError and RevisionConflictError as ``put_versions``."""
-    _require_function(connection, name)
-    if row.expected_revision is not None:
-        changed = connection.execute(
-            "UPDATE aliases SET revision_id = ?, document = ? WHERE function_name = ? AND name = ? AND revision_id = ?",
-            (row.revision_id, _text(row.document), name, row.name, row.expected_revision),
-        ).rowcount
-        if changed != 1:
-            raise RevisionConflictError(f"alias {row.name} of function {name}")
-        return
-    try:
         connection.execute(
-            "INSERT INTO aliases (function_name, name, revision_id, document) VALUES (?, ?, ?, ?)",
-            (name, row.name, row.revision_id, _text(row.document)),
+            "INSERT INTO functions (account_id, name, document) VALUES (?, ?, ?)", (*key, text_of(document))
         )
     except sqlite3.IntegrityError:
-        raise AlreadyStoredError(f"alias {row.name} of function {name}") from None
+        raise AlreadyStoredError(f"function {key[1]}") from None
+    for row in versions:
+        _put_version(connection, key, row)
+
+
+def change_function(connection: sqlite3.Connection, key: Key, change: FunctionChange) -> None:
+    """Carry out a change of a function, all or nothing.
+
+    Raises NotStoredError (the function, or something to remove, is not there), AlreadyStoredError (a version or alias
+    to add exists) and RevisionConflictError (one to replace has another revision).
+    """
+    found = connection.execute("SELECT 1 FROM functions WHERE account_id = ? AND name = ?", key).fetchone()
+    if found is None:
+        raise NotStoredError(f"function {key[1]}")
+    if change.document is not None:
+        connection.execute(
+            "UPDATE functions SET document = ? WHERE account_id = ? AND name = ?", (text_of(change.document), *key)
+        )
+    for version_row in change.versions:
+        _put_version(connection, key, version_row)
+    for alias_row in change.aliases:
+        _put_alias(connection, key, alias_row)
+    for alias in change.removed_aliases:
+        _remove(connection, "DELETE FROM aliases WHERE account_id = ? AND function_name = ? AND name = ?", key, alias)
+    for version in change.removed_versions:
+        _remove(
+            connection, "DELETE FROM versions WHERE account_id = ? AND function_name = ? AND version = ?", key, version
+        )
+
+
+def delete_function(connection: sqlite3.Connection, key: Key) -> None:
+    """Remove a function with its versions and aliases; its version counter stays. Raises NotStoredError."""
+    if connection.execute("DELETE FROM functions WHERE account_id = ? AND name = ?", key).rowcount != 1:
+        raise NotStoredError(f"function {key[1]}")
 
 
 def load_functions(connection: sqlite3.Connection) -> StoredFunctions:
     """Everything there is, as of one moment."""
-    versions = _grouped(connection, "SELECT function_name, document FROM versions")
-    aliases = _grouped(connection, "SELECT function_name, document FROM aliases")
+    versions = _grouped(connection, "SELECT account_id, function_name, document FROM versions")
+    aliases = _grouped(connection, "SELECT account_id, function_name, document FROM aliases")
     functions = [
-        StoredFunction(name, json.loads(text), versions.get(name, []), aliases.get(name, []))
-        for name, text in connection.execute("SELECT name, document FROM functions ORDER BY name")
+        StoredFunction(
+            account, name, json.loads(text), versions.get((account, name), []), aliases.get((account, name), [])
+        )
+        for account, name, text in connection.execute("SELECT account_id, name, document FROM functions")
     ]
-    numbers = connection.execute("SELECT function_name, last_version FROM version_numbers")
-    return StoredFunctions(functions, {name: int(number) for name, number in numbers})
+    numbers = connection.execute("SELECT account_id, function_name, last_version FROM version_numbers")
+    return StoredFunctions(functions, {(account, name): int(number) for account, name, number in numbers})
 
 
-def _require_function(connection: sqlite3.Connection, name: str) -> None:
-    if connection.execute("SELECT 1 FROM functions WHERE name = ?", (name,)).fetchone() is None:
-        raise NotStoredError(f"function {name}")
+def text_of(document: Document) -> str:
+    """A document as the text that is stored."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
-def _insert_version(connection: sqlite3.Connection, name: str, row: VersionRow) -> None:
+def _put_version(connection: sqlite3.Connection, key: Key, row: VersionRow) -> None:
+    if row.expected_revision is None:
+        _insert_version(connection, key, row)
+        return
+    changed = connection.execute(
+        "UPDATE versions SET revision_id = ?, document = ? "
+        "WHERE account_id = ? AND function_name = ? AND version = ? AND revision_id = ?",
+        (row.revision_id, text_of(row.document), *key, row.version, row.expected_revision),
+    ).rowcount
+    if changed != 1:
+        raise RevisionConflictError(f"version {row.version} of function {key[1]}")
+
+
+def _insert_version(connection: sqlite3.Connection, key: Key, row: VersionRow) -> None:
     try:
         connection.execute(
-            "INSERT INTO versions (function_name, version, revision_id, document) VALUES (?, ?, ?, ?)",
-            (name, row.version, row.revision_id, _text(row.document)),
+            "INSERT INTO versions (account_id, function_name, version, revision_id, document) VALUES (?, ?, ?, ?, ?)",
+            (*key, row.version, row.revision_id, text_of(row.document)),
         )
     except sqlite3.IntegrityError:
-        raise AlreadyStoredError(f"version {row.version} of function {name}") from None
+        raise AlreadyStoredError(f"version {row.version} of function {key[1]}") from None
     if row.version.isdecimal():
         connection.execute(
-            "INSERT INTO version_numbers (function_name, last_version) VALUES (?, ?) "
-            "ON CONFLICT (function_name) DO UPDATE SET last_version = max(last_version, excluded.last_version)",
-            (name, int(row.version)),
+            "INSERT INTO version_numbers (account_id, function_name, last_version) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET last_version = max(last_version, excluded.last_version)",
+            (*key, int(row.version)),
         )
 
 
-def _grouped(connection: sqlite3.Connection, query: str) -> dict[str, list[Document]]:
-    documents: dict[str, list[Document]] = {}
-    for name, text in connection.execute(query):
-        documents.setdefault(name, []).append(json.loads(text))
+def _put_alias(connection: sqlite3.Connection, key: Key, row: AliasRow) -> None:
+    if row.expected_revision is not None:
+        changed = connection.execute(
+            "UPDATE aliases SET revision_id = ?, document = ? "
+            "WHERE account_id = ? AND function_name = ? AND name = ? AND revision_id = ?",
+            (row.revision_id, text_of(row.document), *key, row.name, row.expected_revision),
+        ).rowcount
+        if changed != 1:
+            raise RevisionConflictError(f"alias {row.name} of function {key[1]}")
+        return
+    try:
+        connection.execute(
+            "INSERT INTO aliases (account_id, function_name, name, revision_id, document) VALUES (?, ?, ?, ?, ?)",
+            (*key, row.name, row.revision_id, text_of(row.document)),
+        )
+    except sqlite3.IntegrityError:
+        raise AlreadyStoredError(f"alias {row.name} of function {key[1]}") from None
+
+
+def _remove(connection: sqlite3.Connection, statement: str, key: Key, name: str) -> None:
+    if connection.execute(statement, (*key, name)).rowcount != 1:
+        raise NotStoredError(f"{name} of function {key[1]}")
+
+
+def _grouped(connection: sqlite3.Connection, query: str) -> dict[Key, list[Document]]:
+    documents: dict[Key, list[Document]] = {}
+    for account, name, text in connection.execute(query):
+        documents.setdefault((account, name), []).append(json.loads(text))
     return documents
-
-
-def _text(document: Document) -> str:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

@@ -51,6 +51,88 @@ MIGRATIONS: Final = (
                ) WITHOUT ROWID, STRICT""",
         ),
     ),
+    Migration(
+        2,
+        "several accounts",
+        (
+            """CREATE TABLE functions_2 (
+                 account_id TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, name)
+               ) WITHOUT ROWID, STRICT""",
+            """CREATE TABLE versions_2 (
+                 account_id TEXT NOT NULL,
+                 function_name TEXT NOT NULL,
+                 version TEXT NOT NULL,
+                 revision_id TEXT NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, function_name, version),
+                 FOREIGN KEY (account_id, function_name) REFERENCES functions_2 (account_id, name) ON DELETE CASCADE
+               ) WITHOUT ROWID, STRICT""",
+            """CREATE TABLE aliases_2 (
+                 account_id TEXT NOT NULL,
+                 function_name TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 revision_id TEXT NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, function_name, name),
+                 FOREIGN KEY (account_id, function_name) REFERENCES functions_2 (account_id, name) ON DELETE CASCADE
+               ) WITHOUT ROWID, STRICT""",
+            """CREATE TABLE version_numbers_2 (
+                 account_id TEXT NOT NULL,
+                 function_name TEXT NOT NULL,
+                 last_version INTEGER NOT NULL,
+                 PRIMARY KEY (account_id, function_name)
+               ) WITHOUT ROWID, STRICT""",
+            # A function's ARN stands in each of its versions and aliases, the 12 digits before ":function:" in it.
+            *(
+                statement
+                for table in ("versions", "aliases")
+                for statement in (
+                    f"ALTER TABLE {table} ADD COLUMN arn TEXT AS (json_extract(document, '$.function_arn'))",
+                    f"ALTER TABLE {table} ADD COLUMN account_id TEXT "
+                    "AS (substr(arn, instr(arn, ':function:') - 12, 12))",
+                )
+            ),
+            """INSERT INTO functions_2 SELECT
+                 (SELECT account_id FROM versions WHERE function_name = functions.name), name, document
+               FROM functions""",
+            "INSERT INTO versions_2 SELECT account_id, function_name, version, revision_id, document FROM versions",
+            "INSERT INTO aliases_2 SELECT account_id, function_name, name, revision_id, document FROM aliases",
+            # The number of a function that was deleted says nothing of its account: it is the one all others have.
+            """INSERT INTO version_numbers_2 SELECT
+                 coalesce((SELECT account_id FROM versions LIMIT 1), '000000000000'), function_name, last_version
+               FROM version_numbers""",
+            "DROP TABLE versions",
+            "DROP TABLE aliases",
+            "DROP TABLE functions",
+            "DROP TABLE version_numbers",
+            "ALTER TABLE functions_2 RENAME TO functions",
+            "ALTER TABLE versions_2 RENAME TO versions",
+            "ALTER TABLE aliases_2 RENAME TO aliases",
+            "ALTER TABLE version_numbers_2 RENAME TO version_numbers",
+        ),
+    ),
+    Migration(
+        3,
+        "layers",
+        (
+            """CREATE TABLE layer_versions (
+                 account_id TEXT NOT NULL,
+                 layer_name TEXT NOT NULL,
+                 version INTEGER NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, layer_name, version)
+               ) WITHOUT ROWID, STRICT""",
+            """CREATE TABLE layer_numbers (
+                 account_id TEXT NOT NULL,
+                 layer_name TEXT NOT NULL,
+                 last_version INTEGER NOT NULL,
+                 PRIMARY KEY (account_id, layer_name)
+               ) WITHOUT ROWID, STRICT""",
+        ),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from venturekit.service.store import functions
+from venturekit.service.store import functions, layers
 from venturekit.service.store.connection import connect
 from venturekit.service.store.migrations import migrate
 from venturekit.service.store.reserve import RESERVE_SIZE_BYTES, ReserveFile
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from venturekit.service.store.documents import AliasRow, Document, StoredFunctions, VersionRow
+    from venturekit.service.store.documents import Document, FunctionChange, StoredFunctions, StoredLayers, VersionRow
     from venturekit.service.store.errors import StoreFailedError
 
 T = TypeVar("T")
@@ -103,22 +103,49 @@ class Store:
         """All functions with their versions and aliases."""
         return await self.read(functions.load_functions)
 
+    async def load_layers(self) -> StoredLayers:
+        """All layer versions."""
+        return await self.read(layers.load_layers)
+
+    def of_account(self, account_id: str) -> AccountStore:
+        """The intentions about one account's functions and layers."""
+        return AccountStore(self, account_id)
+
+
+class AccountStore:
+    """The intentions about one account: see :class:`Store` for what they all have in common."""
+
+    __slots__ = ("_account_id", "_store")
+
+    def __init__(self, store: Store, account_id: str) -> None:
+        self._store = store
+        self._account_id = account_id
+
     async def create_function(self, name: str, document: Document, versions: Sequence[VersionRow]) -> None:
         """Add a function with its first versions; raises AlreadyStoredError."""
-        await self.perform(partial(functions.create_function, name=name, document=document, versions=versions))
+        key = (self._account_id, name)
+        await self._store.perform(partial(functions.create_function, key=key, document=document, versions=versions))
 
-    async def put_versions(self, name: str, versions: Sequence[VersionRow]) -> None:
-        """Add and replace versions, all or none; NotStoredError, AlreadyStoredError, RevisionConflictError."""
-        await self.perform(partial(functions.put_versions, name=name, versions=versions))
+    async def change_function(self, name: str, change: FunctionChange) -> None:
+        """Carry out a change, all or nothing; raises NotStoredError, AlreadyStoredError, RevisionConflictError."""
+        intention = partial(functions.change_function, key=(self._account_id, name), change=change)
+        await self._store.perform(intention, essential=change.only_removes)
 
     async def delete_function(self, name: str) -> None:
         """Remove a function with all its versions and aliases; raises NotStoredError."""
-        await self.perform(partial(functions.delete_function, name=name), essential=True)
+        await self._store.perform(partial(functions.delete_function, key=(self._account_id, name)), essential=True)
 
-    async def delete_version(self, name: str, version: str) -> None:
-        """Remove one version; raises NotStoredError."""
-        await self.perform(partial(functions.delete_version, name=name, version=version), essential=True)
+    async def create_layer_version(self, name: str, version: int, document: Document) -> None:
+        """Add a version of a layer; raises AlreadyStoredError."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(layers.create_layer_version, key=key, version=version, document=document))
 
-    async def put_alias(self, name: str, alias: AliasRow) -> None:
-        """Add or replace an alias; raises NotStoredError, AlreadyStoredError, RevisionConflictError."""
-        await self.perform(partial(functions.put_alias, name=name, row=alias))
+    async def change_layer_version(self, name: str, version: int, document: Document) -> None:
+        """Replace what is stored of a layer version; raises NotStoredError."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(layers.change_layer_version, key=key, version=version, document=document))
+
+    async def delete_layer_version(self, name: str, version: int) -> None:
+        """Remove a layer version; raises NotStoredError."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(layers.delete_layer_version, key=key, version=version), essential=True)

@@ -1,0 +1,233 @@
+"""Who calls, and what they may do: from access keys to accounts, principals and decisions."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import unquote
+
+from venturekit.protocol.names import InvalidFunctionNameError, parse_function_reference
+from venturekit.service.access import principals
+from venturekit.service.access.actions import action_and_resource, condition_context
+from venturekit.service.access.decision import authorize
+from venturekit.service.access.statements import parse_statements
+from venturekit.service.api.errors import api_error
+from venturekit.service.functions import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.service.access.credentials_file import CredentialsFile
+    from venturekit.service.access.principals import Principal
+    from venturekit.service.access.statements import Statement
+    from venturekit.service.accounts import Account, Accounts
+    from venturekit.service.credentials import FunctionCredentials
+    from venturekit.service.invocation.invoke import Target
+    from venturekit.service.invocation.ports import Resolved
+    from venturekit.service.wire.exchange import Exchange
+
+CALLERS_LIMIT: Final = 1024
+POLICIES_LIMIT: Final = 4096
+_CREDENTIAL: Final = re.compile(rb"Credential=([^/,\s]{1,128})/")
+_QUERY_CREDENTIAL: Final = re.compile(rb"[?&]X-Amz-Credential=([^&]{1,400})")
+CROSS_ACCOUNT: Final = frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"})
+"""The operations that may address a function of another account by its ARN."""
+
+
+class Resolve(Protocol):
+    """How the service finds what an invocation runs."""
+
+    def __call__(self, account: Account, function_name: str, qualifier: str | None) -> Resolved:
+        """The function of that account. Raises ApiError."""
+
+
+class Caller:
+    """Somebody with one access key. ``targets`` are the addresses that were found allowed and resolved."""
+
+    __slots__ = ("_control", "account", "principal", "targets")
+
+    def __init__(self, control: AccessControl, account: Account, principal: Principal) -> None:
+        self._control = control
+        self.account = account
+        self.principal = principal
+        self.targets: dict[bytes, Target] = {}
+
+    def authorize(self, operation: str, members: Mapping[str, Any]) -> None:
+        """Raise 403 AccessDeniedException unless this caller may do that."""
+        self._control.check(self, self.account, operation, members)
+
+    def authorize_logs(self, function_name: str) -> None:
+        """Raise 403 AccessDeniedException unless this caller may read the log of a function of its account."""
+        self._control.check_logs(self, function_name)
+
+    def resolve(self, operation: str, members: Mapping[str, Any]) -> Resolved:
+        """What an invocation runs, possibly in another account. Raises ApiError, 403 before 404."""
+        return self._control.resolve(self, operation, members)
+
+
+class AccessControl:
+    """Everything about callers in one place; ``file`` and ``pair`` are the configured credentials, if any.
+
+    Without either there is no access control: the access key then only selects the account. With them,
+    ``credentials_of`` is what signatures are verified against. Resource-based policies guard functions against other
+    accounts in both cases.
+    """
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        functions: FunctionCredentials,
+        pair: Credentials | None,
+        file: CredentialsFile | None,
+        region: str,
+        resolve: Resolve,
+        report: Callable[[str], None],
+    ) -> None:
+        self._accounts = accounts
+        self._functions = functions
+        self._pair = pair
+        self._file = file
+        self._region = region
+        self._resolve = resolve
+        self._report = report
+        self._callers: dict[str, Caller] = {}
+        self._policies: dict[tuple[str, str, str], tuple[object, tuple[Statement, ...]]] = {}
+        self.is_on = pair is not None or file is not None
+        self.own = Caller(self, accounts.own, principals.root(accounts.own.account_id))
+
+    # --- who ----------------------------------------------------------------------------------------------------
+
+    def credentials_of(self, access_key_id: str) -> Credentials | None:
+        """What a signature with this access key is verified against, or None."""
+        if self._pair is not None and access_key_id == self._pair.access_key_id:
+            return self._pair
+        minted = self._functions.find(access_key_id)
+        if minted is not None:
+            return minted.credentials
+        return self._file.credentials_of(access_key_id) if self._file is not None else None
+
+    def verified(self, access_key_id: str) -> Caller:
+        """The caller whose signature was verified."""
+        caller = self._callers.get(access_key_id)
+        return caller if caller is not None else self._keep(access_key_id, self._make(access_key_id))
+
+    def unverified(self, exchange: Exchange) -> Caller:
+        """The caller of a request whose signature is not checked: its access key, if any, selects the account."""
+        access_key_id = claimed_access_key(exchange.headers.get(b"authorization", b""), exchange.target)
+        if access_key_id is None:
+            return self.own
+        caller = self._callers.get(access_key_id)
+        if caller is not None:
+            return caller
+        minted = self._functions.find(access_key_id)
+        if minted is not None:
+            return self._keep(access_key_id, self._root(minted.function_arn.split(":")[4]))
+        if principals.is_account_id(access_key_id):
+            return self._keep(access_key_id, self._root(access_key_id))
+        return self.own
+
+    def refresh(self, now: float) -> None:
+        """Look whether the credentials file has changed; ``now`` in epoch seconds."""
+        if self._file is not None and self._file.refresh(now, self._report):
+            self._callers.clear()
+
+    def forget_targets(self) -> None:
+        """A function has changed: addresses may mean something else now, roles and policies too."""
+        self.own.targets.clear()
+        self._callers.clear()
+
+    def _keep(self, access_key_id: str, caller: Caller) -> Caller:
+        if len(self._callers) >= CALLERS_LIMIT:
+            self._callers.clear()
+        self._callers[access_key_id] = caller
+        return caller
+
+    def _root(self, account_id: str) -> Caller:
+        return Caller(self, self._accounts.get(account_id), principals.root(account_id))
+
+    def _make(self, access_key_id: str) -> Caller:
+        minted = self._functions.find(access_key_id)
+        if minted is not None:
+            return self._function_caller(minted.function_arn)
+        entry = self._file.find(access_key_id) if self._file is not None else None
+        if entry is None:
+            return self.own
+        return Caller(self, self._accounts.get(entry.principal.account_id), entry.principal)
+
+    def _function_caller(self, function_arn: str) -> Caller:
+        account_id, name = function_arn.split(":")[4], function_arn.rpartition(":")[2]
+        account = self._accounts.get(account_id)
+        role = account.functions.function(name).latest.role
+        statements = self._file.role_statements(role, account_id) if self._file is not None else None
+        return Caller(self, account, principals.function(account_id, role, name, statements))
+
+    # --- what they may do -----------------------------------------------------------------------------------------
+
+    def check(self, caller: Caller, account: Account, operation: str, members: Mapping[str, Any]) -> None:
+        """Raise 403 AccessDeniedException unless ``caller`` may do this to something of ``account``."""
+        principal = caller.principal
+        if principal.statements is None and account is caller.account:
+            return
+        account_id = account.account_id
+        action, resource = action_and_resource(operation, members, region=self._region, account_id=account_id)
+        context = condition_context(operation, members, region=self._region, account_id=account_id)
+        denial = authorize(principal, action, resource, account_id, self._policy(account, resource), context)
+        if denial is not None:
+            raise api_error("AccessDeniedException", denial.message, type=None)
+
+    def check_logs(self, caller: Caller, function_name: str) -> None:
+        """Raise 403 AccessDeniedException unless ``caller`` may read this function's log."""
+        if caller.principal.statements is None:
+            return
+        account_id = caller.account.account_id
+        resource = f"arn:aws:logs:{self._region}:{account_id}:log-group:/aws/lambda/{function_name}"
+        denial = authorize(caller.principal, "logs:FilterLogEvents", resource, account_id)
+        if denial is not None:
+            raise api_error("AccessDeniedException", denial.message, type=None)
+
+    def resolve(self, caller: Caller, operation: str, members: Mapping[str, Any]) -> Resolved:
+        """What an invocation runs. The caller is authorized first: a stranger does not learn what there is."""
+        account = self._addressed_account(caller, operation, members["FunctionName"])
+        self.check(caller, account, operation, members)
+        return self._resolve(account, members["FunctionName"], members.get("Qualifier"))
+
+    def _addressed_account(self, caller: Caller, operation: str, function_name: str) -> Account:
+        try:
+            account_id = parse_function_reference(function_name).account_id
+        except InvalidFunctionNameError:
+            return caller.account
+        if account_id is None or account_id == caller.account.account_id or operation not in CROSS_ACCOUNT:
+            return caller.account
+        account = self._accounts.find(account_id)
+        if account is None:
+            raise faults.another_account()
+        return account
+
+    def _policy(self, account: Account, resource: str) -> tuple[Statement, ...]:
+        """The resource-based policy of the function, version or alias that an ARN names."""
+        parts = resource.split(":")
+        if len(parts) < 7 or parts[5] != "function" or parts[6] not in account.functions:
+            return ()
+        qualifier = parts[7] if len(parts) > 7 else ""
+        document = account.functions.function(parts[6]).settings.get("policies", {}).get(qualifier)
+        if document is None:
+            return ()
+        key = (account.account_id, parts[6], qualifier)
+        known = self._policies.get(key)
+        if known is None or known[0] is not document:
+            if len(self._policies) >= POLICIES_LIMIT:
+                self._policies.clear()
+            known = document, parse_statements(document, place=resource, principal_allowed=True)
+            self._policies[key] = known
+        return known[1]
+
+
+def claimed_access_key(authorization: bytes, target: bytes) -> str | None:
+    """The access key that a request names, in its header or its query, whatever its signature is worth."""
+    found = _CREDENTIAL.search(authorization)
+    if found is not None:
+        return found[1].decode("latin-1")
+    found = _QUERY_CREDENTIAL.search(target)
+    return unquote(found[1].decode("latin-1")).partition("/")[0] if found is not None else None
