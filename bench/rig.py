@@ -44,6 +44,14 @@ class Unavailable(Exception):
     """A row cannot be measured here; the text says why."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A value and what it was made of."""
+
+    value: float
+    note: str = ""
+
+
 def build() -> None:
     """Compile the C programs that are missing or older than their source. Raises Unavailable without a compiler."""
     BIN.mkdir(exist_ok=True)
@@ -232,7 +240,7 @@ def python_archive(padding_bytes: int = 0) -> bytes:
 
 
 class Service:
-    """A running ``vk serve`` with an empty data directory, and the calls of the Lambda API the bench makes of it."""
+    """A running ``vk serve``, and the calls of the Lambda API the bench makes of it."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], url: str, ready_ms: float, keys: tuple[str, str] | None
@@ -316,12 +324,17 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(*, pinned: bool = False, keys: tuple[str, str] | None = None) -> Iterator[Service]:
-    """Start the service on a free port; it is gone with its data when the block is left."""
+def service(
+    *, pinned: bool = False, keys: tuple[str, str] | None = None, data_dir: Path | None = None
+) -> Iterator[Service]:
+    """Start the service on a free port, on a data directory of its own unless one is given, which then stays.
+
+    The service is gone when the block is left.
+    """
     with tempfile.TemporaryDirectory(prefix="vk-bench-") as folder:
         ready, log = Path(folder, "ready"), Path(folder, "log")
         command = [str(Path(sys.executable).parent / "vk"), "serve", "--port", "0", "--ready-file", str(ready)]
-        command += ["--data-dir", str(Path(folder, "data"))]
+        command += ["--data-dir", str(data_dir or Path(folder, "data"))]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "VENTUREKIT_"))}
         # As after an installation: without kept byte code every start would compile the whole service.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

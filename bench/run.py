@@ -19,6 +19,7 @@ from rig import (
     PYTHON_RUNTIME,
     SDK_HEADERS,
     Load,
+    Measured,
     Service,
     Unavailable,
     build,
@@ -42,14 +43,6 @@ ROUTER_PATH = "/2015-03-31/functions/f/invocations"
 RIE_PATH = "/2015-03-31/functions/function/invocations"
 ECHO_BYTES = 6_000_000
 KEYS = ("AKIABENCHBENCHBENCH0", "bench/secret/for/loopback/only/0000000000")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A value and what it was made of."""
-
-    value: float
-    note: str = ""
 
 
 @dataclass(frozen=True)

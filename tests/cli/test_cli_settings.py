@@ -31,6 +31,7 @@ OTHER = {
     "allow_host": ("Lambda.test,b", "lambda.test,b"),
     "access_key_id": ("AKID", "AKID"),
     "secret_access_key": ("secret", "(set)"),
+    "credentials": ("keys.json", "keys.json"),
     "tls_certificate": ("c.pem", "c.pem"),
     "tls_key": ("k.pem", "k.pem"),
     "behind_tls": ("yes", "True"),

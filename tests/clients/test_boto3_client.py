@@ -94,15 +94,15 @@ def test_pages(client: Any, archive: bytes) -> None:
 
 def test_what_is_not_served_says_so_once(client: Any) -> None:
     with pytest.raises(client.exceptions.ClientError) as caught:
-        client.list_layers()
+        client.list_capacity_providers()
     assert caught.value.response["Error"]["Code"] == "NotImplementedException"
-    assert "ListLayers" in caught.value.response["Error"]["Message"]
+    assert "ListCapacityProviders" in caught.value.response["Error"]["Message"]
 
 
 def test_default_retries_do_not_repeat_what_cannot_succeed(service: RunningService) -> None:
     session = boto3.Session("AKIDANY", "any-secret", region_name="us-east-1")
     client = session.client("lambda", endpoint_url=service.url, config=Config(retries={"mode": "standard"}))
-    for call in (client.list_layers, lambda: client.invoke(FunctionName="missing")):
+    for call in (client.list_capacity_providers, lambda: client.invoke(FunctionName="missing")):
         with pytest.raises(client.exceptions.ClientError) as caught:
             call()
         assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 0

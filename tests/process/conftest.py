@@ -132,7 +132,11 @@ class Bench:
 
 
 async def _bench(
-    interpreter: Interpreter, ric: Path | None, folder: Path, scenario: Callable[[Bench], Awaitable[None]]
+    interpreter: Interpreter,
+    ric: Path | None,
+    folder: Path,
+    scenario: Callable[[Bench], Awaitable[None]],
+    policy: dict[str, Any] | None,
 ) -> None:
     bench: Bench
 
@@ -146,6 +150,7 @@ async def _bench(
         on_failed=listener("failed"),
         on_exited=listener("exited"),
         on_lost=listener("lost"),
+        policy=policy,
     )
     bench = Bench(launcher, folder)
     try:
@@ -158,15 +163,16 @@ async def _bench(
 
 @pytest.fixture
 def launching(stand_in_ric: Path, tmp_path: Path) -> Callable[..., None]:
-    """Run an async scenario with a launcher of its own: `launching(scenario, interpreter=..., ric=...)`."""
+    """Run an async scenario with a launcher of its own: `launching(scenario, interpreter=..., ric=..., policy=...)`."""
 
     def run(
         scenario: Callable[[Bench], Awaitable[None]],
         interpreter: Interpreter | None = None,
         ric: Path | None = stand_in_ric,
         runner: Callable[..., None] = asyncio.run,
+        policy: dict[str, Any] | None = None,
     ) -> None:
-        runner(_bench(interpreter or own_interpreter(), ric, tmp_path, scenario))
+        runner(_bench(interpreter or own_interpreter(), ric, tmp_path, scenario, policy))
 
     return run
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 FILE_VARIABLE: Final = "VENTUREKIT_CREDENTIALS"
 LONGEST_SESSION_HOURS: Final = 24 * 365
-FULL_ACCESS: Final = ("lambda:*",)
-READ_ONLY: Final = ("lambda:Get*", "lambda:List*")
+FULL_ACCESS: Final = ("*",)
+READ_ONLY: Final = ("lambda:Get*", "lambda:List*", "logs:FilterLogEvents")
 INVOKE_ONLY: Final = ("lambda:InvokeFunction", "lambda:InvokeAsync", "lambda:InvokeFunctionUrl")
 _ALLOWED: Final = re.compile(r"([^:]+:[^:]+):(.+)")
 
@@ -69,7 +69,9 @@ def create(
             "May be given several times.",
         ),
     ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Allow to get and list everything.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Allow to get and list everything, logs included.")
+    ] = False,
     invoke_only: Annotated[bool, typer.Option("--invoke-only", help="Allow to invoke every function.")] = False,
     full_access: Annotated[bool, typer.Option("--full-access", help="Allow everything.")] = False,
     session_hours: Annotated[
@@ -156,7 +158,7 @@ def _allowed(text: str) -> dict[str, Any]:
         )
     pattern = PatternSet((found[1].lower(),))
     if not any(pattern.matches(action.lower()) for action in KNOWN_ACTIONS):
-        raise CommandError(f"--allow {text!r}: Lambda has no action {found[1]}, such as lambda:InvokeFunction", USAGE)
+        raise CommandError(f"--allow {text!r}: there is no action {found[1]}, such as lambda:InvokeFunction", USAGE)
     return {"Effect": "Allow", "Action": found[1], "Resource": found[2]}
 
 

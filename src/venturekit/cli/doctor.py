@@ -18,11 +18,17 @@ from venturekit.cli.output import write_json, write_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from venturekit.service.config import Settings
+
 PACKAGES: Final = ("uvloop", "httptools", "orjson", "botocore", "boto3", "awslambdaric")
-MEANING: Final = {
+ISOLATION: Final = {
     "process": "Functions are processes that run as you: they read your files and reach your network. /tmp is the "
     "host's, TMPDIR a folder of the execution environment; /var/task does not exist, LAMBDA_TASK_ROOT names the "
     "folder of the code.",
+    "confined": "The kernel keeps functions from your files and one another's, and from TCP ports not listed. "
+    "They share processes, UDP and the literal /tmp with the host; TMPDIR is a folder of the execution environment.",
+    "namespace": "As confined, with processes and files of their own: /var/task, /opt, /var/runtime and /tmp are "
+    "as on AWS. The network is the host's.",
 }
 CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 MEMORY_INFO: Final = Path("/proc/meminfo")
@@ -55,7 +61,7 @@ def doctor(
 def examine(serve_options: Sequence[str], endpoint_url: str | None) -> dict[str, Any]:
     """Everything that doctor shows. Raises CommandError for options that `vk serve` does not have."""
     problems: list[str] = []
-    settings = _settings(serve_options, problems)
+    settings, wanted = _settings(serve_options, problems)
     packages = {name: _version(name) for name in PACKAGES}
     problems += [f"{name} is not installed: pip install 'venturekit[local]'" for name in _missing(packages)]
     interpreters, runtimes = _interpreters()
@@ -63,7 +69,7 @@ def examine(serve_options: Sequence[str], endpoint_url: str | None) -> dict[str,
         "version": venturekit.__version__,
         "interpreters": interpreters,
         "runtimes": runtimes,
-        "isolation": _isolation(),
+        "isolation": _isolation(wanted, problems),
         "limits": _limits(),
         "packages": packages,
         "settings": settings,
@@ -72,17 +78,17 @@ def examine(serve_options: Sequence[str], endpoint_url: str | None) -> dict[str,
     }
 
 
-def _settings(serve_options: Sequence[str], problems: list[str]) -> list[dict[str, str]]:
+def _settings(serve_options: Sequence[str], problems: list[str]) -> tuple[list[dict[str, str]], Settings]:
     from venturekit.cli.serve import build_parser
-    from venturekit.service.config import SETTINGS, ConfigurationError, load_settings, shown_value
+    from venturekit.service.config import SETTINGS, ConfigurationError, Settings, load_settings, shown_value
 
     flags = vars(build_parser().parse_args(list(serve_options)))
     try:
         settings, origins = load_settings(flags, environ.variables())
     except ConfigurationError as error:
         problems.append(str(error))
-        return []
-    return [
+        return [], Settings()
+    rows = [
         {
             "name": setting.name,
             "value": shown_value(settings, setting),
@@ -92,6 +98,7 @@ def _settings(serve_options: Sequence[str], problems: list[str]) -> list[dict[st
         }
         for setting in SETTINGS
     ]
+    return rows, settings
 
 
 def _interpreters() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -116,10 +123,29 @@ def _interpreters() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return interpreters, runtimes
 
 
-def _isolation() -> dict[str, str]:
-    from venturekit.service.config import REACHED_ISOLATION
+def _isolation(settings: Settings, problems: list[str]) -> dict[str, Any]:
+    """The level that a service would run at, and what the kernel says to each, asked by a child that tries it."""
+    from venturekit.service.config import least_isolation
+    from venturekit.service.environments.interpreters import own_interpreter
+    from venturekit.service.environments.isolation.levels import LEVELS, IsolationUnavailableError, decide
+    from venturekit.service.environments.isolation.probe import prober
 
-    return {"level": REACHED_ISOLATION, "meaning": MEANING[REACHED_ISOLATION]}
+    examine = prober(own_interpreter().path)
+    reached: str | None = None
+    try:
+        accept = settings.accept_isolation_gaps
+        required = least_isolation(settings)
+        reached = decide(settings.isolation, required, accept_gaps=accept, examine=examine).level
+    except IsolationUnavailableError as error:
+        problems.append(str(error))
+    return {
+        "level": reached,
+        "meaning": ISOLATION.get(reached or "", ""),
+        "levels": [
+            {"level": found.level, "available": found.reason is None, "reason": found.reason, "gaps": list(found.gaps)}
+            for found in [examine(level) for level in LEVELS[1:]]
+        ],
+    }
 
 
 def _limits() -> dict[str, int | None]:
@@ -174,7 +200,8 @@ def _print(found: dict[str, Any]) -> None:
     sections: list[tuple[str, list[list[str]]]] = [
         ("venturekit", [["version", found["version"]]]),
         ("Interpreters", [_interpreter_row(item) for item in found["interpreters"]]),
-        ("Isolation", [[found["isolation"]["level"], found["isolation"]["meaning"]]]),
+        ("Isolation", [[found["isolation"]["level"] or "none", found["isolation"]["meaning"]]]),
+        ("Isolation levels beyond", [_level_row(item) for item in found["isolation"]["levels"]]),
         (
             "Limits",
             [
@@ -199,6 +226,12 @@ def _interpreter_row(item: dict[str, Any]) -> list[str]:
     serves = ", ".join(item["exactly"])
     instead = ", ".join(item["instead"])
     return [item["version"], item["path"], "; ".join(filter(None, [serves, instead and f"for want of them {instead}"]))]
+
+
+def _level_row(item: dict[str, Any]) -> list[str]:
+    if not item["available"]:
+        return [item["level"], f"not here: {item['reason']}"]
+    return [item["level"], f"but this kernel cannot {'; '.join(item['gaps'])}" if item["gaps"] else "can be had"]
 
 
 def _running(endpoint: dict[str, Any]) -> str:

@@ -94,6 +94,8 @@ def _add_option(parser: argparse.ArgumentParser, setting: Setting, default: Any)
 
 def shown_default(value: object) -> str:
     """A default for people, as it would be given on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -161,12 +163,14 @@ async def _serve(settings: Settings, ready_file: Path | None) -> int:
 
 async def start(service: Service) -> None:
     """Start a service. Raises CommandError, in words that say what to do."""
+    from venturekit.service.access.faults import CredentialsFileError
+    from venturekit.service.environments.isolation.levels import IsolationUnavailableError
     from venturekit.service.store import StoreError
 
     settings = service.settings
     try:
         await service.start()
-    except StoreError as error:
+    except (StoreError, CredentialsFileError, IsolationUnavailableError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(_start_failure(error, settings)) from error

@@ -94,6 +94,20 @@ def function_arn(region: str, account_id: str, name: str, qualifier: str | None 
     return arn if qualifier is None else f"{arn}:{qualifier}"
 
 
+def layer_arn(region: str, account_id: str, name: str, version: int | None = None) -> str:
+    """The ARN of a layer, or of one of its versions when a number is given."""
+    arn = f"arn:{_partition_of(region)}:lambda:{region}:{account_id}:layer:{name}"
+    return arn if version is None else f"{arn}:{version}"
+
+
+def root_arn(region: str, account_id: str) -> str:
+    """The ARN of an account as a principal of policies, as it reads in the partition of ``region``.
+
+    Source: AWS IAM User Guide, "AWS JSON policy elements: Principal".
+    """
+    return f"arn:{_partition_of(region)}:iam::{account_id}:root"
+
+
 def combine_qualifiers(derived: str | None, specified: str | None) -> str | None:
     """The qualifier of a request whose name gives ``derived`` and whose parameter gives ``specified``.
 

@@ -69,7 +69,7 @@ class Credentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
-    expires_epoch_s: float | None = None
+    expires_epoch_s: float | None = field(default=None, repr=False)
 
 
 def sign_headers(

@@ -45,13 +45,18 @@ class Resolve(Protocol):
 class Caller:
     """Somebody with one access key. ``targets`` are the addresses that were found allowed and resolved."""
 
-    __slots__ = ("_control", "account", "principal", "targets")
+    __slots__ = ("_account_id", "_control", "principal", "targets")
 
-    def __init__(self, control: AccessControl, account: Account, principal: Principal) -> None:
+    def __init__(self, control: AccessControl, account_id: str, principal: Principal) -> None:
         self._control = control
-        self.account = account
+        self._account_id = account_id
         self.principal = principal
         self.targets: dict[bytes, Target] = {}
+
+    @property
+    def account(self) -> Account:
+        """The caller's account. Asked for anew each time: one without functions may have been let go since."""
+        return self._control.account(self._account_id)
 
     def authorize(self, operation: str, members: Mapping[str, Any]) -> None:
         """Raise 403 AccessDeniedException unless this caller may do that."""
@@ -95,9 +100,13 @@ class AccessControl:
         self._callers: dict[str, Caller] = {}
         self._policies: dict[tuple[str, str, str], tuple[object, tuple[Statement, ...]]] = {}
         self.is_on = pair is not None or file is not None
-        self.own = Caller(self, accounts.own, principals.root(accounts.own.account_id))
+        self.own = self._root(accounts.own.account_id)
 
     # --- who ----------------------------------------------------------------------------------------------------
+
+    def account(self, account_id: str) -> Account:
+        """The account with this id of 12 digits."""
+        return self._accounts.get(account_id)
 
     def credentials_of(self, access_key_id: str) -> Credentials | None:
         """What a signature with this access key is verified against, or None."""
@@ -145,7 +154,7 @@ class AccessControl:
         return caller
 
     def _root(self, account_id: str) -> Caller:
-        return Caller(self, self._accounts.get(account_id), principals.root(account_id))
+        return Caller(self, account_id, principals.root(account_id))
 
     def _make(self, access_key_id: str) -> Caller:
         minted = self._functions.find(access_key_id)
@@ -154,14 +163,13 @@ class AccessControl:
         entry = self._file.find(access_key_id) if self._file is not None else None
         if entry is None:
             return self.own
-        return Caller(self, self._accounts.get(entry.principal.account_id), entry.principal)
+        return Caller(self, entry.principal.account_id, entry.principal)
 
     def _function_caller(self, function_arn: str) -> Caller:
         account_id, name = function_arn.split(":")[4], function_arn.rpartition(":")[2]
-        account = self._accounts.get(account_id)
-        role = account.functions.function(name).latest.role
+        role = self.account(account_id).functions.function(name).latest.role
         statements = self._file.role_statements(role, account_id) if self._file is not None else None
-        return Caller(self, account, principals.function(account_id, role, name, statements))
+        return Caller(self, account_id, principals.function(account_id, role, name, statements))
 
     # --- what they may do -----------------------------------------------------------------------------------------
 

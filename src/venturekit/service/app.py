@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 import venturekit
 from venturekit.protocol.sigv4 import Credentials, SignatureVerifier
-from venturekit.service.access.credentials_file import CredentialsFile
 from venturekit.service.access_control import AccessControl
 from venturekit.service.accounts import Account, Accounts
 from venturekit.service.api.edge import Edge
@@ -22,6 +21,7 @@ from venturekit.service.api.errors import api_error
 from venturekit.service.api.model import service_model
 from venturekit.service.api.operations import OperationTable
 from venturekit.service.api.registry import Registry
+from venturekit.service.config import least_isolation
 from venturekit.service.credentials import FunctionCredentials
 from venturekit.service.endpoint import LIMITS, Endpoint
 from venturekit.service.environments import libraries
@@ -33,6 +33,7 @@ from venturekit.service.environments.runtimes import PythonSettings, is_served
 from venturekit.service.extras import Extras
 from venturekit.service.functions.code_directories import CodeDirectories
 from venturekit.service.functions.code_storage import CodeStorage
+from venturekit.service.functions.layer_registry import LayerRegistry
 from venturekit.service.functions.operations import register_operations
 from venturekit.service.functions.plane import ControlPlane
 from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.api.errors import ApiError
     from venturekit.service.config import Settings
+    from venturekit.service.environments.isolation.policy import Policy
     from venturekit.service.environments.pool import Pool
     from venturekit.service.wire.exchange import Exchange
 
@@ -112,6 +114,7 @@ class Service:
         self._identifiers = Identifiers(os.urandom)
         self._secret = os.urandom(32)
         self._credentials = FunctionCredentials(self._secret, settings.account_id)
+        self._layers = LayerRegistry()
         self._logs = LogStore()
         self._sweeper: asyncio.TimerHandle | None = None
         self._resources = AsyncExitStack()
@@ -133,6 +136,7 @@ class Service:
             self._resources.callback(self._listener.close)
             self._resources.push_async_callback(self._host.close)
             self._host.warm()
+            self._layers.load(await self._store.load_layers())
             self._accounts.load(await self._store.load_functions())
             self._tasks.spawn(self._code.collect_all())
             await self._listen()
@@ -165,7 +169,7 @@ class Service:
         archives = Archives(data_dir / "archives")
         self._directories = CodeDirectories(data_dir / "code", archives.path)
         self._host = self._build_host(data_dir)
-        self._code = CodeStorage(archives, self._directories, self._accounts.code_keys, self._host.running_code_keys)
+        self._code = CodeStorage(archives, self._directories, self._code_keys, self._host.running_code_keys)
         self._extras = Extras(
             logs=self._logs,
             archive_path=archives.path,
@@ -205,11 +209,14 @@ class Service:
             store=self._store.of_account(account_id),
             registry=registry,
             code=self._code,
+            layers=self._layers,
             now=time.time,
             new_id=self._identifiers.request_id,
             code_location=lambda code_key: self.url + self._extras.code_link(code_key),
             report=report,
             log=logger.warning,
+            concurrent_executions=settings.concurrency,
+            function_url=self._function_url,
         )
         operations = build_registry()
         register_operations(operations, plane)
@@ -228,6 +235,9 @@ class Service:
         if settings.access_key_id:
             pair = Credentials(settings.access_key_id, settings.secret_access_key)
         if settings.credentials is not None:
+            # Most services have no such file, and reading one takes a few modules more.
+            from venturekit.service.access.credentials_file import CredentialsFile
+
             file = CredentialsFile(settings.credentials, account_id=settings.account_id)
             file.load()
         return AccessControl(
@@ -270,6 +280,7 @@ class Service:
                 idle_seconds=settings.idle_timeout,
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
                 python=python,
+                isolation=self._isolation(data_dir, runtime_directory, own.path),
             ),
             loop=asyncio.get_running_loop(),
             clock=self._clock,
@@ -279,6 +290,30 @@ class Service:
             prepare_code=self._prepare_code,
             release_code=self._release_code,
             spawn=self._tasks.spawn,
+        )
+
+    def _isolation(self, data_dir: Path, runtime_directory: Path, interpreter: str) -> Policy | None:
+        settings, required = self.settings, least_isolation(self.settings)
+        if settings.isolation == required == "process":
+            return None
+        # Rarely needed, and dear to import.
+        from venturekit.service.environments.isolation.establish import establish
+        from venturekit.service.environments.isolation.policy import Surroundings
+
+        around = Surroundings(
+            data_directory=data_dir,
+            runtime_directory=runtime_directory,
+            bytecode_directory=data_dir / "bytecode",
+            mountpoint=data_dir / "mountpoint",
+        )
+        return establish(
+            wanted=settings.isolation,
+            required=required,
+            accept_gaps=settings.accept_isolation_gaps,
+            interpreter=interpreter,
+            around=around,
+            connect_ports=settings.connect_ports,
+            bind_ports=settings.bind_ports,
         )
 
     def _build_verifier(self) -> SignatureVerifier | None:
@@ -299,6 +334,10 @@ class Service:
         self._host.service_url = self.url
 
     # --- what the parts ask one another ---------------------------------------------------------------------------
+
+    def _function_url(self, url_id: str) -> str:
+        scheme, _, _ = self.url.partition("://")
+        return f"{scheme}://{url_id}.lambda-url.{self.settings.region}.localhost:{self._listener.port}/"
 
     def _resolve(self, account: Account, function_name: str, qualifier: str | None) -> _Resolved:
         functions = account.functions
@@ -337,6 +376,8 @@ class Service:
             ephemeral_storage_mb=version.ephemeral_storage_mb,
             code_key=version.code_key,
             code_directory=self._directories.path(version.code_key),
+            layers=tuple(self._directories.path(layer.code_key) for layer in version.layers),
+            layer_keys=tuple(layer.code_key for layer in version.layers),
             log_group=version.log_group or f"/aws/lambda/{version.name}",
             log_format=version.log_format,
             application_log_level=version.application_log_level,
@@ -353,6 +394,9 @@ class Service:
                 AWS_VARIABLES, (minted.access_key_id, minted.secret_access_key, minted.session_token or ""), strict=True
             )
         )
+
+    def _code_keys(self) -> set[str]:
+        return self._accounts.code_keys() | self._layers.code_keys()
 
     async def _prepare_code(self, code_key: str) -> None:
         await self._code.directory(code_key)
@@ -399,6 +443,10 @@ def build_registry() -> Registry:
     """The registry with what is answered on other paths than handlers."""
     operations = Registry()
     operations.declare("Invoke", partly="InvocationType Event is answered with 501")
+    operations.declare(
+        "InvokeWithResponseStream",
+        partly="all events are sent when the function has ended: it does not stream, and its response is 6 MB at most",
+    )
     return operations
 
 

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "VENTUREKIT_"
 ISOLATION_LEVELS: Final = ("process", "confined", "namespace")
-REACHED_ISOLATION: Final = "process"
-"""The isolation level that this release provides."""
+DEFAULT_CONNECT_PORTS: Final = (
+    *(22, 25, 53, 80, 443, 465, 587, 853, 2525, 8443),
+    *(389, 636, 1433, 1521, 3306, 5432, 5439, 6379, 6380, 8182, 9042, 9142, 9200, 11211, 27017),
+    *(1883, 4222, 5671, 5672, 8883, 9092, 9094, 9096, 9098, 4317, 4318),
+)
+"""Shell, mail, names, web; databases, caches and directories; queues, streams and telemetry."""
 
 Origin = Literal["flag", "environment", "default"]
 
@@ -111,6 +115,21 @@ def _matching(pattern: str, meaning: str) -> Callable[[str], str]:
     return read
 
 
+def _ports(text: str) -> tuple[int, ...]:
+    """Numbers separated by commas; the word ``default`` stands for DEFAULT_CONNECT_PORTS."""
+    ports: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if part == "default":
+            ports.update(DEFAULT_CONNECT_PORTS)
+            continue
+        if not part.isascii() or not part.isdigit() or not 1 <= int(part) <= 65535:
+            raise ValueError(
+                "must be ports from 1 to 65535, separated by commas; 'default' stands for the default ones"
+            )
+        ports.add(int(part))
+    return tuple(sorted(ports))
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 
@@ -137,8 +156,13 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_tls: bool = False
+    isolation: Literal["auto", "process", "confined", "namespace"] = "process"
     require_isolation: str = "process"
+    accept_isolation_gaps: bool = False
+    connect_ports: tuple[int, ...] = tuple(sorted(DEFAULT_CONNECT_PORTS))
+    bind_ports: tuple[int, ...] = ()
     pass_aws_credentials: bool = False
+    allow_aws: bool = False
     log_level: str = "info"
 
     @property
@@ -155,7 +179,7 @@ class Settings:
 
 
 SETTINGS: Final = (
-    Setting("host", _text, "Address to listen on. Only loopback addresses are served in this release."),
+    Setting("host", _text, "Address to listen on. Another one than loopback takes access keys, TLS and --isolation."),
     Setting("port", _port, "Port of the Lambda API; 0 takes any free port."),
     Setting("data_dir", _path, "Directory that keeps functions and their code; empty or new at the first start."),
     Setting(
@@ -193,11 +217,37 @@ SETTINGS: Final = (
     Setting("tls_certificate", _path, "PEM file with the certificate chain: serve HTTPS."),
     Setting("tls_key", _path, "PEM file with the private key of the certificate."),
     Setting("behind_tls", _switch, "A proxy in front of the service speaks TLS."),
+    Setting(
+        "isolation",
+        _one_of("auto", *ISOLATION_LEVELS),
+        "How functions are kept apart: as processes (process), confined by the kernel (confined), with a file system "
+        "and processes of their own as well (namespace), or as far as this kernel can (auto). See docs/isolation.md.",
+    ),
     Setting("require_isolation", _one_of(*ISOLATION_LEVELS), "Refuse to start below this isolation level."),
+    Setting(
+        "accept_isolation_gaps",
+        _switch,
+        "Start at an isolation level also where an older kernel cannot do a part of it; the log names the parts.",
+    ),
+    Setting(
+        "connect_ports",
+        _ports,
+        "TCP ports to which functions may connect from 'confined' on; 'default,8080' adds to the default ones.",
+    ),
+    Setting(
+        "bind_ports",
+        _ports,
+        "TCP ports on which functions may listen from 'confined' on, besides those the kernel chooses (port 0).",
+    ),
     Setting(
         "pass_aws_credentials",
         _switch,
         "Hand the service's own AWS credentials to functions (else they get local ones).",
+    ),
+    Setting(
+        "allow_aws",
+        _switch,
+        "Let the service itself call AWS, to fetch code from S3, where AWS_ENDPOINT_URL_S3 names no other S3.",
     ),
     Setting("log_level", _one_of("debug", "info", "warning", "error"), "How much the service itself logs."),
 )
@@ -227,7 +277,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple
 
 
 def _read(setting: Setting, given: Any, name: str) -> Any:
-    text = ",".join(given) if isinstance(given, (list, tuple)) else str(given)
+    text = ",".join(str(item) for item in given) if isinstance(given, (list, tuple)) else str(given)
     try:
         return setting.read(text)
     except ValueError as error:
@@ -241,10 +291,10 @@ def check_settings(settings: Settings) -> None:
         raise ConfigurationError("--access-key-id and --secret-access-key go together: give both or neither")
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise ConfigurationError("--tls-certificate and --tls-key go together: give both or neither")
-    if ISOLATION_LEVELS.index(settings.require_isolation) > ISOLATION_LEVELS.index(REACHED_ISOLATION):
+    if settings.isolation != "auto" and _rank(settings.isolation) < _rank(settings.require_isolation):
         raise ConfigurationError(
-            f"--require-isolation {settings.require_isolation}: this release isolates functions at the level "
-            f"'{REACHED_ISOLATION}' only"
+            f"--isolation {settings.isolation} is below --require-isolation {settings.require_isolation}: use "
+            f"--isolation {settings.require_isolation}, or auto"
         )
     if settings.is_loopback:
         return
@@ -256,11 +306,25 @@ def check_settings(settings: Settings) -> None:
         )
     if not settings.tls_certificate and not settings.behind_tls:
         missing.append("TLS (--tls-certificate and --tls-key, or --behind-tls)")
-    missing.append("functions at the isolation level 'confined', which this release does not have yet")
+    if settings.isolation == "process":
+        missing.append("functions that are kept apart (--isolation confined, namespace or auto)")
+    if not missing:
+        return
     raise ConfigurationError(
         f"--host {settings.host} is not a loopback address. To serve others takes {', and '.join(missing)}. "
         "Use 127.0.0.1, and a tunnel to reach it from elsewhere"
     )
+
+
+def least_isolation(settings: Settings) -> str:
+    """The level below which the service does not start: off loopback it runs what others send it."""
+    if settings.is_loopback or settings.require_isolation != "process":
+        return settings.require_isolation
+    return "confined"
+
+
+def _rank(level: str) -> int:
+    return ISOLATION_LEVELS.index(level)
 
 
 def shown_value(settings: Settings, setting: Setting) -> str:
@@ -269,7 +333,7 @@ def shown_value(settings: Settings, setting: Setting) -> str:
     if setting.secret:
         return "(set)" if value else ""
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(str(item) for item in value)
     return "" if value is None else str(value)
 
 

@@ -33,7 +33,7 @@ LIMITS: Final = Limits()
 INLINE_HASH_BYTES: Final = 256 * 1024
 SMALL_BODY_BYTES: Final = 65_536
 SIGNATURE: Final = b"AWS4-HMAC-SHA256"
-INVOKE: Final = "Invoke"
+INVOKES: Final = frozenset({"Invoke", "InvokeWithResponseStream"})
 # Where an access key stands in "AWS4-HMAC-SHA256 Credential=<key>/...", as all clients write it: what follows one of 12
 # digits, which selects an account, and how one begins that a function of another account was given.
 ACCOUNT_KEY_END: Final = slice(40, 41)
@@ -200,7 +200,7 @@ class Endpoint:
         except ApiError as error:
             self.answer_error(exchange, error, self._identifiers.request_id())
             return
-        if match.operation.name == INVOKE:
+        if match.operation.name in INVOKES:
             self._invoke.invoke(exchange, match, caller)
         else:
             self._spawn(self._answer_from_edge(exchange, caller))

@@ -85,5 +85,5 @@ def test_without_conditions_everything_is_met() -> None:
 def test_what_is_not_served_is_refused_or_never_met(block: dict[str, Any]) -> None:
     context = {"aws:sourceaccount": "1", "aws:sourceip": "127.0.0.1", "aws:sourcearn": "arn:aws:s3:::b"}
     assert not holds(block, context, strict=False)
-    with pytest.raises(StatementError, match="^p: "):
+    with pytest.raises(StatementError, match=r"^p: "):
         holds(block, context)

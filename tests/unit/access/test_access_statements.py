@@ -50,8 +50,7 @@ def covers(statement: dict[str, Any], action: str, resource: str = FUNCTION, **c
         ({"Condition": {"StringEquals": "x"}}, 'Condition StringEquals must be an object of keys, not "x"'),
         (
             {"Condition": {"StringNotEquals": {"aws:username": "x"}}},
-            "the condition operator StringNotEquals is not served; these are: ArnEquals, ArnLike, Bool, StringEquals, "
-            "StringLike",
+            "operator StringNotEquals is not served; these are: ArnEquals, ArnLike, Bool, StringEquals, StringLike",
         ),
         ({"Condition": {"StringEquals": {"aws:SourceIp": "x"}}}, "Condition StringEquals aws:SourceIp: no request has"),
         ({"Condition": {"StringEquals": {"aws:username": []}}}, "must be a text or a list of texts, not []"),

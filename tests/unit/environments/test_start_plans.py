@@ -43,7 +43,9 @@ def test_python_is_forked_from_its_interpreter() -> None:
 
 def test_python_may_be_spawned() -> None:
     argv = ("/usr/bin/python3.12", "-S", "/spawn.py", "/ric", "app.handler")
-    assert plan_start(SPEC, python(start="spawn")) == StartPlan("exec", argv, P312, framed_log=True)
+    plan = plan_start(SPEC, python(start="spawn"))
+    assert plan == StartPlan("exec", argv, P312, framed_log=True, extras=("/spawn.py", "/ric"))
+    assert plan.needed == ("/usr/bin/python3.12", "/usr/lib", "/usr/lib64", "/spawn.py", "/ric")
 
 
 def test_another_interpreter_is_warned_of() -> None:

@@ -15,6 +15,7 @@ from venturekit.service.api.errors import ApiError
 from venturekit.service.api.registry import Call, Registry
 from venturekit.service.functions.code_directories import CodeDirectories
 from venturekit.service.functions.code_storage import CodeStorage
+from venturekit.service.functions.layer_registry import LayerRegistry
 from venturekit.service.functions.operations import register_operations
 from venturekit.service.functions.plane import ControlPlane
 from venturekit.service.functions.registry import FunctionRegistry
@@ -50,11 +51,13 @@ class Service:
         self.archives = Archives(data_dir / "archives")
         self.directories = CodeDirectories(data_dir / "code", self.archives.path)
         self.registry = FunctionRegistry(region=REGION, account_id=ACCOUNT)
-        code = CodeStorage(self.archives, self.directories, self.registry.code_keys, lambda: self.running)
+        self.layers = LayerRegistry()
+        code = CodeStorage(self.archives, self.directories, self._code_keys, lambda: self.running)
         self.plane = ControlPlane(
             store=self.store.of_account(ACCOUNT),
             registry=self.registry,
             code=code,
+            layers=self.layers,
             now=lambda: self.time,
             new_id=lambda: f"id-{next(numbers)}",
             code_location=lambda key: f"http://localhost/code/{key}",
@@ -65,8 +68,12 @@ class Service:
         self.operations = Registry()
         register_operations(self.operations, self.plane)
 
+    def _code_keys(self) -> set[str]:
+        return self.registry.code_keys() | self.layers.code_keys()
+
     async def load(self) -> None:
         """Take over what a former service has stored."""
+        self.layers.load(await self.store.load_layers())
         stored = await self.store.load_functions()
         self.plane.load(stored.functions, {name: last for (_, name), last in stored.last_versions.items()})
         self.plane.tasks.spawn(self.plane.code.collect_all())

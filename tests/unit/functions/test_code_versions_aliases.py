@@ -306,7 +306,10 @@ def test_missing_and_duplicate_aliases(run: Run) -> None:
 def test_a_restart_keeps_everything(run: Run, zip_of: ZipOf) -> None:
     async def before(service: Any) -> Any:
         await service.create(
-            Environment={"Variables": {"K": "v"}}, Tags={"a": "b"}, Publish=True, VpcConfig={"SubnetIds": ["s"]}
+            Environment={"Variables": {"K": "v"}},
+            Tags={"a": "b"},
+            Publish=True,
+            VpcConfig={"SubnetIds": ["s"], "SecurityGroupIds": ["g"]},
         )
         await service.call("UpdateFunctionCode", FunctionName="f", ZipFile=zip_of("new = 1"), Publish=True)
         weights = {"AdditionalVersionWeights": {"2": 0.5}}

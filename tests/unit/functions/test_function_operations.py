@@ -58,32 +58,36 @@ def test_create_answers_pending_and_becomes_active(run: Run, create_members: dic
     assert created.keys() - active.keys() == {"StateReason", "StateReasonCode"}
 
 
-def test_every_configured_member_is_echoed(run: Run) -> None:
+def test_every_configured_member_is_echoed(run: Run, create_members: dict[str, Any]) -> None:
     members = {
         "Description": "d",
         "Timeout": 900,
         "MemorySize": 10240,
         "Environment": {"Variables": {"A": "é"}},
         "Architectures": ["arm64"],
-        "EphemeralStorage": {"Size": 1024},
+        "EphemeralStorage": {"Size": 10240},
         "TracingConfig": {"Mode": "Active"},
-        "SnapStart": {"ApplyOn": "PublishedVersions"},
         "LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": "g"},
-        "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+        "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "Ipv6AllowedForDualStack": True},
         "DeadLetterConfig": {"TargetArn": "arn:aws:sqs:eu-west-1:123456789012:q"},
         "KMSKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
         "Layers": ["arn:aws:lambda:eu-west-1:123456789012:layer:l:1"],
     }
-    created = run(lambda service: service.create(**members), layer_size=lambda arn: 77)
-    assert created["Layers"] == [{"Arn": members["Layers"][0], "CodeSize": 77}]  # type: ignore[index]
-    assert created["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
+
+    async def scenario(service: Any) -> Any:
+        layer = await service.call("PublishLayerVersion", LayerName="l", Content=create_members["Code"])
+        return layer, await service.create(**members)
+
+    layer, created = run(scenario)
+    assert created["Layers"] == [{"Arn": layer["LayerVersionArn"], "CodeSize": layer["Content"]["CodeSize"]}]
+    assert created["VpcConfig"] == {**members["VpcConfig"], "VpcId": ""}  # type: ignore[dict-item]
     assert created["LoggingConfig"] == {
         "LogFormat": "JSON",
         "LogGroup": "g",
         "ApplicationLogLevel": "INFO",
         "SystemLogLevel": "WARN",
     }
-    for name in members.keys() - {"Layers", "SnapStart", "LoggingConfig"}:
+    for name in members.keys() - {"Layers", "VpcConfig", "LoggingConfig"}:
         assert created[name] == members[name]
 
 
@@ -110,8 +114,8 @@ REFUSED_CREATIONS = [
     ({"FunctionName": "f:1"}, ("This operation concerns the function, not a version or alias: leave ':1' out of "
      "FunctionName")),
     ({"Code": {}}, "Please provide a source for function code."),
-    ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, ("Code from S3 (S3Bucket, S3Key) is not supported by this service: "
-     "send the archive itself as ZipFile")),
+    ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, ("The code could not be fetched from s3://b/k: this service was "
+     "started without an S3 to fetch from: send the archive itself as ZipFile")),
     ({"Code": {"ImageUri": "i"}}, "Code from a container image (ImageUri) is not supported by this service: ..."),
     ({"Code": {"ZipFile": b""}}, "Uploaded file must be a non-empty zip"),
     ({"Code": {"ZipFile": b"no zip"}}, BAD_ZIP),
@@ -127,10 +131,31 @@ REFUSED_CREATIONS = [
      "because the environment variables you have provided exceeded the 4KB limit. String measured: "
      '{"A":"' + "x" * 4089 + '"}'),
     ({"Layers": [f"arn:l{n}:1" for n in range(6)]}, "Cannot reference more than 5 layers."),
-    ({"Layers": ["arn:l:1", "arn:l:2"]}, "Two different versions of the same layer are not allowed: arn:l:1, arn:l:2"),
     ({"Layers": ["arn:l:1"]}, "Layer version arn:l:1 does not exist."),
-    ({"LoggingConfig": {"SystemLogLevel": "INFO"}}, ("ApplicationLogLevel and SystemLogLevel take effect in the log "
-     "format JSON only: set LogFormat to JSON")),
+    ({"LoggingConfig": {"SystemLogLevel": "INFO"}}, ('LogLevel is not supported when LogFormat is set to "Text". '
+     'Remove LogLevel from your request or change the LogFormat to "Json" and try again.')),
+    ({"LoggingConfig": {"LogGroup": "aws/mine"}}, ("LogGroup aws/mine begins with aws/, which is reserved: choose "
+     "another name")),
+    ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "SubnetIds and SecurityIds must coexist or be both empty list."),
+    ({"VpcConfig": {"SecurityGroupIds": ["sg-1"]}}, "SubnetIds and SecurityIds must coexist or be both empty list."),
+    ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::b"}}, ("DeadLetterConfig.TargetArn arn:aws:s3:::b must be the "
+     "ARN of an SQS queue or an SNS topic")),
+    ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "nodejs22.x"}, ("nodejs22.x is not supported for "
+     "SnapStart enabled functions.")),
+    ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "python3.11"}, ("python3.11 is not supported for "
+     "SnapStart enabled functions.")),
+    ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 513}}, ("EphemeralStorage over "
+     "512 MB is not supported for SnapStart enabled functions.")),
+    ({"CodeSigningConfigArn": "arn:c"}, "CodeSigningConfigArn is not supported by this service: ...leave it out"),
+    ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig is not supported by this service: ..."),
+    ({"DurableConfig": {"ExecutionTimeout": 1}}, "DurableConfig is not supported by this service: ..."),
+    ({"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": "a"}}},
+     "CapacityProviderConfig is not supported by this service: ..."),
+    ({"RuntimeConfig": {"RuntimeArn": "a"}}, "RuntimeConfig is not supported by this service: ..."),
+    ({"AcceleratorConfig": {"AcceleratorMemorySize": 1}}, "AcceleratorConfig is not supported by this service: ..."),
+    ({"ImageConfig": {"Command": ["a"]}}, "ImageConfig is not supported by this service: ..."),
+    ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo is not supported by this service: ...leave it out and use Publish"),
+    ({"Tags": {"aws:x": "1"}}, "..."),
 ]  # fmt: skip
 
 
@@ -149,6 +174,58 @@ def test_refused_creations(run: Run, create_members: dict[str, Any], members: di
     assert left == [0, set(), set()]
 
 
+def test_empty_values_ask_for_nothing(run: Run, create_members: dict[str, Any]) -> None:
+    """Deployment tools send many of them."""
+    empty = {
+        "CodeSigningConfigArn": "",
+        "DeadLetterConfig": {"TargetArn": ""},
+        "DurableConfig": {},
+        "FileSystemConfigs": [],
+        "ImageConfig": {"EntryPoint": [], "Command": [], "WorkingDirectory": ""},
+        "KMSKeyArn": "",
+        "Layers": [],
+        "LoggingConfig": {},
+        "PackageType": "Zip",
+        "SnapStart": {"ApplyOn": "None"},
+        "Tags": {},
+        "TracingConfig": {},
+    }
+
+    async def scenario(service: Any) -> Any:
+        plain = await service.call("CreateFunction", **create_members)
+        await service.plane.tasks.settled()
+        await service.call("DeleteFunction", FunctionName="f")
+        code = {**create_members["Code"], "ImageUri": "", "SourceKMSKeyArn": "", "S3ObjectStorageMode": "COPY"}
+        return plain, await service.call("CreateFunction", **{**create_members, **empty, "Code": code})
+
+    plain, answer = run(scenario)
+    assert {**answer, "RevisionId": plain["RevisionId"]} == plain
+
+
+def test_an_environment_and_a_network_that_were_given_are_shown_though_empty(run: Run) -> None:
+    created = run(
+        lambda service: service.create(
+            Environment={"Variables": {}}, VpcConfig={"SubnetIds": [], "Ipv6AllowedForDualStack": True}
+        )
+    )
+    assert created["Environment"] == {"Variables": {}}
+    assert created["VpcConfig"] == {
+        "SubnetIds": [],
+        "SecurityGroupIds": [],
+        "VpcId": "",
+        "Ipv6AllowedForDualStack": False,
+    }
+
+
+def test_more_ephemeral_storage_than_there_can_be(run: Run, create_members: dict[str, Any]) -> None:
+    error = run(lambda service: service.refused("CreateFunction", **create_members, EphemeralStorage={"Size": 10241}))
+    assert (error.code, error.status) == ("ValidationException", 400)
+    assert error.message == (
+        "1 validation error detected: Value '10241' at 'ephemeralStorage.size' failed to satisfy constraint: Member "
+        "must have value less than or equal to 10240"
+    )
+
+
 def test_the_largest_environment_passes(run: Run) -> None:
     assert run(lambda service: service.create(Environment={"Variables": {"A": "x" * 4088}}))["State"] == "Pending"
 
@@ -162,9 +239,9 @@ def test_a_timeout_over_fifteen_minutes(run: Run, create_members: dict[str, Any]
 
 
 def test_archives_over_the_limits(run: Run, create_members: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from venturekit.service.functions import archive_rules, code
+    from venturekit.service.functions import archive_rules, code_source
 
-    monkeypatch.setattr(code, "MAX_ZIPPED_BYTES", 100)
+    monkeypatch.setattr(code_source, "MAX_ZIPPED_BYTES", 100)
     error = run(lambda service: service.refused("CreateFunction", **create_members))
     assert render_error(error, "r")[0] == 413
     assert render_error(error, "r")[2] == b'{"message":"Zipped size must be smaller than 100 bytes"}'
@@ -198,7 +275,7 @@ def test_a_name_that_is_taken(run: Run, create_members: dict[str, Any]) -> None:
     assert second.message == "Function already exist: f"
 
 
-@pytest.mark.parametrize("operation", ["GetFunction", "GetFunctionConfiguration", "DeleteFunction"])
+@pytest.mark.parametrize("operation", ["GetFunction", "GetFunctionConfiguration"])
 @pytest.mark.parametrize(
     ("members", "code", "message"),
     [
@@ -227,6 +304,38 @@ def test_addressing(run: Run, operation: str, members: dict[str, Any], code: str
     assert (error.code, error.message) == (code, message)
     if message is None:
         assert render_error(error, "r")[2] == b'{"Message":null}'
+
+
+def test_deleting_what_is_not_there(run: Run) -> None:
+    async def scenario(service: Any) -> Any:
+        await service.create(Publish=True)
+        before = service.registry.function("f")
+        answers = [await service.call("DeleteFunction", FunctionName="f", Qualifier=q) for q in ("9", "nothing")]
+        assert service.registry.function("f") is before
+        elsewhere = ARN.replace("eu-west-1", "us-east-1")
+        return answers, [
+            await service.refused("DeleteFunction", **members)
+            for members in (
+                {"FunctionName": "g"},
+                {"FunctionName": "g", "Qualifier": "9"},
+                {"FunctionName": "g", "Qualifier": "$LATEST"},
+                {"FunctionName": "f:1", "Qualifier": "2"},
+                {"FunctionName": elsewhere},
+                {"FunctionName": ARN.replace("123456789012", "999999999999")},
+            )
+        ]
+
+    answers, errors = run(scenario)
+    assert answers == [{"StatusCode": 204}] * 2
+    missing = (404, "Function not found: " + ARN[:-1] + "g")
+    assert [(error.status, error.message) for error in errors] == [
+        missing,
+        missing,
+        (400, "$LATEST version cannot be deleted without deleting the function."),
+        (400, "The derived qualifier from the function name does not match the specified qualifier."),
+        (404, "Functions from 'us-east-1' are not reachable in this region ('eu-west-1')"),
+        (403, None),
+    ]
 
 
 @pytest.mark.parametrize("name", ["f", "function:f", "123456789012:f", "123456789012:function:f", ARN])
@@ -353,13 +462,17 @@ def test_a_thousand_functions_are_created_quickly_and_listed_once_each(
     assert versions[61]["FunctionArn"].endswith(":fn-0060:1")
 
 
+NESTED = base64.urlsafe_b64encode(b"[" * 30_000).decode()
+MARKERS = ("x", "é", "WzFd", "bnVsbA==", NESTED, base64.urlsafe_b64encode(b'["a","b"]').decode())
+
+
 def test_listing_leaves_out_states_and_checks_markers(run: Run) -> None:
     async def scenario(service: Any) -> Any:
         await service.create("b")
         await service.create("a")
         page = await service.call("ListFunctions", MaxItems=1)
         elsewhere = await service.call("ListFunctions", MasterRegion="us-east-1", FunctionVersion="ALL")
-        errors = [await service.refused("ListFunctions", Marker=marker) for marker in ("x", "é", "WzFd", "bnVsbA==")]
+        errors = [await service.refused("ListFunctions", Marker=marker) for marker in MARKERS]
         # A marker stays good when its function is deleted.
         await service.call("DeleteFunction", FunctionName="a")
         rest = await service.call("ListFunctions", Marker=page["NextMarker"])

@@ -93,7 +93,7 @@ def test_weights(weight: float, chance: float) -> None:
 def test_documents_bring_back_equal_records() -> None:
     full = version(
         environment={"A": "b"},
-        layers=(LayerReference("arn:layer:1", 5),),
+        layers=(LayerReference("arn:layer:1", 5, "k" * 64, 9),),
         architectures=("arm64",),
         extras={"VpcConfig": {"SubnetIds": ["s"]}},
     )

@@ -482,6 +482,22 @@ def test_an_expired_token_is_the_business_of_the_credentials(lab: SigningLab, si
     assert refusal(lab, signed, verifier=SignatureVerifier(credentials_of, region="us-east-1")) is expired
 
 
+def test_credentials_expire(lab: SigningLab) -> None:
+    keys = Credentials("AKIDEXAMPLE", "secret", "token", lab.now.timestamp() + 60)
+    own = replace(lab, credentials=keys)
+    request = own.sign_with_botocore("POST", url_of(INVOKE, ""), {}, b"")
+    assert own.verify(request, seconds_later=59.9) is keys
+    error = refusal(own, request, seconds_later=60)
+    assert (error.code, error.message) == (
+        "ExpiredTokenException",
+        "The security token included in the request is expired",
+    )
+    # Who cannot sign does not learn of it.
+    forged = replace(lab, credentials=replace(keys, secret_access_key="another"))
+    request = forged.sign_with_botocore("POST", url_of(INVOKE, ""), {}, b"")
+    assert refusal(own, request, seconds_later=60).code == "InvalidSignatureException"
+
+
 def test_a_wrong_secret(lab: SigningLab, signed: WireRequest) -> None:
     other = replace(lab, credentials=Credentials("AKIDEXAMPLE", "another"))
     error = refusal(other, signed)

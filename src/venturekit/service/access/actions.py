@@ -14,6 +14,8 @@ from venturekit.protocol.names import function_arn, parse_function_reference
 PREFIX: Final = "lambda:"
 INVOKE_FUNCTION_URL: Final = "lambda:InvokeFunctionUrl"
 """The action of a request to a function URL, which is no operation."""
+READ_LOGS: Final = "logs:FilterLogEvents"
+"""The action of reading the log of a function, as that of the log group it has on AWS."""
 
 Members = Mapping[str, Any]
 Find = Callable[[Members, str, str], str]
@@ -181,7 +183,7 @@ _RESOURCES: Final[Mapping[str, Find]] = MappingProxyType(
 )
 
 KNOWN_ACTIONS: Final = frozenset(
-    {*(PREFIX + _ACTIONS.get(operation, operation) for operation in _RESOURCES), INVOKE_FUNCTION_URL}
+    {*(PREFIX + _ACTIONS.get(operation, operation) for operation in _RESOURCES), INVOKE_FUNCTION_URL, READ_LOGS}
 )
 """Every action that something here asks about."""
 

@@ -59,7 +59,7 @@ def parse_conditions(block: object, *, place: str, strict: bool) -> tuple[Condit
         make = _OPERATORS.get(operator)
         if make is None and strict:
             raise StatementError(
-                f"{place}: the condition operator {operator} is not served; these are: {', '.join(sorted(_OPERATORS))}"
+                f"{place}: the condition operator {operator} is not served; these are: {', '.join(SERVED_OPERATORS)}"
             )
         for key, given in keys.items():
             here = f"{place}: Condition {operator} {key}"
@@ -134,3 +134,4 @@ _OPERATORS: Final[Mapping[str, Callable[[tuple[str, ...], str, bool], Test]]] = 
     "StringEquals": _string_equals,
     "StringLike": _string_like,
 }
+SERVED_OPERATORS: Final = tuple(sorted(_OPERATORS))

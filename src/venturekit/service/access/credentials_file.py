@@ -115,17 +115,8 @@ def read_document(path: Path) -> tuple[dict[str, Any], Mark]:
 
     Raises CredentialsFileError.
     """
-    try:
-        # A pipe under this name must not hold up whoever reads it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise _at(path, error.strerror or str(error)) from None
+    descriptor, found = _open_private(path)
     with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _at(path, "is not a regular file")
-        if found.st_mode & _OTHERS:
-            raise _at(path, f"may be used by others than its owner. Secrets are in it: chmod 600 {path}")
         data = file.read(MAX_SIZE_BYTES + 1)
     if len(data) > MAX_SIZE_BYTES:
         raise _at(path, f"is larger than {MAX_SIZE_BYTES} bytes")
@@ -135,6 +126,24 @@ def read_document(path: Path) -> tuple[dict[str, Any], Mark]:
         raise _at(path, f"is not UTF-8 at byte {error.start}") from None
     except CredentialsFileError as error:
         raise _at(path, str(error)) from None
+
+
+def _open_private(path: Path) -> tuple[int, os.stat_result]:
+    try:
+        # A pipe under this name must not hold up whoever reads it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise _at(path, error.strerror or str(error)) from None
+    found = os.fstat(descriptor)
+    problem = None
+    if not stat.S_ISREG(found.st_mode):
+        problem = "is not a regular file"
+    elif found.st_mode & _OTHERS:
+        problem = f"may be used by others than its owner. Secrets are in it: chmod 600 {path}"
+    if problem is not None:
+        os.close(descriptor)
+        raise _at(path, problem)
+    return descriptor, found
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:

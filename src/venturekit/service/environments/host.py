@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import socket
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from venturekit.service.environments import platform_lines
 from venturekit.service.environments.capture import Capture
 from venturekit.service.environments.environment import Environment
 from venturekit.service.environments.failures import Exit
+from venturekit.service.environments.isolation.levels import IsolationUnavailableError
 from venturekit.service.environments.launcher import LauncherError, LauncherSet, LaunchSpec
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.memory import TreeMemory
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from venturekit.service.environments.launcher import ExitStatus, LaunchFailure
+    from venturekit.service.environments.interpreters import Interpreter
+    from venturekit.service.environments.isolation.policy import Policy
+    from venturekit.service.environments.launcher import ExitStatus, Launcher, LaunchFailure
     from venturekit.service.environments.logs import LogStore
     from venturekit.service.environments.ports import EnvironmentSpec
     from venturekit.service.environments.runtimes import PythonSettings, StartPlan
@@ -46,7 +52,7 @@ EXEC_ERRORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """What all environments share. Times in seconds."""
+    """What all environments share. Times in seconds. ``isolation`` None is the level ``process``."""
 
     directory: Path
     runtime_directory: Path
@@ -56,6 +62,7 @@ class HostSettings:
     idle_seconds: float
     starting_limit: int
     python: PythonSettings
+    isolation: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +114,9 @@ class EnvironmentHost:
             on_exited=self._on_exited,
             on_lost=self._on_lost,
             on_dying=self._on_dying,
+            policy=settings.isolation.common if settings.isolation else None,
         )
+        self._compiled_for: set[str] = set()
 
     # --- pools --------------------------------------------------------------------------------------------------
 
@@ -140,8 +149,9 @@ class EnvironmentHost:
 
     def running_code_keys(self) -> set[str]:
         """The archives whose directories some environment works in, or will for an invocation that waits."""
-        awaited = {pool.spec.code_key for pool in self.pools.values() if pool.waiting}
-        return awaited | {environment.spec.code_key for environment in self.environments.values()}
+        specs = [pool.spec for pool in self.pools.values() if pool.waiting]
+        specs += [environment.spec for environment in self.environments.values()]
+        return {key for spec in specs for key in (spec.code_key, *spec.layer_keys)}
 
     def warm(self) -> None:
         """Start the launcher of the interpreter that most functions will ask for: it takes a moment."""
@@ -149,7 +159,7 @@ class EnvironmentHost:
         try:
             if self.settings.python.runtime == "ric" and self.settings.python.start == "fork" and interpreters:
                 own = self.settings.python.own
-                self.launchers.get(own if own in interpreters else interpreters[-1])
+                self._launcher_for(own if own in interpreters else interpreters[-1])
         except LauncherError as error:
             logger.warning("%s", error)
 
@@ -197,9 +207,10 @@ class EnvironmentHost:
         self.watch.busy(environment)
         try:
             sandbox.create()
-            await self._prepare_code(pool.spec.code_key)
+            for code_key in (pool.spec.code_key, *pool.spec.layer_keys):
+                await self._prepare_code(code_key)
             if environment.state is State.STARTING:
-                await environment.listener.start("127.0.0.1", 0)
+                await environment.listener.start(sock=self._new_port())
             if environment.state is not State.STARTING:
                 # It was stopped before there was a process.
                 environment.exited(Exit(signal=9))
@@ -208,6 +219,8 @@ class EnvironmentHost:
             self._hand_to_launcher(environment, plan_start(pool.spec, self.settings.python))
         except StartRefusedError as error:
             environment.launch_failed(error.error_type, str(error))
+        except IsolationUnavailableError as error:
+            environment.launch_failed(START_FAILED, str(error))
         except (LauncherError, OSError) as error:
             logger.error("cannot start an environment of %s: %s", pool.spec.function_name, error)
             environment.launch_failed(START_FAILED, str(error))
@@ -217,7 +230,8 @@ class EnvironmentHost:
             environment.launch_failed(START_FAILED, str(error))
 
     def _hand_to_launcher(self, environment: Environment, plan: StartPlan) -> None:
-        spec = environment.spec
+        policy = self.settings.isolation
+        spec = policy.inside(environment.spec) if policy else environment.spec
         port = environment.listener.port
         environment.api.serve_on(port)
         environment.capture = capture = Capture(self.loop, environment.wrote, framed=plan.framed_log)
@@ -227,8 +241,8 @@ class EnvironmentHost:
             runtime_api=f"127.0.0.1:{port}",
             service_url=self.service_url,
             region=self.settings.region,
-            runtime_directory=self.settings.runtime_directory,
-            tmp=environment.sandbox.tmp,
+            runtime_directory=policy.runtime_root if policy else self.settings.runtime_directory,
+            tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
             log_stream=environment.stream,
         )
         python_path = self._python_path(spec)
@@ -237,23 +251,66 @@ class EnvironmentHost:
         launch = LaunchSpec(
             id=environment.number,
             mode=plan.mode,
-            argv=plan.argv,
+            argv=[policy.shown(argument, environment.spec) for argument in plan.argv] if policy else plan.argv,
             environ=variables,
             cwd=str(spec.code_directory),
             handler=spec.handler,
             python_path=python_path,
-            pycache_prefix=str(self.settings.pycache_directory),
+            pycache_prefix=policy.pycache_prefix if policy else str(self.settings.pycache_directory),
+            writes_bytecode=policy is None,
+            isolation=self._isolation_of(environment, plan),
         )
-        launcher = self.launchers.get(plan.interpreter if plan.mode == "fork" else None)
+        launcher = self._launcher_for(plan.interpreter if plan.mode == "fork" else None)
         launcher.launch(launch, capture.output_write, capture.frames_write)
         capture.handed_over()
 
+    def _isolation_of(self, environment: Environment, plan: StartPlan) -> dict[str, Any] | None:
+        policy = self.settings.isolation
+        if policy is None:
+            return None
+        service_port = urlsplit(self.service_url).port or 0
+        ports = (environment.listener.port, service_port)
+        return policy.own_part(environment.spec, tmp=environment.sandbox.tmp, ports=ports, needed=plan.needed)
+
+    def _new_port(self) -> socket.socket:
+        """A free port for a Runtime API: none to which other functions may connect."""
+        avoided = self.settings.isolation.connect_ports if self.settings.isolation else ()
+        passed_over = []
+        try:
+            while True:
+                found = socket.socket()
+                found.bind(("127.0.0.1", 0))
+                if found.getsockname()[1] not in avoided:
+                    return found
+                passed_over.append(found)
+        finally:
+            for other in passed_over:
+                other.close()
+
+    def _launcher_for(self, interpreter: Interpreter | None) -> Launcher:
+        launcher = self.launchers.get(interpreter)
+        if self.settings.isolation and interpreter and interpreter.path not in self._compiled_for:
+            self._compiled_for.add(interpreter.path)
+            self._compile_libraries(launcher, interpreter.path, self.settings.isolation.bytecode_directory)
+        return launcher
+
+    def _compile_libraries(self, launcher: Launcher, interpreter: str, directory: Path) -> None:
+        """Compile what all functions may import: a function that could write it itself could plant code in others."""
+        libraries = [str(path) for path in self.settings.runtime_directory.iterdir()]
+        argv = [interpreter, "-I", "-S", "-X", f"pycache_prefix={directory}", "-m", "compileall", "-q", *libraries]
+        with open(os.devnull, "wb") as sink:
+            launcher.launch(
+                LaunchSpec(id=next(self._numbers), mode="exec", argv=argv, environ={}, cwd="/"), sink.fileno()
+            )
+
     def _python_path(self, spec: EnvironmentSpec) -> list[str]:
-        paths = []
-        for layer in reversed(spec.layers):
-            paths += [str(layer / "python" / "lib" / spec.runtime / "site-packages"), str(layer / "python")]
+        # In /opt the layers are one folder: what lies in site-packages of any of them comes before the rest.
+        layers = [layer / "python" for layer in reversed(spec.layers)]
+        paths = [*(str(layer / "lib" / spec.runtime / "site-packages") for layer in layers), *map(str, layers)]
         customers = spec.variables.get("PYTHONPATH", "").split(":")
-        return [*paths, *filter(None, customers), str(self.settings.runtime_directory)]
+        policy = self.settings.isolation
+        runtime_root = policy.runtime_root if policy else self.settings.runtime_directory
+        return [*paths, *filter(None, customers), str(runtime_root)]
 
     def _log_init_start(self, environment: Environment, plan: StartPlan) -> None:
         spec = environment.spec

@@ -100,6 +100,12 @@ def choose(runtime: str, interpreters: Iterable[Interpreter], *, strict: bool) -
     return Choice(chosen, exact=False, warning=f"runtime {runtime} is not on this machine, using {chosen}; {remedy}")
 
 
+def interpreter_files(path: str) -> tuple[str, ...]:
+    """What an interpreter reads of its installation: itself, and the libraries beside its folder `bin`."""
+    prefix = os.path.dirname(os.path.dirname(path))
+    return (path, os.path.join(prefix, "lib"), os.path.join(prefix, "lib64"))
+
+
 def _scan(environ: Mapping[str, str], home: str) -> Iterator[Interpreter]:
     for folder in environ.get("PATH", "").split(os.pathsep):
         # Shims (pyenv, asdf, mise) are shell scripts that decide anew in every folder.

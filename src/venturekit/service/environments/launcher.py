@@ -52,8 +52,9 @@ class LaunchSpec:
 
     `id` is the caller's and unique among the living. `mode` "fork" runs the preloaded ric in a fork of the launcher,
     "exec" executes `argv[0]` (a path; PATH is not searched). `environ` is the whole environment. `handler` None
-    leaves it to `_HANDLER`. `python_path` and `pycache_prefix` matter in fork mode only: what PYTHONPATH and
-    PYTHONPYCACHEPREFIX would say.
+    leaves it to `_HANDLER`. `python_path`, `pycache_prefix` and `writes_bytecode` matter in fork mode only: what
+    PYTHONPATH, PYTHONPYCACHEPREFIX and PYTHONDONTWRITEBYTECODE would say. `isolation` is the launch's part of a policy
+    (see `isolation/policy.py`), for a launcher that has one; None starts it without any isolation.
     """
 
     id: int
@@ -64,13 +65,15 @@ class LaunchSpec:
     handler: str | None = None
     python_path: Sequence[str] = ()
     pycache_prefix: str | None = None
+    writes_bytecode: bool = True
+    isolation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchFailure:
     """Why a launch failed: `errno_name` is e.g. "ENOENT".
 
-    `stage` is one of message, fork, prepare, working_directory, exec, launcher.
+    `stage` is one of message, fork, prepare, isolation, working_directory, exec, launcher.
     """
 
     stage: str
@@ -144,23 +147,28 @@ class Launcher:
         on_lost: Callable[[list[int]], None],
         on_dying: Callable[[list[int]], None] = lambda _: None,
         environ: Mapping[str, str] | None = None,
+        policy: Mapping[str, Any] | None = None,
     ) -> Launcher:
         """Start a launcher process; launches may be given at once, before it is ready. Must run on the event loop.
 
         Without `ric_directory` only exec mode is served. `environ` is for interpreters that need e.g. LD_LIBRARY_PATH
-        to start; it never reaches a function. Raises LauncherError when the interpreter cannot be executed.
+        to start; it never reaches a function. `policy` is the part of the isolation that is the same for all launches.
+        Raises LauncherError when the interpreter cannot be executed.
         """
         callbacks = LauncherCallbacks(on_started, on_failed, on_exited, on_lost, on_dying)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [*interpreter_argv, "-I", "-S", "-B", str(_SCRIPT), str(theirs.fileno())]
-        if ric_directory is not None:
-            arguments.append(os.fspath(ric_directory))
+        arguments.append("" if ric_directory is None else os.fspath(ric_directory))
+        passed = [theirs.fileno()]
+        if policy is not None:
+            passed.append(_in_memory(json.dumps(policy).encode()))
+        arguments.append("" if policy is None else str(passed[-1]))
         try:
             process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=passed,
                 env={"LC_CTYPE": "C.UTF-8", **(environ or {})},
                 cwd="/",
                 start_new_session=True,
@@ -169,6 +177,8 @@ class Launcher:
             ours.close()
             raise LauncherError(f"cannot start the launcher {interpreter_argv[0]!r}: {error.strerror}") from error
         finally:
+            for descriptor in passed[1:]:
+                os.close(descriptor)
             theirs.close()
         ours.setblocking(False)
         return cls(process, ours, callbacks)
@@ -219,6 +229,8 @@ class Launcher:
             "handler": spec.handler,
             "python_path": list(spec.python_path),
             "pycache_prefix": spec.pycache_prefix,
+            "writes_bytecode": spec.writes_bytecode,
+            "isolation": None if spec.isolation is None else dict(spec.isolation),
         }
         problem = self._send(message, [stdout_fd] if log_fd is None else [stdout_fd, log_fd])
         if problem is not None:
@@ -363,6 +375,14 @@ class Launcher:
             self._callbacks.on_lost(lost)
 
 
+def _in_memory(data: bytes) -> int:
+    """A descriptor to read `data` from."""
+    descriptor = os.memfd_create("policy")
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
 def _kill_all(launcher_pid: int, roots: list[tuple[int, int | None]]) -> int:
     killed = process_tree.kill_tree(launcher_pid)
     return killed + sum(process_tree.kill_tree(pid, start_ticks=start_ticks) for pid, start_ticks in roots)
@@ -381,8 +401,10 @@ class LauncherSet:
         on_lost: Callable[[list[int]], None],
         on_dying: Callable[[list[int]], None] = lambda _: None,
         environ: Mapping[str, str] | None = None,
+        policy: Mapping[str, Any] | None = None,
     ) -> None:
         self._ric_directory = ric_directory
+        self._policy = policy
         self._callbacks = LauncherCallbacks(on_started, on_failed, on_exited, on_lost, on_dying)
         self._environ = dict(environ or {})
         self._launchers: dict[str | None, Launcher] = {}
@@ -423,4 +445,5 @@ class LauncherSet:
             on_lost=self._callbacks.on_lost,
             on_dying=self._callbacks.on_dying,
             environ=self._environ,
+            policy=self._policy,
         )

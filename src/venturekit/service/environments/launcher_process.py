@@ -1,13 +1,15 @@
 """The launcher: a small single-threaded process that starts, signals, reaps and ends execution environments' processes.
 
-Run as `<interpreter> -I -S -B launcher_process.py <socket fd> [<ric folder>]`. It imports nothing of the project by
-package name and runs on CPython 3.9 and later, because in fork mode it *is* the interpreter that a function will see.
+Run as `<interpreter> -I -S -B launcher_process.py <socket fd> <ric folder> <policy fd>`; the folder is empty for one
+that only executes, the descriptor (see `isolation/confine.py`) for one that does not isolate. It imports nothing of the
+project by package name and runs on CPython 3.9 and later, because in fork mode it *is* the interpreter that a function
+will see.
 
 The socket is one end of an AF_UNIX SOCK_SEQPACKET pair; each packet is one JSON object, descriptors travel as
 SCM_RIGHTS.
 
     in   {"op": "start", "id", "mode": "fork" | "exec", "argv", "environ", "cwd", "handler", "python_path",
-          "pycache_prefix"}
+          "pycache_prefix", "writes_bytecode", "isolation"}
          with the descriptors [standard output and error, framed log (may be left out)]
          {"op": "signal", "id", "signal"}    to the process group of the main process
          {"op": "kill", "id"}                the whole tree
@@ -20,13 +22,15 @@ SCM_RIGHTS.
 End of file on the socket means that the service is gone: everything below is killed and reaped, then the launcher
 exits.
 
-A spare child, forked beforehand, takes the next start in fork mode: forking costs about as much as the rest.
+A spare child, forked beforehand, takes the next start in fork mode: forking costs about as much as the rest. Where
+environments are isolated it has prepared that, too.
 """
 
 from __future__ import annotations
 
 import collections
 import gc
+import importlib
 import json
 import os
 import select
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from venturekit.service.environments import main_process, process_tree
+    from venturekit.service.environments.isolation.confine import Entrance, Isolation
+    from venturekit.service.environments.isolation.namespaces import Branch
 
 MAX_MESSAGE_BYTES = 128 * 1024
 _SPARE_DELAY_SECONDS = 0.02  # the fork of the next spare must not slow down the start that used up the last one
@@ -50,13 +56,17 @@ _SHUTDOWN_SECONDS = 10.0
 
 
 class MainProcess:
-    """The first process of one launch: `report` is what it wrote to its status pipe before it closed it."""
+    """The first process of one launch: `report` is what it wrote to its status pipe before it closed it.
 
-    __slots__ = ("failed", "identifier", "pid", "report", "status_fd")
+    `branch` are its namespaces, if it has any.
+    """
 
-    def __init__(self, identifier: int, pid: int, status_fd: int) -> None:
+    __slots__ = ("branch", "failed", "identifier", "pid", "report", "status_fd")
+
+    def __init__(self, identifier: int, pid: int, status_fd: int, branch: Branch | None) -> None:
         self.identifier = identifier
         self.pid = pid
+        self.branch = branch
         self.status_fd: int | None = status_fd
         self.report = b""
         self.failed = False
@@ -65,18 +75,23 @@ class MainProcess:
 class Spare:
     """A forked child that waits for a start: `link` is the launcher's end of its socket."""
 
-    __slots__ = ("link", "pid")
+    __slots__ = ("branch", "link", "pid")
 
-    def __init__(self, pid: int, link: socket.socket) -> None:
+    def __init__(self, pid: int, link: socket.socket, branch: Branch | None) -> None:
         self.pid = pid
         self.link = link
+        self.branch = branch
 
 
 class LauncherProcess:
     """The poll loop and its table of main processes."""
 
-    def __init__(self, control: socket.socket, ric: ModuleType | None, ric_error: str | None) -> None:
-        self._pid = os.getpid()
+    def __init__(
+        self, control: socket.socket, ric: ModuleType | None, ric_error: str | None, isolation: Isolation | None = None
+    ) -> None:
+        # Process ids do not tell: in a namespace of its own a child may have the launcher's.
+        self._is_child = False
+        self._isolation = isolation
         self._control = control
         self._ric = ric
         self._ric_error = ric_error
@@ -167,7 +182,7 @@ class LauncherProcess:
             return None
         finally:
             # In a forked child these numbers already mean something else (or nothing).
-            if os.getpid() == self._pid:
+            if not self._is_child:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
@@ -178,6 +193,8 @@ class LauncherProcess:
         if main is None:
             return None  # it has exited; the message crossed the news
         if request["op"] == "kill":
+            if main.branch is not None:
+                _end_branch(main.branch)
             process_tree.kill_tree(main.pid)
         elif request["op"] == "signal":
             _signal_group(main.pid, request["signal"])
@@ -190,16 +207,21 @@ class LauncherProcess:
             )
             self.send(event="failed", id=request["id"], stage="fork", errno=None, error=reason)
             return None
+        isolation = None if request.get("isolation") is None else self._isolation
+        if isolation is None and request.get("isolation") is not None:
+            raise ValueError("this launcher was started without a policy, it cannot isolate")
         status_fd, child_status_fd = os.pipe()
         try:
-            pid = self._use_spare(data, [*descriptors, child_status_fd]) if request["mode"] == "fork" else None
-            if pid is None:
-                pid = self._fork()
+            found = None
+            if request["mode"] == "fork" and isolation is self._isolation:
+                found = self._use_spare(data, [*descriptors, child_status_fd])
+            pid, branch = found or self._fork(isolation)
             if pid == 0:
-                start_ticks = process_tree.start_ticks_of(os.getpid())
+                own = process_tree.own_identity()
                 main_process.settle_in()
+                entrance = None if isolation is None else isolation.prepare
                 return main_process.become_main(
-                    request, descriptors, child_status_fd, self._control, start_ticks, self._ric
+                    request, descriptors, child_status_fd, self._control, own, self._ric, entrance
                 )
         except OSError as error:
             os.close(status_fd)
@@ -207,15 +229,24 @@ class LauncherProcess:
             self.send(event="failed", id=request["id"], stage="fork", errno=name, error=reason)
             return None
         finally:
-            if os.getpid() == self._pid:
+            if not self._is_child:
                 os.close(child_status_fd)
-        main = MainProcess(request["id"], pid, status_fd)
+        main = MainProcess(request["id"], pid, status_fd, branch)
         self._mains[pid] = main
         self._by_status_fd[status_fd] = main
         self._poll.register(status_fd, select.POLLIN)
         return None
 
-    def _fork(self) -> int:
+    def _fork(self, isolation: Isolation | None) -> tuple[int, Branch | None]:
+        """Fork a child, into namespaces of its own if its isolation has them: its process id, 0 in the child itself."""
+        if isolation is None:
+            pid, branch = self._fork_here(), None
+        else:
+            pid, branch = isolation.fork(self._fork_here, main_process.close_all_but)
+        self._is_child = pid == 0
+        return pid, branch
+
+    def _fork_here(self) -> int:
         """Fork with all signals blocked: one that reaches the child before it has its own handlers must wait."""
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -240,19 +271,21 @@ class LauncherProcess:
             return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid = self._fork()
+            pid, branch = self._fork(self._isolation)
         except OSError:
+            ours.close()
+            theirs.close()
             self._spare_due = time.monotonic() + 1.0
             return None
         if pid == 0:
             ours.close()
             return self._wait_as_spare(theirs)
         theirs.close()
-        self._spare = Spare(pid, ours)
+        self._spare = Spare(pid, ours, branch)
         return None
 
-    def _use_spare(self, data: bytes, descriptors: list[int]) -> int | None:
-        """Hand a start to the spare. Its pid, or None when there is none that lives."""
+    def _use_spare(self, data: bytes, descriptors: list[int]) -> tuple[int, Branch | None] | None:
+        """Hand a start to the spare. Its pid and namespaces, or None when there is none that lives."""
         spare, self._spare = self._spare, None
         self._spare_due = time.monotonic() + _SPARE_DELAY_SECONDS
         if spare is None:
@@ -261,23 +294,28 @@ class LauncherProcess:
             socket.send_fds(spare.link, [data], descriptors, socket.MSG_DONTWAIT)
         except OSError:
             os.kill(spare.pid, signal.SIGKILL)  # it is not reaped yet, so the pid is its own
+            if spare.branch is not None:
+                _end_branch(spare.branch)
+                os.close(spare.branch.lifeline)
             return None
         finally:
             spare.link.close()
-        return spare.pid
+        return spare.pid, spare.branch
 
     def _wait_as_spare(self, link: socket.socket) -> Callable[[], None]:
         """In the spare: do what needs no request, then wait for one. The launcher's end is the spare's end, too."""
-        start_ticks = process_tree.start_ticks_of(os.getpid())
+        own = process_tree.own_identity()
         main_process.settle_in()
         main_process.close_all_but({0, 1, 2, link.fileno(), self._control.fileno()})
         main_process.rehearse()
+        entrance = None if self._isolation is None else _prepared(self._isolation)
         data, descriptors, _, _ = socket.recv_fds(link, MAX_MESSAGE_BYTES + 1, 4)
         if not data:
             os._exit(0)
         link.detach()  # its number is closed with all others
         *given, status_fd = descriptors
-        return main_process.become_main(json.loads(data), given, status_fd, self._control, start_ticks, self._ric)
+        request = json.loads(data)
+        return main_process.become_main(request, given, status_fd, self._control, own, self._ric, entrance)
 
     # --- reports ------------------------------------------------------------------------------------------------
 
@@ -317,15 +355,20 @@ class LauncherProcess:
                     break
                 if self._spare is not None and pid == self._spare.pid:
                     self._spare.link.close()
+                    if self._spare.branch is not None:
+                        os.close(self._spare.branch.lifeline)
                     self._spare, self._spare_due = None, time.monotonic() + 1.0
                 main = self._mains.pop(pid, None)
                 if main is not None:
                     ended.append((main, status))
+                    if main.branch is not None:
+                        os.close(main.branch.lifeline)
         except ChildProcessError:
             pass
         # Before the news of an exit leaves: whatever came to us from a dead environment has been sent SIGKILL.
+        ours = self._own_children()
         for child in process_tree.children(os.getpid()):
-            if child not in self._mains and (self._spare is None or child != self._spare.pid):
+            if child not in ours:
                 process_tree.kill_tree(child)
         for main, status in ended:
             while main.status_fd is not None:
@@ -333,6 +376,35 @@ class LauncherProcess:
             if not main.failed:
                 how = {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"code": os.WEXITSTATUS(status)}
                 self.send(event="exited", id=main.identifier, pid=main.pid, status=how)
+
+    def _own_children(self) -> set[int]:
+        """The children that are meant to live: main processes, the spare, the first processes of their namespaces."""
+        owners: list[MainProcess | Spare] = [*self._mains.values()]
+        if self._spare is not None:
+            owners.append(self._spare)
+        return {owner.pid for owner in owners} | {owner.branch.init_pid for owner in owners if owner.branch is not None}
+
+
+def _prepared(isolation: Isolation) -> Callable[[], Entrance]:
+    """Prepare now; what is returned gives the result, an error included, to the start that wants it."""
+    try:
+        entrance = isolation.prepare()
+    except OSError as error:
+        reason = error
+
+        def fail() -> Entrance:
+            raise reason
+
+        return fail
+    return lambda: entrance
+
+
+def _end_branch(branch: Branch) -> None:
+    """Kill everything in the namespaces at one blow. The first process is reaped later, so the pid is its own."""
+    try:
+        os.kill(branch.init_pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -381,8 +453,17 @@ def _preload(ric_folder: str) -> ModuleType:
     return ric
 
 
+def _load_isolation(policy_fd: int) -> Isolation:
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolation")
+    load_file("_venturekit_isolation", os.path.join(folder, "__init__.py"), folder)
+    confine = importlib.import_module("_venturekit_isolation.confine")
+    with open(policy_fd, "rb") as policy:
+        isolation: Isolation = confine.Isolation(json.load(policy))
+    return isolation
+
+
 def main(arguments: list[str]) -> None:
-    """Run the launcher: `arguments` are the descriptor of the socket and, for fork mode, the ric package's folder."""
+    """Run the launcher: `arguments` as the module's text has them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -393,14 +474,16 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(control.fileno(), False)
     subreaper = main_process.become_subreaper()
     ric, ric_error = None, None
-    if len(arguments) > 1:
+    ric_folder, policy_fd = arguments[1:]
+    isolation = _load_isolation(int(policy_fd)) if policy_fd else None
+    if ric_folder:
         try:
-            ric = _preload(arguments[1])
+            ric = _preload(ric_folder)
         except Exception as error:
             ric_error = (
-                f"the runtime interface client in {arguments[1]!r} cannot be loaded: {type(error).__name__}: {error}"
+                f"the runtime interface client in {ric_folder!r} cannot be loaded: {type(error).__name__}: {error}"
             )
-    launcher = LauncherProcess(control, ric, ric_error)
+    launcher = LauncherProcess(control, ric, ric_error, isolation)
     version = ".".join(str(part) for part in sys.version_info[:3])
     launcher.send(event="ready", version=version, pid=os.getpid(), subreaper=subreaper, ric_error=ric_error)
     become = launcher.serve()

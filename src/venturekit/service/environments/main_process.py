@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from venturekit.service.environments.isolation.confine import Entrance
+
 OPEN_FILES_SOFT_LIMIT = 1024  # as on AWS (`ulimit -n`)
 LOG_DESCRIPTOR = 3
 STATUS_DESCRIPTOR = 4
@@ -67,21 +69,25 @@ def become_main(
     descriptors: list[int],
     status_fd: int,
     control: socket.socket,
-    start_ticks: int | None,
+    own: tuple[int, int | None],
     ric: ModuleType | None,
+    prepare: Callable[[], Entrance] | None,
 ) -> Callable[[], None]:
     """Turn a child that has settled in into the main process that `request` describes.
 
     `descriptors` are standard output and, if there is one, the framed log. `control` is the launcher's socket to the
-    service: the child itself says that it exists, so that none is ever unknown. Returns only in fork mode and only
-    when all is prepared; what it returns is the rest of the process's life.
+    service: the child itself says that it exists, so that none is ever unknown; `own` is who it is. `prepare` gives
+    the way into its isolation, if it is to have one. Returns only in fork mode and only when all is prepared; what it
+    returns is the rest of the process's life.
     """
     try:
-        hello = {"event": "forked", "id": request["id"], "pid": os.getpid(), "start_ticks": start_ticks}
+        hello = {"event": "forked", "id": request["id"], "pid": own[0], "start_ticks": own[1]}
         control.send(json.dumps(hello).encode(), socket.MSG_DONTWAIT)
         # The number is closed below and will be given away again: the object must not close it once more.
         control.detach()
         baseline_bytes = resident_bytes() if request["mode"] == "fork" else 0
+        if prepare is not None:
+            _isolate(prepare, request["isolation"])
         has_log = len(descriptors) > 1
         _arrange_descriptors(descriptors[0], descriptors[1] if has_log else None, status_fd)
         status_fd = STATUS_DESCRIPTOR
@@ -103,6 +109,13 @@ def become_main(
         os._exit(1)
     assert ric is not None
     return lambda: ric.run(handler=request.get("handler"), environ=os.environ)
+
+
+def _isolate(prepare: Callable[[], Entrance], own_part: dict[str, Any]) -> None:
+    try:
+        prepare().enter(own_part)
+    except OSError as error:
+        raise StartError("isolation", f"cannot isolate the execution environment: {error}", error) from None
 
 
 def _arrange_descriptors(stdout_fd: int, log_fd: int | None, status_fd: int) -> None:
@@ -196,7 +209,7 @@ def _dress_interpreter(request: dict[str, Any], environ: dict[str, str]) -> None
     sys.path[:0] = request.get("python_path") or []
     if request.get("pycache_prefix"):
         sys.pycache_prefix = request["pycache_prefix"]
-        sys.dont_write_bytecode = False
+        sys.dont_write_bytecode = not request.get("writes_bytecode", True)
     sys.modules["__main__"] = type(sys)("__main__")
 
 

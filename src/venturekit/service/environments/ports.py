@@ -38,7 +38,7 @@ class EnvironmentSpec:
 
     ``code_key`` names the archive that ``code_directory`` is unpacked from. ``identity`` changes with code and
     configuration: environments of one identity are interchangeable. ``layers`` are unpacked layer folders, in the
-    order in which later ones win.
+    order in which later ones win, ``layer_keys`` name the archives they are unpacked from.
     """
 
     identity: str
@@ -56,6 +56,7 @@ class EnvironmentSpec:
     log_format: str = "Text"
     application_log_level: str | None = None
     layers: tuple[Path, ...] = ()
+    layer_keys: tuple[str, ...] = ()
     # Customers keep secrets here: out of every repr.
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -53,6 +53,14 @@ def start_ticks_of(pid: int) -> int | None:
     return None if stat is None else stat.start_ticks
 
 
+def own_identity() -> tuple[int, int | None]:
+    """The process id and start time of this process, as `/proc` numbers it: in a namespace of its own, and before it
+    has a `/proc` of its own, that is the number by which the others know it.
+    """
+    pid = int(os.readlink("/proc/self"))
+    return pid, start_ticks_of(pid)
+
+
 def is_running(pid: int, start_ticks: int | None = None) -> bool:
     """Whether the process exists and has not ended; with `start_ticks`, whether it is still the same process."""
     stat = read_stat(pid)

@@ -6,7 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from venturekit.service.environments.interpreters import Choice, Interpreter, RuntimeUnavailableError, choose
+from venturekit.service.environments.interpreters import (
+    Choice,
+    Interpreter,
+    RuntimeUnavailableError,
+    choose,
+    interpreter_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,13 +44,22 @@ class StartRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StartPlan:
-    """What the launcher is told. ``interpreter`` None: any launcher executes ``argv``."""
+    """What the launcher is told. ``interpreter`` None: any launcher executes ``argv``.
+
+    ``extras`` are files and folders that the program reads beside its interpreter's, the function's and the system's.
+    """
 
     mode: Literal["fork", "exec"]
     argv: tuple[str, ...]
     interpreter: Interpreter | None = None
     framed_log: bool = False
+    extras: tuple[str, ...] = ()
     warning: str | None = None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Files and folders of this machine that an isolated process must be let to."""
+        return (*(interpreter_files(self.interpreter.path) if self.interpreter else ()), *self.extras)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +105,11 @@ def _plan_python(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:
     if python.runtime == "awslambdaric":
         return _plan_awslambdaric(spec, python, choice)
     interpreter = choice.interpreter
-    if python.start == "spawn":
+    if python.start == "spawn" or has_libraries(spec):
         script = str(python.spawn_script)
         argv: tuple[str, ...] = (interpreter.path, NO_SITE, script, str(python.ric_directory), spec.handler)
-        return StartPlan("exec", argv, interpreter, framed_log=True, warning=choice.warning)
+        extras = (script, str(python.ric_directory))
+        return StartPlan("exec", argv, interpreter, framed_log=True, extras=extras, warning=choice.warning)
     # The name that ps shows and sys.argv[0] holds: AWS's is bootstrap.py, too.
     argv = ("bootstrap.py", spec.handler)
     return StartPlan("fork", argv, interpreter, framed_log=True, warning=choice.warning)
@@ -114,6 +130,23 @@ def _plan_awslambdaric(spec: EnvironmentSpec, python: PythonSettings, choice: Ch
             raise StartRefusedError(INVALID_RUNTIME, warning)
     argv = (interpreter.path, NO_SITE, "-c", AWSLAMBDARIC_PROGRAM, spec.handler)
     return StartPlan("exec", argv, interpreter, framed_log=True, warning=warning)
+
+
+def has_libraries(spec: EnvironmentSpec) -> bool:
+    """Whether code or layers bring shared libraries for the search path, ``lib/*.so*``.
+
+    A process's dynamic loader reads LD_LIBRARY_PATH once, when the program is executed: a forked process would not
+    find them.
+    """
+    return any(_has_library(directory / "lib") for directory in (spec.code_directory, *spec.layers))
+
+
+def _has_library(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(".so" in entry.name for entry in entries)
+    except OSError:
+        return False
 
 
 def _find_bootstrap(spec: EnvironmentSpec) -> str:

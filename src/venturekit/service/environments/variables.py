@@ -23,14 +23,15 @@ def execution_environment_variables(
     service_url: str,
     region: str,
     runtime_directory: Path,
-    tmp: Path,
+    tmp: Path | None,
     log_stream: str,
 ) -> dict[str, str]:
     """All variables that the main process starts with.
 
     The customer's variables win where AWS lets them (PATH, LANG, TZ, ...) and cannot name the reserved ones, which
-    the API refuses when the function is created. ``LAMBDA_TASK_ROOT`` and its like name real folders of this machine:
-    below the isolation level ``namespace`` there is no ``/var/task``.
+    the API refuses when the function is created. Folders are those that the function sees: below the isolation level
+    ``namespace`` there is no ``/var/task``, and ``LAMBDA_TASK_ROOT`` and its like name folders of this machine. ``tmp``
+    None: the function has a ``/tmp`` of its own.
     """
     task_root = str(spec.code_directory)
     layers = [str(layer) for layer in reversed(spec.layers)]
@@ -44,8 +45,9 @@ def execution_environment_variables(
         "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
         "AWS_LAMBDA_LOG_FORMAT": spec.log_format,
         "AWS_ENDPOINT_URL_LAMBDA": service_url,
-        "TMPDIR": str(tmp),
     }
+    if tmp is not None:
+        overridable["TMPDIR"] = str(tmp)
     if spec.runtime.startswith("python"):
         overridable["PYTHONPATH"] = str(runtime_directory)
     if spec.application_log_level:

@@ -1,15 +1,17 @@
-"""The code of a function: where a request brings it from, what is wrong with it in AWS's words, UpdateFunctionCode."""
+"""The code of a function: what is wrong with an archive in AWS's words, UpdateFunctionCode."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from venturekit.service.functions import faults, lifecycle
 from venturekit.service.functions.archive import ArchiveError
 from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
+from venturekit.service.functions.code_source import archive_of
 from venturekit.service.functions.configuration import refuse_unserved
+from venturekit.service.functions.versions import check_revision
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,28 +21,6 @@ if TYPE_CHECKING:
     from venturekit.service.functions.code_storage import StoredCode
     from venturekit.service.functions.plane import ControlPlane
     from venturekit.service.functions.records import FunctionVersion
-
-MAX_ZIPPED_BYTES: Final = 52_428_800
-
-
-def code_source(members: Mapping[str, Any]) -> bytes:
-    """The archive in the members of ``Code`` (or of UpdateFunctionCode, which has them at its top level).
-
-    Raises InvalidParameterValue, also for sources that are not served, and RequestEntityTooLarge over 52428800 bytes.
-    """
-    if members.get("S3Bucket") or members.get("S3Key"):
-        raise faults.not_served("Code from S3 (S3Bucket, S3Key)", "send the archive itself as ZipFile")
-    if members.get("ImageUri"):
-        raise faults.not_served("Code from a container image (ImageUri)", "send a zip archive as ZipFile")
-    if members.get("SourceKMSKeyArn"):
-        raise faults.not_served("SourceKMSKeyArn", "leave it out")
-    data = members.get("ZipFile")
-    if data is None:
-        raise faults.invalid_parameter("Please provide a source for function code.")
-    if len(data) > MAX_ZIPPED_BYTES:
-        raise faults.zip_too_large(f"Zipped size must be smaller than {MAX_ZIPPED_BYTES} bytes")
-    return bytes(data)
-
 
 def archive_fault(error: ArchiveError) -> ApiError:
     """The answer for an archive that cannot be used; only a well-formed one is told more than AWS tells."""
@@ -65,7 +45,13 @@ async def archive_faults(log: Callable[[str], None]) -> AsyncIterator[None]:
 
 def with_code(version: FunctionVersion, code: StoredCode) -> FunctionVersion:
     """``version`` with other code."""
-    return replace(version, code_key=code.key, code_sha256=code.sha256, code_size_bytes=code.size_bytes)
+    return replace(
+        version,
+        code_key=code.key,
+        code_sha256=code.sha256,
+        code_size_bytes=code.size_bytes,
+        unzipped_size_bytes=code.unzipped_bytes,
+    )
 
 
 class CodeOperations:
@@ -76,7 +62,9 @@ class CodeOperations:
 
     def register(self, operations: Registry) -> None:
         """Serve this operation."""
-        operations.serve("UpdateFunctionCode", partly="code from ZipFile only")(self.update_function_code)
+        operations.serve("UpdateFunctionCode", partly="code from ZipFile or S3; no container images")(
+            self.update_function_code
+        )
 
     async def update_function_code(self, call: Call) -> Mapping[str, Any]:
         """UpdateFunctionCode: answered with the update in progress, which is successful right after."""
@@ -87,12 +75,12 @@ class CodeOperations:
         name = plane.unqualified_name(members)
         plane.registry.function(name)
         refuse_unserved(members)
-        data = code_source(members)
+        # Fetched before the function is locked: that may take a minute.
+        data = await archive_of(members, plane.fetch_code)
         async with plane.lock(name):
             function = plane.changeable(name)
             former = function.latest
-            if members.get("RevisionId") not in (None, former.revision_id):
-                raise faults.revision_mismatch()
+            check_revision(former, members)
             wanted = replace(former, architectures=tuple(members.get("Architectures") or former.architectures))
             if members.get("DryRun"):
                 async with archive_faults(plane.log):

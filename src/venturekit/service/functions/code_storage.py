@@ -7,7 +7,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from venturekit.service.functions.code_directories import CodeDirectories
     from venturekit.service.store import Archives
 
-_INLINE_HASH_BYTES: Final = 256 * 1024
+_INLINE_BYTES: Final = 16 * 1024
 
 KeysInUse = Callable[[], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCode:
-    """A code archive: its key (hexadecimal SHA-256), the same hash in base64, and its zipped size."""
+    """A code archive: its key (hexadecimal SHA-256), the same hash in base64, its zipped and its unzipped size."""
 
     key: str
     sha256: str
     size_bytes: int
+    unzipped_bytes: int
 
 
 class CodeStorage:
@@ -70,7 +71,6 @@ class CodeStorage:
 
     async def examine(self, data: bytes) -> StoredCode:
         """What ``admitted`` would give, without storing anything. Raises ArchiveError."""
-        await asyncio.to_thread(inspect, data)
         return await _describe(data)
 
     @asynccontextmanager
@@ -84,6 +84,16 @@ class CodeStorage:
             except BaseException:
                 self._retired.add(code.key)
                 raise
+
+    @asynccontextmanager
+    async def held(self, code_keys: Collection[str]) -> AsyncIterator[None]:
+        """Inside the block these archives are safe from removal. Raises LookupError, naming one that is gone."""
+        async with AsyncExitStack() as pins:
+            for code_key in code_keys:
+                await pins.enter_async_context(self._pinned(code_key))
+                if not self._archives.path(code_key).exists():
+                    raise LookupError(code_key)
+            yield
 
     async def collect(self, *retired: str) -> None:
         """Remove retired code that nobody needs any more; what is still needed is looked at again next time."""
@@ -127,9 +137,12 @@ class CodeStorage:
 
 
 async def _describe(data: bytes) -> StoredCode:
-    digest = _sha256(data) if len(data) <= _INLINE_HASH_BYTES else await asyncio.to_thread(_sha256, data)
-    return StoredCode(digest.hex(), base64.b64encode(digest).decode("ascii"), len(data))
+    if len(data) <= _INLINE_BYTES:
+        return _described(data)
+    return await asyncio.to_thread(_described, data)
 
 
-def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+def _described(data: bytes) -> StoredCode:
+    digest = hashlib.sha256(data).digest()
+    unzipped_bytes = inspect(data).unzipped_bytes
+    return StoredCode(digest.hex(), base64.b64encode(digest).decode("ascii"), len(data), unzipped_bytes)

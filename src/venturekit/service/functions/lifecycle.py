@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from venturekit.service.functions.records import (
+    SNAP_START_NONE,
     STATE_ACTIVE,
     STATE_FAILED,
     STATE_PENDING,
@@ -24,7 +25,15 @@ _FAILURE_CODE = "InternalError"
 
 def created(version: FunctionVersion) -> FunctionVersion:
     """A new version, Pending until it is activated."""
-    return replace(version, state=STATE_PENDING, state_reason=_REASON, state_reason_code=_CODE)
+    return replace(
+        version,
+        state=STATE_PENDING,
+        state_reason=_REASON,
+        state_reason_code=_CODE,
+        last_update_status=None,
+        last_update_status_reason=None,
+        last_update_status_reason_code=None,
+    )
 
 
 def updating(version: FunctionVersion) -> FunctionVersion:
@@ -72,11 +81,16 @@ def settled(version: FunctionVersion, *, revision_id: str, failure: str | None) 
 
 
 def published(latest: FunctionVersion, number: int, *, description: str | None, identity: str) -> FunctionVersion:
-    """The numbered version made of ``$LATEST``; its revision id is its own and equals nothing else."""
-    return replace(
+    """The numbered version made of ``$LATEST``; its revision id is its own and equals nothing else.
+
+    It is what ``$LATEST`` is, Active for the most part; with SnapStart it begins Pending, as on AWS, where the snapshot
+    is made meanwhile.
+    """
+    numbered = replace(
         latest,
         version=str(number),
         description=latest.description if description is None else description,
         published_from=latest.fingerprint(),
         identity=identity,
     )
+    return numbered if latest.snap_start_apply_on == SNAP_START_NONE else created(numbered)

@@ -1,4 +1,4 @@
-"""ListFunctions: which functions come next, and where the next page begins."""
+"""ListFunctions and ListVersionsByFunction: what comes next, and where the next page begins."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.functions import faults
+from venturekit.service.functions.paging import page_of_qualifiers
 from venturekit.service.functions.records import LATEST, FunctionVersion
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from venturekit.service.functions.registry import Function, FunctionRegistry
 
 MAX_PAGE: Final = 50
+# Longer than the marker of any name: what is decoded has to be short.
+MAX_MARKER_LENGTH: Final = 512
 
 
 def list_functions(registry: FunctionRegistry, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +46,17 @@ def list_functions(registry: FunctionRegistry, members: Mapping[str, Any]) -> di
     return answer
 
 
+def list_versions(function: Function, members: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of a function's versions, ``$LATEST`` first, then by number.
+
+    A page holds at most 50 items (AWS Lambda API reference, "ListVersionsByFunction"); shape as recorded.
+    Raises InvalidParameterValue for a marker that no former page gave.
+    """
+    numbers, next_marker = page_of_qualifiers(function.versions, members)
+    versions = [function.versions[number].configuration(qualifier=number, listed=True) for number in numbers]
+    return {"Versions": versions} if next_marker is None else {"Versions": versions, "NextMarker": next_marker}
+
+
 def encode_marker(name: str, rank: int) -> str:
     """An opaque text for the place after this version."""
     return base64.urlsafe_b64encode(json.dumps([name, rank]).encode()).decode("ascii")
@@ -51,12 +65,13 @@ def encode_marker(name: str, rank: int) -> str:
 def decode_marker(marker: str) -> tuple[str, int]:
     """The inverse of ``encode_marker``; raises InvalidParameterValue."""
     try:
-        name, rank = json.loads(base64.urlsafe_b64decode(marker.encode("ascii")))
-    except (ValueError, TypeError, binascii.Error):
-        name = rank = None
-    if not isinstance(name, str) or not isinstance(rank, int):
-        raise faults.invalid_parameter("Invalid Marker: use the NextMarker of the page before, unchanged")
-    return name, rank
+        decoded = json.loads(base64.urlsafe_b64decode(marker[:MAX_MARKER_LENGTH].encode("ascii")))
+    except (ValueError, binascii.Error):
+        decoded = None
+    match decoded:
+        case [str(name), int(rank)] if len(marker) <= MAX_MARKER_LENGTH:
+            return name, rank
+    raise faults.invalid_marker()
 
 
 def _versions(registry: FunctionRegistry, after: tuple[str, int], *, every_version: bool) -> Iterator[FunctionVersion]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MAX_PAGE: Final = 50
+MAX_QUALIFIER_LENGTH: Final = 128
 
 
 def page_of_qualifiers(qualifiers: Iterable[str], members: Mapping[str, Any]) -> tuple[list[str], str | None]:
@@ -43,6 +44,6 @@ def _decoded(marker: str) -> str:
     except (ValueError, binascii.Error):
         decoded = None
     match decoded:
-        case [str(qualifier)]:
+        case [str(qualifier)] if len(qualifier) <= MAX_QUALIFIER_LENGTH:
             return qualifier
     raise faults.invalid_marker()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from venturekit.service.functions import faults, lifecycle
+from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
+from venturekit.service.functions.code_source import FetchCode, no_s3
+from venturekit.service.functions.layer_access import layer_for_function
+from venturekit.service.functions.loading import loaded_functions
 from venturekit.service.functions.records import (
     LATEST,
     STATE_PENDING,
@@ -33,7 +37,8 @@ from venturekit.service.store.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from venturekit.service.functions.code_storage import CodeStorage
-    from venturekit.service.functions.configuration import LayerSize
+    from venturekit.service.functions.layer_registry import LayerRegistry
+    from venturekit.service.functions.records import LayerReference
 
 Activate = Callable[[FunctionVersion], Awaitable[None]]
 
@@ -43,10 +48,6 @@ CONCURRENT_EXECUTIONS: Final = 1000
 
 async def _activate_at_once(version: FunctionVersion) -> None:
     """Nothing needs preparing by default: the code is unpacked before it is stored."""
-
-
-def _no_layers(_arn: str) -> int | None:
-    return None
 
 
 def _function_url(url_id: str) -> str:
@@ -59,8 +60,8 @@ class ControlPlane:
     One change of a function at a time (``lock``); memory changes only after the commit; a change that was begun is
     finished even if its caller is gone. ``now`` gives epoch seconds, ``new_id`` unique texts (UUIDs), ``activate`` is
     awaited before a new or changed version becomes Active, ``code_location(code_key)`` is the URL that downloads an
-    archive, ``layer_size(arn)`` the size in bytes of a layer version or None, ``report`` gets unexpected exceptions,
-    ``log`` a sentence about every refused archive. ``concurrent_executions`` is the account's concurrency,
+    archive, ``layers`` are all accounts' layers, ``report`` gets unexpected exceptions, ``log`` a sentence about every
+    refused archive, ``fetch_code`` gets archives from S3. ``concurrent_executions`` is the account's concurrency,
     ``function_url(url_id)`` the address of a function URL.
     """
 
@@ -70,22 +71,24 @@ class ControlPlane:
         store: AccountStore,
         registry: FunctionRegistry,
         code: CodeStorage,
+        layers: LayerRegistry,
         now: Callable[[], float],
         new_id: Callable[[], str],
         code_location: Callable[[str], str],
         report: Callable[[BaseException], None],
         log: Callable[[str], None],
         activate: Activate = _activate_at_once,
-        layer_size: LayerSize = _no_layers,
+        fetch_code: FetchCode = no_s3,
         concurrent_executions: int = CONCURRENT_EXECUTIONS,
         function_url: Callable[[str], str] = _function_url,
     ) -> None:
         self.store = store
         self.registry = registry
         self.code = code
+        self.layers = layers
         self.new_id = new_id
         self.code_location = code_location
-        self.layer_size = layer_size
+        self.fetch_code = fetch_code
         self.concurrent_executions = concurrent_executions
         self.function_url = function_url
         self.usage = AccountUsage(registry)
@@ -101,7 +104,7 @@ class ControlPlane:
 
         Activations that a former service did not finish are begun again.
         """
-        functions = [_function(item, last_versions.get(item.name, 0)) for item in stored]
+        functions = loaded_functions(stored, last_versions)
         self.registry.load(functions, last_versions)
         for function in functions:
             self.schedule_activation(*(item for item in function.versions.values() if lifecycle.is_unsettled(item)))
@@ -123,14 +126,22 @@ class ControlPlane:
 
     def stamped(self, version: FunctionVersion) -> FunctionVersion:
         """``version`` with a new revision, as modified now."""
-        return replace(version, revision_id=self.new_id(), last_modified=last_modified_text(self._now()))
+        return replace(version, revision_id=self.new_id(), last_modified=self.now_text())
+
+    def now_text(self) -> str:
+        """The time as AWS writes it in ``LastModified`` and ``CreatedDate``."""
+        return last_modified_text(self._now())
 
     def revised(self, version: FunctionVersion) -> FunctionVersion:
         """``version`` with a new revision only: something that hangs on it has changed, such as its policy."""
         return replace(version, revision_id=self.new_id())
 
     def changed(self, version: FunctionVersion) -> FunctionVersion:
-        """``version``, whose code or configuration has changed, with a new identity and revision."""
+        """``version``, whose code or configuration has changed, with a new identity and revision.
+
+        Raises InvalidParameterValue if its code and layers unpack to more than AWS takes.
+        """
+        check_unzipped_size(version)
         return self.stamped(replace(version, identity=self.new_id()))
 
     def publication(self, function: Function, latest: FunctionVersion, description: str | None) -> FunctionVersion:
@@ -176,10 +187,33 @@ class ControlPlane:
 
         Raises the answers of ``committing``; nothing has changed then.
         """
-        with self.committing():
-            await self.store.change_function(former.name, _difference(former, changed))
-        self.registry.put(changed)
+        async with self.keeping_layers(*_added(former, changed)):
+            with self.committing():
+                await self.store.change_function(former.name, _difference(former, changed))
+            self.registry.put(changed)
+        retired = _retired(former, changed)
+        if retired:
+            self.tasks.spawn(self.code.collect(*retired))
         return changed
+
+    def layer(self, layer_version_arn: str) -> LayerReference:
+        """A layer version for a function of this account. Raises InvalidParameterValue and AccessDenied."""
+        region, account_id = self.registry.region, self.registry.account_id
+        return layer_for_function(self.layers, layer_version_arn, region=region, account_id=account_id).reference()
+
+    @asynccontextmanager
+    async def keeping_layers(self, *versions: FunctionVersion) -> AsyncIterator[None]:
+        """Inside the block no layer of these versions can be removed: it may be deleted while they are committed.
+
+        Raises InvalidParameterValue for a layer that is gone already.
+        """
+        layers = {layer.code_key: layer.arn for version in versions for layer in version.layers}
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self.code.held(layers))
+            except LookupError as error:
+                raise faults.layer_of_function_not_found(layers[error.args[0]]) from error
+            yield
 
     def schedule_activation(self, *versions: FunctionVersion) -> None:
         """Activate versions of one function from the next turn of the loop on."""
@@ -217,6 +251,24 @@ def version_row(version: FunctionVersion, expected_revision: str | None = None) 
     return VersionRow(version.version, version.revision_id, version.to_document(), expected_revision)
 
 
+def check_unzipped_size(version: FunctionVersion) -> None:
+    """Raise InvalidParameterValue if code and layers unpack to more than 262144000 bytes (published answers)."""
+    size_bytes = version.unzipped_size_bytes + sum(layer.unzipped_size_bytes for layer in version.layers)
+    if version.layers and size_bytes > MAX_UNZIPPED_BYTES:
+        raise faults.code_with_layers_too_large(size_bytes, MAX_UNZIPPED_BYTES)
+
+
+def _added(former: Function, changed: Function) -> list[FunctionVersion]:
+    return [item for number, item in changed.versions.items() if former.versions.get(number) is not item]
+
+
+def _retired(former: Function, changed: Function) -> set[str]:
+    """The archives that a change makes superfluous for its function."""
+    gone = {key for item in _added(changed, former) for key in item.code_keys}
+    gone.difference_update(*(item.code_keys for item in _added(former, changed)))
+    return gone - changed.code_keys() if gone else gone
+
+
 def _difference(former: Function, changed: Function) -> FunctionChange:
     versions = [
         version_row(version, former.versions[number].revision_id if number in former.versions else None)
@@ -239,16 +291,4 @@ def _difference(former: Function, changed: Function) -> FunctionChange:
         aliases=aliases,
         removed_versions=[number for number in former.versions if number not in changed.versions],
         removed_aliases=[name for name in former.aliases if name not in changed.aliases],
-    )
-
-
-def _function(stored: StoredFunction, last_version: int) -> Function:
-    versions = [FunctionVersion.from_document(document) for document in stored.versions]
-    aliases = [Alias.from_document(document) for document in stored.aliases]
-    return Function(
-        name=stored.name,
-        versions={version.version: version for version in versions},
-        aliases={alias.name: alias for alias in aliases},
-        settings={name: value for name, value in stored.document.items() if value not in (None, {}, [])},
-        last_version=last_version,
     )

@@ -22,6 +22,8 @@ UPDATE_SUCCESSFUL: Final = "Successful"
 UPDATE_IN_PROGRESS: Final = "InProgress"
 UPDATE_FAILED: Final = "Failed"
 
+SNAP_START_NONE: Final = "None"
+
 # Neither says anything about what runs: two versions that differ in these alone are the same code and configuration.
 _OUTSIDE_FINGERPRINT: Final = frozenset(
     {
@@ -37,16 +39,23 @@ _OUTSIDE_FINGERPRINT: Final = frozenset(
         "identity",
         "published_from",
         "code_size_bytes",
+        "unzipped_size_bytes",
+        "shows_environment",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LayerReference:
-    """One layer version of a function: its ARN and the size of its archive in bytes."""
+    """One layer version of a function: its ARN, its archive's size and key, the size of what the archive unpacks to.
+
+    A function keeps this: the layer version itself may be deleted meanwhile.
+    """
 
     arn: str
     code_size_bytes: int
+    code_key: str
+    unzipped_size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,7 @@ class FunctionVersion:
     the same hash in base64 as the API shows it. ``identity`` changes whenever code or configuration changes and never
     otherwise: execution environments are pooled under it. ``published_from`` is the fingerprint of the ``$LATEST`` a
     numbered version was made of. ``extras`` holds members that are stored and echoed unchanged (``VpcConfig``, ...).
+    ``shows_environment``: the environment was given once, so it is shown even if it is empty, as recorded.
     """
 
     name: str
@@ -70,18 +80,20 @@ class FunctionVersion:
     memory_size_mb: int = 128
     # Customers keep secrets here, so it stays out of every repr.
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shows_environment: bool = False
     package_type: str = "Zip"
     architectures: tuple[str, ...] = ("x86_64",)
     ephemeral_storage_mb: int = 512
     code_sha256: str = ""
     code_size_bytes: int = 0
+    unzipped_size_bytes: int = 0
     code_key: str = ""
     log_format: str = "Text"
     log_group: str = ""
     application_log_level: str | None = None
     system_log_level: str | None = None
     tracing_mode: str = "PassThrough"
-    snap_start_apply_on: str = "None"
+    snap_start_apply_on: str = SNAP_START_NONE
     layers: tuple[LayerReference, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
     state: str = STATE_PENDING
@@ -110,6 +122,11 @@ class FunctionVersion:
         """Whether the archive itself brings the runtime (``provided.*``)."""
         return self.runtime.startswith("provided")
 
+    @property
+    def code_keys(self) -> frozenset[str]:
+        """The archives it needs: its own and those of its layers."""
+        return frozenset((self.code_key, *(layer.code_key for layer in self.layers)))
+
     def configuration(self, *, qualifier: str | None = None, listed: bool = False) -> dict[str, Any]:
         """The ``FunctionConfiguration`` members of this version, in the shape and with the defaults of AWS.
 
@@ -129,16 +146,17 @@ class FunctionVersion:
         document["environment"] = dict(self.environment)
         document["extras"] = dict(self.extras)
         document["architectures"] = list(self.architectures)
-        document["layers"] = [[layer.arn, layer.code_size_bytes] for layer in self.layers]
+        document["layers"] = [
+            [layer.arn, layer.code_size_bytes, layer.code_key, layer.unzipped_size_bytes] for layer in self.layers
+        ]
         return document
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> FunctionVersion:
         """The inverse of ``to_document``; members a former release did not write get their defaults."""
-        known = {item.name for item in fields(cls)}
-        members = {name: value for name, value in document.items() if name in known}
+        members = {name: value for name, value in document.items() if name in _VERSION_MEMBERS}
         members["architectures"] = tuple(members.get("architectures", ("x86_64",)))
-        members["layers"] = tuple(LayerReference(arn, size) for arn, size in members.get("layers", ()))
+        members["layers"] = tuple(LayerReference(*layer) for layer in members.get("layers", ()))
         return cls(**members)
 
 
@@ -192,8 +210,12 @@ class Alias:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Alias:
         """The inverse of ``to_document``."""
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
+        return cls(**{name: value for name, value in document.items() if name in _ALIAS_MEMBERS})
+
+
+# Worked out once: a service may load tens of thousands of documents when it starts.
+_VERSION_MEMBERS: Final = frozenset(item.name for item in fields(FunctionVersion))
+_ALIAS_MEMBERS: Final = frozenset(item.name for item in fields(Alias))
 
 
 def last_modified_text(now: float) -> str:

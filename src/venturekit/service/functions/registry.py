@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,8 +38,6 @@ class Function:
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     last_version: int = 0
-    # Filled by resolve(); a changed function is a new object and so starts with an empty one.
-    resolutions: dict[tuple[str | None, str], Resolution] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def latest(self) -> FunctionVersion:
@@ -55,28 +54,32 @@ class Function:
         """This function with versions added or replaced."""
         versions = {**self.versions, **{version.version: version for version in changed}}
         numbers = [int(version.version) for version in changed if version.version != LATEST]
-        return replace(self, versions=versions, last_version=max([self.last_version, *numbers]), resolutions={})
+        return replace(self, versions=versions, last_version=max([self.last_version, *numbers]))
 
     def without_version(self, version: str) -> Function:
         """This function without one published version."""
         versions = {number: kept for number, kept in self.versions.items() if number != version}
-        return replace(self, versions=versions, resolutions={})
+        return replace(self, versions=versions)
 
     def with_alias(self, alias: Alias) -> Function:
         """This function with an alias added or replaced."""
-        return replace(self, aliases={**self.aliases, alias.name: alias}, resolutions={})
+        return replace(self, aliases={**self.aliases, alias.name: alias})
 
     def without_alias(self, name: str) -> Function:
         """This function without one alias."""
         aliases = {other: alias for other, alias in self.aliases.items() if other != name}
-        return replace(self, aliases=aliases, resolutions={})
+        return replace(self, aliases=aliases)
 
     def with_setting(self, member: str, value: Any) -> Function:
         """This function with one member of ``settings`` replaced; an empty value or None takes it away."""
         settings = {other: kept for other, kept in self.settings.items() if other != member}
         if value not in (None, {}, []):
             settings[member] = value
-        return replace(self, settings=settings, resolutions={})
+        return replace(self, settings=settings)
+
+    def code_keys(self) -> set[str]:
+        """The archives that some version needs, layers included."""
+        return set().union(*(version.code_keys for version in self.versions.values()))
 
     def numbered(self) -> list[FunctionVersion]:
         """The published versions, oldest first."""
@@ -96,7 +99,12 @@ class FunctionRegistry:
         self._functions: dict[str, Function] = {}
         # Version numbers are never reused, so the counters outlive their functions.
         self._last_versions: dict[str, int] = {}
-        self._names: list[str] | None = None
+        # Sorted: the order of ListFunctions.
+        self._names: list[str] = []
+        # How many versions need an archive: an account may have tens of thousands, too many to look at for one change.
+        self._code_uses: Counter[str] = Counter()
+        # What resolve() found out, until the function changes.
+        self._resolutions: dict[str, dict[tuple[str | None, str], Resolution]] = {}
         self._subscribers: list[FunctionChanged] = []
 
     def __len__(self) -> int:
@@ -126,13 +134,14 @@ class FunctionRegistry:
         alias = function.aliases.get(number)
         if alias is not None:
             number = alias.draw(draw)
-        resolution = function.resolutions.get((qualifier, number))
+        known = self._resolutions.setdefault(name, {})
+        resolution = known.get((qualifier, number))
         if resolution is None:
             version = function.versions.get(number)
             if version is None:
                 raise faults.function_not_found(self.arn(name, qualifier))
             resolution = Resolution(version, self.arn(name, qualifier), None if alias is None else alias.name)
-            function.resolutions[qualifier, number] = resolution
+            known[qualifier, number] = resolution
         return resolution
 
     def version(self, name: str, qualifier: str | None = None) -> FunctionVersion:
@@ -164,40 +173,64 @@ class FunctionRegistry:
         """Every function, in no particular order."""
         return self._functions.values()
 
-    def names_after(self, name: str) -> list[str]:
-        """The names that sort after ``name`` (all of them after the empty text), in order."""
-        if self._names is None:
-            self._names = sorted(self._functions)
-        return self._names[bisect_right(self._names, name) :]
+    def names_after(self, name: str) -> Iterator[str]:
+        """The names that sort after ``name`` (all of them after the empty text), in order.
 
-    def code_keys(self) -> set[str]:
-        """The archives that some version still needs."""
-        return {version.code_key for function in self._functions.values() for version in function.versions.values()}
+        To be used up before anything changes.
+        """
+        names = self._names
+        return map(names.__getitem__, range(bisect_right(names, name), len(names)))
+
+    def code_keys(self) -> KeysView[str]:
+        """The archives that some version still needs, layers included: also of a layer that was deleted since.
+
+        A view that follows every change.
+        """
+        return self._code_uses.keys()
 
     def load(self, functions: Iterable[Function], last_versions: Mapping[str, int]) -> None:
         """Take over what the store holds; nobody is told, for nothing has changed."""
         self._functions = {function.name: function for function in functions}
         self._last_versions = dict(last_versions)
-        self._names = None
+        self._names = sorted(self._functions)
+        self._resolutions = {}
+        self._code_uses = Counter(key for function in self._functions.values() for key in _code_uses(function))
 
     def put(self, function: Function) -> None:
         """Make a committed change visible and tell the subscribers."""
-        if function.name not in self._functions:
-            self._names = None
+        former = self._functions.get(function.name)
+        if former is None:
+            insort(self._names, function.name)
         self._functions[function.name] = function
         self._last_versions[function.name] = max(self.last_version(function.name), function.last_version)
-        self._changed(function.name)
+        self._changed(function.name, former, function)
 
     def remove(self, name: str) -> None:
         """Forget a function whose deletion was committed and tell the subscribers."""
-        del self._functions[name]
-        self._names = None
-        self._changed(name)
+        former = self._functions.pop(name)
+        del self._names[bisect_left(self._names, name)]
+        self._changed(name, former, None)
 
     def subscribe(self, callback: FunctionChanged) -> None:
         """Call ``callback(function_name)`` after every change of a function, its versions or its aliases."""
         self._subscribers.append(callback)
 
-    def _changed(self, name: str) -> None:
+    def _changed(self, name: str, former: Function | None, changed: Function | None) -> None:
+        self._resolutions.pop(name, None)
+        self._count_code(former, changed)
         for callback in self._subscribers:
             callback(name)
+
+    def _count_code(self, former: Function | None, changed: Function | None) -> None:
+        uses = self._code_uses
+        if changed is not None:
+            uses.update(_code_uses(changed))
+        for key in _code_uses(former) if former is not None else ():
+            uses[key] -= 1
+            if not uses[key]:
+                del uses[key]
+
+
+def _code_uses(function: Function) -> Iterator[str]:
+    """The archives of every version, once for each version that needs it."""
+    return (key for version in function.versions.values() for key in version.code_keys)

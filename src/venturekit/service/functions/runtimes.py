@@ -32,6 +32,15 @@ _BLOCKED: Final = frozenset(
 )
 
 
+# Developer Guide, "Improving startup performance with Lambda SnapStart": Python from 3.12 on; no Node, no provided.
+_SNAP_START: Final = frozenset(f"python3.{minor}" for minor in range(12, 16))
+
+
+def supports_snap_start(runtime: str) -> bool:
+    """Whether AWS has SnapStart for a runtime that is served here."""
+    return runtime in _SNAP_START
+
+
 def check_runtime(runtime: str) -> None:
     """Raise InvalidParameterValue for a runtime AWS does not know, has ended, or that cannot be run here."""
     if runtime in SERVED:

@@ -27,15 +27,16 @@ def function_configuration(version: FunctionVersion, *, qualifier: str | None, l
         "LastModified": version.last_modified,
         "CodeSha256": version.code_sha256,
         "Version": version.version,
-        "Environment": {"Variables": dict(version.environment)} if version.environment else None,
+        "Environment": {"Variables": dict(version.environment)}
+        if version.environment or version.shows_environment
+        else None,
         "TracingConfig": {"Mode": version.tracing_mode},
         "RevisionId": version.revision_id,
         "Layers": [{"Arn": layer.arn, "CodeSize": layer.code_size_bytes} for layer in version.layers] or None,
         "PackageType": version.package_type,
         "Architectures": list(version.architectures),
         "EphemeralStorage": {"Size": version.ephemeral_storage_mb},
-        # Nothing is snapshotted here, so the optimisation is off whatever was asked for.
-        "SnapStart": {"ApplyOn": version.snap_start_apply_on, "OptimizationStatus": "Off"},
+        "SnapStart": _snap_start(version),
         "LoggingConfig": _logging_configuration(version),
         **version.extras,
     }
@@ -51,6 +52,15 @@ def runtime_version_arn(version: FunctionVersion) -> str:
     digest = hashlib.sha256(version.runtime.encode()).hexdigest()
     partition = version.function_arn.split(":", 2)[1]
     return f"arn:{partition}:lambda:{version.region}::runtime:{digest}"
+
+
+def _snap_start(version: FunctionVersion) -> dict[str, str]:
+    """As recorded: on for a published version that is Active, off for ``$LATEST`` whatever was asked for.
+
+    Nothing is snapshotted here: environments of the version are forked from a prepared process as all others are.
+    """
+    on = version.snap_start_apply_on != "None" and version.version != "$LATEST" and version.state == "Active"
+    return {"ApplyOn": version.snap_start_apply_on, "OptimizationStatus": "On" if on else "Off"}
 
 
 def _logging_configuration(version: FunctionVersion) -> dict[str, Any]:

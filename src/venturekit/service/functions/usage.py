@@ -1,4 +1,4 @@
-"""What the functions of an account use of its quotas: totals that follow every change, so that reading them is cheap."""
+"""What the functions of an account use of its quotas: totals that follow every change, so they are cheap to read."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class AccountUsage:
     walked once.
     """
 
-    __slots__ = ("_code_sizes", "_registry", "_reserved", "_total_code_size_bytes", "_total_reserved")
+    __slots__ = ("_code_sizes", "_counted", "_registry", "_reserved", "_total_code_size_bytes", "_total_reserved")
 
     def __init__(self, registry: FunctionRegistry) -> None:
         self._registry = registry
-        self._code_sizes: dict[str, int] | None = None
+        self._counted = False
+        self._code_sizes: dict[str, int] = {}
         self._reserved: dict[str, int] = {}
         self._total_code_size_bytes = 0
         self._total_reserved = 0
@@ -46,24 +47,21 @@ class AccountUsage:
         return self._total_reserved
 
     def _count(self) -> None:
-        if self._code_sizes is not None:
-            return
-        self._code_sizes = {}
-        for function in self._registry.functions():
-            self._add(self._code_sizes, function)
-        self._registry.subscribe(self._changed)
+        if not self._counted:
+            self._counted = True
+            for function in self._registry.functions():
+                self._add(function)
+            self._registry.subscribe(self._changed)
 
     def _changed(self, name: str) -> None:
-        if self._code_sizes is None:
-            return
         self._total_code_size_bytes -= self._code_sizes.pop(name, 0)
         self._total_reserved -= self._reserved.pop(name, 0)
         if name in self._registry:
-            self._add(self._code_sizes, self._registry.function(name))
+            self._add(self._registry.function(name))
 
-    def _add(self, code_sizes: dict[str, int], function: Function) -> None:
+    def _add(self, function: Function) -> None:
         size_bytes = sum(version.code_size_bytes for version in function.versions.values())
-        code_sizes[function.name] = size_bytes
+        self._code_sizes[function.name] = size_bytes
         self._total_code_size_bytes += size_bytes
         reserved = reserved_executions(function)
         if reserved is not None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from venturekit.service.functions import faults
+from venturekit.service.functions import faults, lifecycle
 from venturekit.service.functions.configuration import refuse_unserved
+from venturekit.service.functions.listing import list_versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from venturekit.service.api.registry import Call, Registry
     from venturekit.service.functions.plane import ControlPlane
+    from venturekit.service.functions.records import FunctionVersion
 
 
 class VersionOperations:
-    """PublishVersion."""
+    """PublishVersion, ListVersionsByFunction."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
     def register(self, operations: Registry) -> None:
-        """Serve this operation."""
+        """Serve these operations."""
         operations.serve("PublishVersion")(self.publish_version)
+        operations.serve("ListVersionsByFunction")(self.list_versions_by_function)
 
     async def publish_version(self, call: Call) -> Mapping[str, Any]:
         """PublishVersion: a numbered copy of ``$LATEST``, or the last one if nothing has changed since."""
@@ -41,9 +44,22 @@ class VersionOperations:
                     f"CodeSHA256 ({wanted_sha256}) is different from current CodeSHA256 in $LATEST "
                     f"({latest.code_sha256}). Please try again with the CodeSHA256 in $LATEST."
                 )
-            if members.get("RevisionId") not in (None, latest.revision_id):
-                raise faults.revision_mismatch()
+            check_revision(latest, members)
             version = plane.publication(function, latest, members.get("Description"))
             if version.version not in function.versions:
-                await plane.commit(function, function.with_versions(version))
+                # As recorded, publishing gives $LATEST a new revision too.
+                await plane.commit(function, function.with_versions(version, plane.revised(latest)))
+                if lifecycle.is_unsettled(version):
+                    plane.schedule_activation(version)
         return version.configuration(qualifier=version.version)
+
+    async def list_versions_by_function(self, call: Call) -> Mapping[str, Any]:
+        """ListVersionsByFunction, in pages of at most 50: ``$LATEST``, then by number."""
+        plane = self._plane
+        return list_versions(plane.registry.function(plane.unqualified_name(call.members)), call.members)
+
+
+def check_revision(latest: FunctionVersion, members: Mapping[str, Any]) -> None:
+    """Raise PreconditionFailed if the request names another revision than that of ``latest``."""
+    if members.get("RevisionId") not in (None, latest.revision_id):
+        raise faults.revision_mismatch()

@@ -1,4 +1,4 @@
-"""The Invoke operation (seed 002; AWS page "Invoke", Lambda API reference).
+"""The operations Invoke and InvokeWithResponseStream (seed 002; AWS page "Invoke", Lambda API reference).
 
 An invocation that looks like nearly all others takes the short path: its address was resolved before, nothing is
 parsed but the syntax of its payload is checked, and the event goes to an idle environment in the same callback.
@@ -17,6 +17,7 @@ from venturekit.service.api.validate import validate_members
 from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
 from venturekit.service.invocation.invocation import Invocation, with_response_form
 from venturekit.service.invocation.payload import is_json
+from venturekit.service.invocation.response_stream import StreamedInvocation
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from venturekit.service.wire.exchange import Exchange
     from venturekit.service.wire.listener import Clock
 
+WITH_RESPONSE_STREAM: Final = "InvokeWithResponseStream"
 REQUEST_LIMIT_BYTES: Final = 6 * 1024 * 1024
 TARGETS_LIMIT: Final = 10_000
 QUICK_DIAGNOSIS_BYTES: Final = 65_536
@@ -59,7 +61,7 @@ class Target:
 
 
 class InvokePath:
-    """Answers Invoke."""
+    """Answers Invoke and InvokeWithResponseStream."""
 
     def __init__(
         self,
@@ -149,14 +151,16 @@ class InvokePath:
         except ApiError as error:
             self._answer_error(exchange, error, request_id)
             return
-        if resolved.lasting:
+        streamed = match.operation.name == WITH_RESPONSE_STREAM
+        if resolved.lasting and not streamed:
             if len(caller.targets) >= TARGETS_LIMIT:
                 caller.targets.clear()
             caller.targets[exchange.target] = target
         trace = self._trace_of(exchange)
         tail = members.get("LogType") == "Tail"
+        kind = StreamedInvocation if streamed else Invocation
         target.pool.submit(
-            Invocation(
+            kind(
                 self,
                 target.concurrency,
                 exchange,

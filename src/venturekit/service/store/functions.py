@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import overload
 
 from venturekit.service.store.documents import (
     AliasRow,
@@ -15,9 +16,6 @@ from venturekit.service.store.documents import (
     VersionRow,
 )
 from venturekit.service.store.errors import AlreadyStoredError, NotStoredError, RevisionConflictError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Key = tuple[str, str]
 """Account and function name."""
@@ -74,7 +72,7 @@ def load_functions(connection: sqlite3.Connection) -> StoredFunctions:
     aliases = _grouped(connection, "SELECT account_id, function_name, document FROM aliases")
     functions = [
         StoredFunction(
-            account, name, json.loads(text), versions.get((account, name), []), aliases.get((account, name), [])
+            account, name, json.loads(text), versions.get((account, name), ()), aliases.get((account, name), ())
         )
         for account, name, text in connection.execute("SELECT account_id, name, document FROM functions")
     ]
@@ -140,8 +138,30 @@ def _remove(connection: sqlite3.Connection, statement: str, key: Key, name: str)
         raise NotStoredError(f"{name} of function {key[1]}")
 
 
-def _grouped(connection: sqlite3.Connection, query: str) -> dict[Key, list[Document]]:
-    documents: dict[Key, list[Document]] = {}
+class _Documents(Sequence[Document]):
+    """Stored documents that are parsed when they are looked at: as dictionaries they take four times the memory."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Document]: ...
+    def __getitem__(self, index: int | slice) -> Document | Sequence[Document]:
+        if isinstance(index, slice):
+            return _Documents(self._texts[index])
+        document: Document = json.loads(self._texts[index])
+        return document
+
+
+def _grouped(connection: sqlite3.Connection, query: str) -> dict[Key, _Documents]:
+    texts: dict[Key, list[str]] = {}
     for account, name, text in connection.execute(query):
-        documents.setdefault((account, name), []).append(json.loads(text))
-    return documents
+        texts.setdefault((account, name), []).append(text)
+    return {key: _Documents(found) for key, found in texts.items()}

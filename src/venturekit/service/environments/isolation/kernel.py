@@ -124,6 +124,6 @@ class Kernel:
         self.control_process(_PR_SET_NO_NEW_PRIVS, 1)
 
     def drop_capabilities(self) -> None:
-        """Give up root's powers (and those of a user namespace's maker). With no_new_privs, exec does not return them."""
+        """Give up root's powers and those of a namespace's maker. With no_new_privs, exec does not return them."""
         header = ctypes.create_string_buffer(_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4), 8)
         self.call("capset", header, ctypes.create_string_buffer(24))

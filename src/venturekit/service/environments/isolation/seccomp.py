@@ -16,16 +16,27 @@ import ctypes
 import errno
 import struct
 
-from .kernel import NUMBERS, number_of
+from .kernel import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .kernel import Kernel
 
+    Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
+
 DENIED = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd"),
     *("mount", "umount2", "pivot_root", "chroot", "setns", "open_tree", "open_tree_attr", "move_mount", "fsopen"),
-    *("fsconfig", "fsmount", "fspick", "mount_setattr", "open_by_handle_at", "quotactl", "quotactl_fd", "fanotify_init"),
+    *(
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "mount_setattr",
+        "open_by_handle_at",
+        "quotactl",
+        "quotactl_fd",
+        "fanotify_init",
+    ),
     *("bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register"),
     *("keyctl", "add_key", "request_key"),
     *("kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "syslog", "acct"),
@@ -56,14 +67,12 @@ _INTERNET_PROTOCOLS = (0, 1, 6, 17, 58)  # none, ICMP, TCP, UDP, ICMPv6
 _PR_SET_SECCOMP = 22
 _MODE_FILTER = 2
 
-Instruction = tuple  # (code, jump if true, jump if false, constant)
 
-
-def _refuse(code: int) -> tuple[int, int, int, int]:
+def _refuse(code: int) -> Instruction:
     return (_RETURN, 0, 0, _REFUSE | code)
 
 
-def _argument(index: int) -> tuple[int, int, int, int]:
+def _argument(index: int) -> Instruction:
     # The lower half: both architectures are little endian, and all arguments that are looked at are `int`s.
     return (_LOAD, 0, 0, _AT_ARGUMENTS + 8 * index)
 
@@ -71,21 +80,21 @@ def _argument(index: int) -> tuple[int, int, int, int]:
 _ALLOWED = (_RETURN, 0, 0, _ALLOW)
 
 
-def _for_call(number: int, body: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+def _for_call(number: int, body: list[Instruction]) -> list[Instruction]:
     """`body`, which has to end in a return, for one system call only."""
     return [(_IF_EQUAL, 0, len(body), number), *body]
 
 
-def _if_bits(index: int, bits: int, code: int) -> list[tuple[int, int, int, int]]:
+def _if_bits(index: int, bits: int, code: int) -> list[Instruction]:
     return [_argument(index), (_IF_ANY_BIT, 0, 1, bits), _refuse(code), _ALLOWED]
 
 
-def _if_none_of(index: int, values: tuple[int, ...], code: int) -> list[tuple[int, int, int, int]]:
+def _if_none_of(index: int, values: tuple[int, ...], code: int) -> list[Instruction]:
     checks = [(_IF_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
     return [_argument(index), *checks, _refuse(code), _ALLOWED]
 
 
-def _socket_rules(*, unix_sockets: bool) -> list[tuple[int, int, int, int]]:
+def _socket_rules(*, unix_sockets: bool) -> list[Instruction]:
     internet = _if_none_of(2, _INTERNET_PROTOCOLS, errno.EPROTONOSUPPORT)
     routes = _if_none_of(2, (0,), errno.EPROTONOSUPPORT)  # addresses and interfaces, no other part of netlink
     rules = [_argument(0)]
@@ -104,14 +113,14 @@ def build_filter(machine: str, *, unix_sockets: bool) -> bytes:
         assert found is not None, name
         return found
 
-    program = [(_LOAD, 0, 0, _AT_ARCHITECTURE)] if number_of("clone", machine) is not None else []
+    denied = [found for name in DENIED if (found := number_of(name, machine)) is not None]
     # Of another architecture (32 bit on x86_64 and aarch64) the numbers mean something else.
-    program += [(_IF_EQUAL, 1, 0, ARCHITECTURES[machine]), _refuse(errno.EPERM), (_LOAD, 0, 0, _AT_NUMBER)]
+    program = [(_LOAD, 0, 0, _AT_ARCHITECTURE), (_IF_EQUAL, 1, 0, ARCHITECTURES[machine]), _refuse(errno.EPERM)]
+    program.append((_LOAD, 0, 0, _AT_NUMBER))
     if machine == "x86_64":
         program += [(_IF_AT_LEAST, 0, 1, _X32_BIT), _refuse(errno.EPERM)]
-    for name in DENIED:
-        if NUMBERS[name][1] is not None or machine == "x86_64":
-            program += _for_call(number(name), [_refuse(errno.EPERM)])
+    for unwanted in denied:
+        program += _for_call(unwanted, [_refuse(errno.EPERM)])
     # Its flags are in memory, which a filter cannot read. The C library uses clone instead when it is missing.
     program += _for_call(number("clone3"), [_refuse(errno.ENOSYS)])
     program += _for_call(number("clone"), _if_bits(0, NEW_NAMESPACES, errno.EPERM))
