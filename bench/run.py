@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+import scale
 from rig import (
     PYTHON_RUNTIME,
     SDK_HEADERS,
@@ -78,9 +79,10 @@ class Plan:
     functions: int = 1000
     starts: int = 7
     echoes: int = 20
+    samples: int = 200
 
 
-QUICK = Plan(seconds=0.4, rounds=3, cold_functions=20, functions=1000, starts=3, echoes=6)
+QUICK = Plan(seconds=0.4, rounds=3, cold_functions=20, functions=1000, starts=3, echoes=6, samples=60)
 
 
 @dataclass
@@ -118,6 +120,11 @@ class Bench:
         running, code = self.stack.enter_context(service()), python_archive(padding_bytes=800)
         names = [f"many-{number:04d}" for number in range(self.plan.functions)]
         return running, [running.create(name, PYTHON_RUNTIME, "app.handler", code) for name in names]
+
+    @cached_property
+    def scale(self) -> scale.Scale:
+        """A service on a store with ten thousand functions."""
+        return scale.Scale(self.stack, samples=self.plan.samples, starts=min(3, self.plan.starts))
 
     def interleaved(self, ours: Callable[[], Load], theirs: Callable[[], Load]) -> list[tuple[Load, Load]]:
         """Alternating runs: what disturbs the machine disturbs both. One short run of each goes first, unmeasured."""
@@ -313,6 +320,11 @@ ROWS = (
     Row("functions listed", "functions", 1000, True, functions_listed),
     Row("6 MB echo / C router", "x", 3, False, large_echo),
     Row("keep-alive clients held", "clients", 2000, True, clients_held),
+    Row("10,000 functions: start to ready", "ms", 3000, False, lambda b: scale.start(b.scale)),
+    Row("10,000 functions: page of ListFunctions p50", "ms", 10, False, lambda b: scale.list_page(b.scale)),
+    Row("10,000 functions: slowest read p50", "ms", 1, False, lambda b: scale.slowest_read(b.scale)),
+    Row("10,000 functions: slowest write p50", "ms", 5, False, lambda b: scale.slowest_write(b.scale)),
+    Row("10,000 functions: memory", "MiB", 120, False, lambda b: scale.memory(b.scale)),
 )
 
 

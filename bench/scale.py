@@ -13,17 +13,17 @@ import statistics
 import tempfile
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from rig import PYTHON_RUNTIME, ROLE, SDK_HEADERS, Measured, Service, Unavailable, python_archive, pss_mib, service
+from rig import PYTHON_RUNTIME, ROLE, SDK_HEADERS, Measured, Unavailable, python_archive, pss_mib, service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import ExitStack
 
     from venturekit.service.functions.records import FunctionVersion
     from venturekit.service.store import Store
@@ -32,7 +32,7 @@ FUNCTIONS = 10_000
 PUBLISHED = 3
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-ACTIVE = "2015-03-31"
+LIST = "/2015-03-31/functions?MaxItems=50"
 AT_ONCE = 1_000
 """How many functions are written by one commit."""
 
@@ -252,7 +252,6 @@ class Scale:
     functions: int = FUNCTIONS
     samples: int = 200
     starts: int = 3
-    written: set[str] = field(default_factory=set)
 
     @cached_property
     def data_dir(self) -> Path:
@@ -283,9 +282,11 @@ class Scale:
         self.stack.callback(client.close)
         return client
 
-    def some_names(self, seed: int) -> list[str]:
-        """As many functions as there are samples, from all over the alphabet."""
-        return random.Random(seed).sample(self.names, self.samples)
+    @cached_property
+    def read_and_written(self) -> tuple[list[str], list[str]]:
+        """The functions to read and others to change, as many of each as there are samples, in any order."""
+        chosen = random.Random(2).sample(self.names, 2 * self.samples)
+        return chosen[: self.samples], chosen[self.samples :]
 
 
 def start(scale: Scale) -> Measured:
@@ -294,18 +295,19 @@ def start(scale: Scale) -> Measured:
 
 
 def memory(scale: Scale) -> Measured:
-    """Memory of the service after a page was listed."""
-    scale.client.call(("GET", "/2015-03-31/functions", None))
+    """Memory of the service; every function was listed before, and what it counts at the first question is counted."""
+    _walk(scale.client, LIST)
+    scale.client.call(reads(scale.names[0])["GetAccountSettings"])
     versions = scale.functions * (1 + PUBLISHED)
     return Measured(pss_mib(scale.running.process.pid), f"PSS of the service process, {versions:,} versions")
 
 
 def list_page(scale: Scale) -> Measured:
     """Pages of 50 functions, all of them one after the other; every page of all versions in the note."""
-    plain, found = _walk(scale.client, "/2015-03-31/functions")
+    plain, found = _walk(scale.client, LIST)
     if found != scale.functions:
         raise Unavailable(f"{found} of {scale.functions} functions were listed")
-    every, _ = _walk(scale.client, "/2015-03-31/functions?FunctionVersion=ALL", pages=len(plain))
+    every, _ = _walk(scale.client, f"{LIST}&FunctionVersion=ALL", pages=len(plain))
     return Measured(
         statistics.median(plain), f"{len(plain)} pages, slowest {max(plain):.2f}; ALL {statistics.median(every):.2f}"
     )
@@ -314,8 +316,7 @@ def list_page(scale: Scale) -> Measured:
 def _walk(client: Client, target: str, pages: int | None = None) -> tuple[list[float], int]:
     times, found, marker = list[float](), 0, ""
     while pages is None or len(times) < pages:
-        separator = "&" if "?" in target else "?"
-        taken, body = client.call(("GET", target + (f"{separator}Marker={quote(marker, safe='')}" if marker else ""), None))
+        taken, body = client.call(("GET", f"{target}&Marker={quote(marker, safe='')}" if marker else target, None))
         page = json.loads(body)
         times.append(taken)
         found += len(page["Functions"])
@@ -325,20 +326,21 @@ def _walk(client: Client, target: str, pages: int | None = None) -> tuple[list[f
     return times, found
 
 
-def worst_read(scale: Scale) -> Measured:
+def slowest_read(scale: Scale) -> Measured:
     """The operation that reads whose median is the highest."""
-    names = scale.some_names(1)
+    names = scale.read_and_written[0]
     for name in names:
+        # Or there would be no policy to read.
         scale.client.call(writes(name)["AddPermission"])
-    return _worst(scale, reads, names)
+    return _slowest(scale, reads, names)
 
 
-def worst_write(scale: Scale) -> Measured:
+def slowest_write(scale: Scale) -> Measured:
     """The operation that changes something whose median is the highest."""
-    return _worst(scale, writes, [name for name in scale.some_names(2) if name not in set(scale.some_names(1))])
+    return _slowest(scale, writes, scale.read_and_written[1])
 
 
-def _worst(scale: Scale, calls: Callable[[str], dict[str, Request]], names: list[str]) -> Measured:
+def _slowest(scale: Scale, calls: Callable[[str], dict[str, Request]], names: list[str]) -> Measured:
     requests = [calls(name) for name in names]
     medians = {
         operation: statistics.median(scale.client.call(of_function[operation])[0] for of_function in requests)

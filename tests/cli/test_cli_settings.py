@@ -35,7 +35,12 @@ OTHER = {
     "tls_certificate": ("c.pem", "c.pem"),
     "tls_key": ("k.pem", "k.pem"),
     "behind_tls": ("yes", "True"),
+    "isolation": ("auto", "auto"),
     "require_isolation": ("process", "process"),
+    "accept_isolation_gaps": ("true", "True"),
+    "connect_ports": ("443,80", "80,443"),
+    "bind_ports": ("8080", "8080"),
+    "allow_aws": ("1", "True"),
     "pass_aws_credentials": ("1", "True"),
     "log_level": ("error", "error"),
 }

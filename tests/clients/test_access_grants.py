@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.access_keys import (
+from tests.clients.client_support import (
     OTHER,
     OWN,
     Key,
@@ -21,7 +21,7 @@ from tests.clients.access_keys import (
     wait,
     write_keys,
 )
-from tests.service.harness import PYTHON, ROLE, RunningService, until
+from tests.service.harness import PYTHON, ROLE, RunningService, until, zip_of
 from venturekit.service.api.model import service_model
 from venturekit.service.api.registry import Level
 from venturekit.service.app import compatibility_registry
@@ -34,8 +34,9 @@ FULL = Key("full", (statement("*"),))
 NOBODY = Key("nobody")
 NEIGHBOUR = Key("neighbour", (statement("lambda:InvokeFunction"),), account_id=OTHER)
 STRANGER = Key("stranger", account_id=OTHER)
+BUILDER = Key("builder", (statement("lambda:*"),), account_id=OTHER)
 DENIED = Key("denied", (statement("lambda:*", "*", "Deny"),))
-KEYS = (FULL, NOBODY, NEIGHBOUR, STRANGER, DENIED)
+KEYS = (FULL, NOBODY, NEIGHBOUR, STRANGER, BUILDER, DENIED)
 
 CALLER_ROLE = f"arn:aws:iam::{OWN}:role/callers/caller"
 MANAGER_ROLE = f"arn:aws:iam::{OWN}:role/manager-of-all"
@@ -312,6 +313,38 @@ def test_a_policy_lets_in_the_role_of_a_function(client_for: Callable[[Key], Any
     permit(f"arn:aws:iam::{OWN}:role/unheard-of")
     call = {"method": "invoke", "members": {"FunctionName": "target", "Payload": "5"}}
     assert invoked(client_for(FULL), "outsider", call) == {"answer": "5"}
+
+
+def test_a_layer_of_another_account_needs_both_policies(client_for: Callable[[Key], Any]) -> None:
+    owner, builder, stranger = client_for(FULL), client_for(BUILDER), client_for(STRANGER)
+    content = {"ZipFile": zip_of({"python/words.py": "X = 1\n"})}
+    made = owner.publish_layer_version(LayerName="words", Content=content)
+    layer = made["LayerVersionArn"]
+    function = {"Runtime": PYTHON, "Handler": "a.b", "Role": ROLE, "Code": content, "Layers": [layer]}
+    refused_by_layer = "because no resource-based policy allows the lambda:GetLayerVersion action"
+    for call, members in (
+        (builder.get_layer_version_by_arn, {"Arn": layer}),
+        (builder.create_function, {"FunctionName": "layered", **function}),
+    ):
+        status, code, message = refused(call, **members)
+        assert (status, code) == (403, "AccessDeniedException")
+        assert message is not None
+        assert message.endswith(refused_by_layer)
+    owner.add_layer_version_permission(
+        LayerName="words",
+        VersionNumber=made["Version"],
+        StatementId="neighbours",
+        Action="lambda:GetLayerVersion",
+        Principal=OTHER,
+    )
+    assert builder.get_layer_version_by_arn(Arn=layer)["LayerVersionArn"] == layer
+    assert builder.create_function(FunctionName="layered", **function)["Layers"][0]["Arn"] == layer
+    assert refused(stranger.get_layer_version_by_arn, Arn=layer) == not_allowed(STRANGER, "GetLayerVersion", layer)
+    # Reading it is all that they may.
+    own_layer = {"LayerName": layer.rpartition(":")[0], "VersionNumber": made["Version"]}
+    assert refused(builder.delete_layer_version, **own_layer)[0] == 403
+    builder.delete_function(FunctionName="layered")
+    owner.delete_layer_version(LayerName="words", VersionNumber=made["Version"])
 
 
 # --- a file that changes ---------------------------------------------------------------------------------------------

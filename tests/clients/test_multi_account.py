@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.access_keys import OWN, arn, client_with, create, refused, wait
+from tests.clients.client_support import OWN, arn, client_with, create, refused, wait
 from tests.service.harness import RunningService, send, until, zip_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 FIRST = "111122223333"
 SECOND = "444455556666"
@@ -42,6 +44,17 @@ def handler(event, context):
         return {"arn": json.load(answer["Payload"])["arn"], "names": names}
     except ClientError as error:
         return {"code": error.response["Error"]["Code"], "message": error.response["Error"]["Message"]}
+"""
+
+BUSY = """
+import pathlib
+import time
+
+def handler(event, context):
+    pathlib.Path(event["started"]).touch()
+    while not pathlib.Path(event["end"]).exists():
+        time.sleep(0.002)
+    return "ended"
 """
 
 
@@ -198,8 +211,14 @@ def test_an_account_that_was_let_go_is_there_when_it_gets_its_first_function(ser
     create(client, "late", SHOWS_ITSELF)
     visit_many_accounts(service)
     assert invoked(client, "late")["arn"] == arn("late", "777788889999")
+    assert client.publish_version(FunctionName="late")["Version"] == "1"
     client.delete_function(FunctionName="late")
     assert names(client) == []
+    # Numbers of versions are not given again, not even then.
+    visit_many_accounts(service)
+    create(client, "late", SHOWS_ITSELF)
+    assert client.publish_version(FunctionName="late")["Version"] == "2"
+    client.delete_function(FunctionName="late")
     client.close()
 
 
@@ -363,6 +382,29 @@ def test_all_accounts_survive_a_restart(start: Callable[..., RunningService]) ->
         # Numbers are not given again, in no account.
         create(client, "same", SHOWS_ITSELF)
         assert client.publish_version(FunctionName="same")["Version"] == str(number + 1)
+        client.close()
+
+
+def test_the_limit_of_concurrency_is_one_for_each_account(start: Callable[..., RunningService], tmp_path: Path) -> None:
+    running = start(concurrency=1)
+    busy, free = of_account(running, FIRST), of_account(running, SECOND)
+    for client in (busy, free):
+        create(client, "same", SHOWS_ITSELF)
+    create(busy, "busy", BUSY)
+    event = {"started": str(tmp_path / "started"), "end": str(tmp_path / "end")}
+    with ThreadPoolExecutor(1) as pool:
+        running_invocation = pool.submit(invoked, busy, "busy", event)
+        try:
+            until((tmp_path / "started").exists, "the function runs")
+            with pytest.raises(busy.exceptions.TooManyRequestsException) as caught:
+                busy.invoke(FunctionName="same")
+            assert caught.value.response["Reason"] == "ConcurrentInvocationLimitExceeded"
+            assert invoked(free, "same")["arn"] == arn("same", SECOND)
+        finally:
+            (tmp_path / "end").touch()
+        assert running_invocation.result(30) == "ended"
+    assert invoked(busy, "same")["arn"] == arn("same", FIRST)
+    for client in (busy, free):
         client.close()
 
 

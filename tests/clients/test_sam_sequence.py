@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.clients.access_keys import client_with, refused, wait
+from tests.clients.client_support import refused, sha256_of, wait
 from tests.service.harness import PYTHON, until, zip_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.service.harness import RunningService
+    from collections.abc import Mapping
 
 ROLE = "arn:aws:iam::630000000000:role/stack-FunctionRole-1A2B3C"
-STACK_TAGS = {
-    "aws-stack": "stack",
-    "lambda:createdBy": "SAM",
-}
-_ACCOUNTS = itertools.count(630_000_000_000)
+STACK_TAGS = {"aws-stack": "stack", "lambda:createdBy": "SAM"}
 
 
 def code(text: str = "v1", file: str = "app") -> bytes:
@@ -38,20 +29,6 @@ def handler(event, context):
     return [{text!r}, os.environ.get("STAGE"), WORD, context.function_version]
 """
     return zip_of({f"{file}.py": source})
-
-
-def sha256_of(data: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(data).digest()).decode()
-
-
-@pytest.fixture
-def client(service: RunningService) -> Iterator[Any]:
-    """The client of an account of its own."""
-    made = client_with(service.url, str(next(_ACCOUNTS)), "any-secret")
-    yield made
-    for function in made.list_functions()["Functions"]:
-        made.delete_function(FunctionName=function["FunctionName"])
-    made.close()
 
 
 def invoked(client: Any, name: str, **members: Any) -> Any:

@@ -312,26 +312,25 @@ def test_many_starts_leave_no_process_and_no_descriptor(
 ) -> None:
     here = place(level)
 
-    def held(pid: int) -> tuple[int, int]:
-        return len(os.listdir(f"/proc/{pid}/fd")), len(process_tree.descendants(pid))
-
-    async def settled(bench: Any) -> tuple[int, int]:
-        """What the launcher holds when its spare is there."""
-        most = 1 + (level == "namespace")
+    async def held(bench: Any, most: int) -> int:
+        """How many descriptors the launcher has when its spare is there; not more than ``most``, sooner or later."""
+        folder = f"/proc/{bench.launcher.pid}"
         async with asyncio.timeout(10):
-            while len(process_tree.descendants(bench.launcher.pid)) != most:
+            while len(process_tree.descendants(bench.launcher.pid)) != 1 + (level == "namespace") or (
+                len(os.listdir(f"{folder}/fd")) > most
+            ):
                 await asyncio.sleep(0.01)
-        return held(bench.launcher.pid)
+        return len(os.listdir(f"{folder}/fd"))
 
     async def scenario(bench: Any) -> None:
         await bench.launcher.wait_ready()
-        before = await settled(bench)
+        before = await held(bench, 1000)
         # All at once, so that most of them find no spare.
         started = [bench.fork("print('ran')", **here.launch()) for _ in range(8)]
         for identifier, output in started:
             assert await asyncio.to_thread(output.wait_end) == "ran\n"
             assert (await bench.event("exited", identifier))[2] == ExitStatus(0, None)
-        assert await settled(bench) == before
+        assert await held(bench, before) <= before
 
     launching(scenario, policy=here.common)
 

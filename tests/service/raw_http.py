@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

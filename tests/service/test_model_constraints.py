@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.service.model_requests import REMOVED, assemble
 from tests.service.model_values import (
     NOT_NULL,
     NUMBERS,
@@ -28,8 +27,9 @@ from tests.service.model_values import (
     violation,
 )
 from tests.service.raw_http import RawConnection
-from venturekit.service.app import compatibility_registry
+from tests.service.wire_requests import REMOVED, assemble
 from venturekit.service.api.registry import Level
+from venturekit.service.app import compatibility_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
 from venturekit.protocol.names import InvalidFunctionNameError, parse_function_reference
+from venturekit.protocol.sigv4_canonical import split_query
+from venturekit.protocol.sigv4_claim import SignatureError, claim_of
 from venturekit.service.access import principals
 from venturekit.service.access.actions import action_and_resource, condition_context
 from venturekit.service.access.decision import authorize
 from venturekit.service.access.statements import parse_statements
 from venturekit.service.api.errors import api_error
-from venturekit.service.functions import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from venturekit.service.wire.exchange import Exchange
 
 CALLERS_LIMIT: Final = 1024
-POLICIES_LIMIT: Final = 4096
+STATEMENTS_LIMIT: Final = 16_384
+"""How many statements of resource-based policies are kept compiled: a policy has up to about 100."""
 _CREDENTIAL: Final = re.compile(rb"Credential=([^/,\s]{1,128})/")
-_QUERY_CREDENTIAL: Final = re.compile(rb"[?&]X-Amz-Credential=([^&]{1,400})")
+_QUERY_CREDENTIAL: Final = re.compile(rb"[?&]X-Amz-Credential=([^&]{1,400})", re.IGNORECASE)
 CROSS_ACCOUNT: Final = frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"})
 """The operations that may address a function of another account by its ARN."""
 
@@ -60,7 +62,7 @@ class Caller:
 
     def authorize(self, operation: str, members: Mapping[str, Any]) -> None:
         """Raise 403 AccessDeniedException unless this caller may do that."""
-        self._control.check(self, self.account, operation, members)
+        self._control.check(self, self._account_id, operation, members)
 
     def authorize_logs(self, function_name: str) -> None:
         """Raise 403 AccessDeniedException unless this caller may read the log of a function of its account."""
@@ -99,8 +101,11 @@ class AccessControl:
         self._report = report
         self._callers: dict[str, Caller] = {}
         self._policies: dict[tuple[str, str, str], tuple[object, tuple[Statement, ...]]] = {}
+        self._statements_kept = 0
         self.is_on = pair is not None or file is not None
         self.own = self._root(accounts.own.account_id)
+        # Whoever asks for what is open to everybody: what a request says of its sender is then not looked at.
+        self.nobody = Caller(self, accounts.own.account_id, principals.anonymous())
 
     # --- who ----------------------------------------------------------------------------------------------------
 
@@ -117,13 +122,30 @@ class AccessControl:
             return minted.credentials
         return self._file.credentials_of(access_key_id) if self._file is not None else None
 
+    def expect(self, headers: Mapping[bytes, bytes], target: bytes, now: float) -> None:
+        """Refuse a request whose signature cannot become valid by its body, which has not been read yet.
+
+        ``now`` is in epoch seconds. Raises SignatureError: no signature, one that cannot be read, an unknown key.
+        """
+        self.refresh(now)
+        claim = claim_of(headers, split_query(target.partition(b"?")[2]))
+        if self.credentials_of(claim.access_key_id) is None:
+            raise SignatureError(
+                "UnrecognizedClientException", "The security token included in the request is invalid."
+            )
+
     def verified(self, access_key_id: str) -> Caller:
         """The caller whose signature was verified."""
         caller = self._callers.get(access_key_id)
         return caller if caller is not None else self._keep(access_key_id, self._make(access_key_id))
 
     def unverified(self, exchange: Exchange) -> Caller:
-        """The caller of a request whose signature is not checked: its access key, if any, selects the account."""
+        """The caller of a request whose signature is not checked: its access key, if any, selects the account.
+
+        Only while there is no access control. With it, an unverified request comes from nobody, whatever key it names.
+        """
+        if self.is_on:
+            return self.nobody
         access_key_id = claimed_access_key(exchange.headers.get(b"authorization", b""), exchange.target)
         if access_key_id is None:
             return self.own
@@ -157,12 +179,15 @@ class AccessControl:
         return Caller(self, account_id, principals.root(account_id))
 
     def _make(self, access_key_id: str) -> Caller:
+        # In the order of credentials_of: this is about whoever's secret was verified.
+        if self._pair is not None and access_key_id == self._pair.access_key_id:
+            return self.own
         minted = self._functions.find(access_key_id)
         if minted is not None:
             return self._function_caller(minted.function_arn)
         entry = self._file.find(access_key_id) if self._file is not None else None
         if entry is None:
-            return self.own
+            return self.nobody
         return Caller(self, entry.principal.account_id, entry.principal)
 
     def _function_caller(self, function_arn: str) -> Caller:
@@ -173,15 +198,17 @@ class AccessControl:
 
     # --- what they may do -----------------------------------------------------------------------------------------
 
-    def check(self, caller: Caller, account: Account, operation: str, members: Mapping[str, Any]) -> None:
-        """Raise 403 AccessDeniedException unless ``caller`` may do this to something of ``account``."""
+    def check(self, caller: Caller, account_id: str, operation: str, members: Mapping[str, Any]) -> None:
+        """Raise 403 AccessDeniedException unless ``caller`` may do this to something of this account.
+
+        An account that nobody has used has no policy that lets anybody in, and so is like any other.
+        """
         principal = caller.principal
-        if principal.statements is None and account is caller.account:
+        if principal.statements is None and account_id == principal.account_id:
             return
-        account_id = account.account_id
         action, resource = action_and_resource(operation, members, region=self._region, account_id=account_id)
         context = condition_context(operation, members, region=self._region, account_id=account_id)
-        denial = authorize(principal, action, resource, account_id, self._policy(account, resource), context)
+        denial = authorize(principal, action, resource, account_id, self._policy(account_id, resource), context)
         if denial is not None:
             raise api_error("AccessDeniedException", denial.message, type=None)
 
@@ -197,39 +224,47 @@ class AccessControl:
 
     def resolve(self, caller: Caller, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What an invocation runs. The caller is authorized first: a stranger does not learn what there is."""
-        account = self._addressed_account(caller, operation, members["FunctionName"])
-        self.check(caller, account, operation, members)
-        return self._resolve(account, members["FunctionName"], members.get("Qualifier"))
+        account_id = _addressed_account(caller, operation, members["FunctionName"])
+        self.check(caller, account_id, operation, members)
+        return self._resolve(self.account(account_id), members["FunctionName"], members.get("Qualifier"))
 
-    def _addressed_account(self, caller: Caller, operation: str, function_name: str) -> Account:
-        try:
-            account_id = parse_function_reference(function_name).account_id
-        except InvalidFunctionNameError:
-            return caller.account
-        if account_id is None or account_id == caller.account.account_id or operation not in CROSS_ACCOUNT:
-            return caller.account
-        account = self._accounts.find(account_id)
-        if account is None:
-            raise faults.another_account()
-        return account
-
-    def _policy(self, account: Account, resource: str) -> tuple[Statement, ...]:
+    def _policy(self, account_id: str, resource: str) -> tuple[Statement, ...]:
         """The resource-based policy of the function, version or alias that an ARN names."""
         parts = resource.split(":")
-        if len(parts) < 7 or parts[5] != "function" or parts[6] not in account.functions:
+        account = self._accounts.find(account_id)
+        if account is None or len(parts) < 7 or parts[5] != "function" or parts[6] not in account.functions:
             return ()
         qualifier = parts[7] if len(parts) > 7 else ""
         document = account.functions.function(parts[6]).settings.get("policies", {}).get(qualifier)
         if document is None:
             return ()
-        key = (account.account_id, parts[6], qualifier)
+        key = (account_id, parts[6], qualifier)
         known = self._policies.get(key)
         if known is None or known[0] is not document:
-            if len(self._policies) >= POLICIES_LIMIT:
-                self._policies.clear()
-            known = document, parse_statements(document, place=resource, principal_allowed=True)
-            self._policies[key] = known
+            statements = parse_statements(document, place=resource, principal_allowed=True)
+            known = document, statements
+            self._keep_policy(key, known)
         return known[1]
+
+    def _keep_policy(self, key: tuple[str, str, str], policy: tuple[object, tuple[Statement, ...]]) -> None:
+        former = self._policies.pop(key, None)
+        if former is not None:
+            self._statements_kept -= len(former[1])
+        if self._statements_kept + len(policy[1]) > STATEMENTS_LIMIT:
+            self._policies.clear()
+            self._statements_kept = 0
+        self._policies[key] = policy
+        self._statements_kept += len(policy[1])
+
+
+def _addressed_account(caller: Caller, operation: str, function_name: str) -> str:
+    """The id of the account that an invocation is about: another than the caller's only where that is possible."""
+    own = caller.principal.account_id
+    try:
+        account_id = parse_function_reference(function_name).account_id
+    except InvalidFunctionNameError:
+        return own
+    return own if account_id is None or operation not in CROSS_ACCOUNT else account_id
 
 
 def claimed_access_key(authorization: bytes, target: bytes) -> str | None:

@@ -35,7 +35,7 @@ class Account:
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost with this object."""
-        return not len(self.functions) and self.plane.tasks.is_idle
+        return self.functions.is_blank and self.plane.tasks.is_idle
 
 
 class Accounts:
@@ -45,6 +45,8 @@ class Accounts:
         self._own_id = own_id
         self._build = build
         self._accounts: dict[str, Account] = {}
+        # How many accounts make it worth looking for idle ones: not at each new one, where most are not idle.
+        self._looked_at_again = EMPTY_LIMIT
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -62,7 +64,7 @@ class Accounts:
         """The account with this id of 12 digits."""
         account = self._accounts.get(account_id)
         if account is None:
-            if len(self._accounts) >= EMPTY_LIMIT:
+            if len(self._accounts) >= self._looked_at_again:
                 self._drop_idle()
             account = self._accounts[account_id] = self._build(account_id)
         return account
@@ -93,3 +95,4 @@ class Accounts:
             account.account_id: account for account in self if account.account_id == self._own_id or not account.is_idle
         }
         self._accounts = kept
+        self._looked_at_again = len(kept) + EMPTY_LIMIT

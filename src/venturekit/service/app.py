@@ -42,6 +42,7 @@ from venturekit.service.functions.tasks import OwnedTasks
 from venturekit.service.invocation.concurrency import AccountConcurrency, FunctionConcurrency
 from venturekit.service.invocation.identifiers import Identifiers
 from venturekit.service.invocation.invoke import InvokePath
+from venturekit.service.s3 import S3CodeSource
 from venturekit.service.store import Archives, DataDirectoryLock, Store
 from venturekit.service.wire.listener import Clock, Listener
 
@@ -115,6 +116,7 @@ class Service:
         self._secret = os.urandom(32)
         self._credentials = FunctionCredentials(self._secret, settings.account_id)
         self._layers = LayerRegistry()
+        self._s3 = S3CodeSource(environ, region=settings.region, allow_aws=settings.allow_aws)
         self._logs = LogStore()
         self._sweeper: asyncio.TimerHandle | None = None
         self._resources = AsyncExitStack()
@@ -210,6 +212,7 @@ class Service:
             registry=registry,
             code=self._code,
             layers=self._layers,
+            fetch_code=self._s3.fetch_code,
             now=time.time,
             new_id=self._identifiers.request_id,
             code_location=lambda code_key: self.url + self._extras.code_link(code_key),

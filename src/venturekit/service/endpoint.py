@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 LIMITS: Final = Limits()
 INLINE_HASH_BYTES: Final = 256 * 1024
 SMALL_BODY_BYTES: Final = 65_536
-SIGNATURE: Final = b"AWS4-HMAC-SHA256"
 INVOKES: Final = frozenset({"Invoke", "InvokeWithResponseStream"})
-# Where an access key stands in "AWS4-HMAC-SHA256 Credential=<key>/...", as all clients write it: what follows one of 12
-# digits, which selects an account, and how one begins that a function of another account was given.
+# How the header of a signed request begins as all clients write it, with the access key right behind: what follows one
+# of 12 digits, which selects an account, and how one begins that a function of another account was given.
+CREDENTIAL: Final = b"AWS4-HMAC-SHA256 Credential="
+HEADER_START: Final = slice(0, 28)
 ACCOUNT_KEY_END: Final = slice(40, 41)
 KEY_START: Final = slice(28, 33)
 OTHER_PREFIX: Final = credentials.OTHER_PREFIX.encode()
@@ -96,6 +97,8 @@ class Endpoint:
         """A large body is about to come: refuse it now if it would be refused then."""
         try:
             self._admit(exchange)
+            if self._verifier is not None and not self._extras.is_open(exchange):
+                self._expect_signature(exchange)
             return self._edge.request_limit_bytes(exchange.method, exchange.target)
         except ApiError as error:
             self.answer_error(exchange, error, self._identifiers.request_id())
@@ -107,18 +110,24 @@ class Endpoint:
         if (
             headers.get(b"host") not in self._hosts
             or b"origin" in headers
-            or (
-                b"x-amz-invocation-type" not in headers
-                and b"amz-sdk-invocation-id" not in headers
-                and not authorization.startswith(SIGNATURE)
-            )
             or self._verifier is not None
-            or authorization[ACCOUNT_KEY_END] == b"/"
-            or authorization[KEY_START] == OTHER_PREFIX
+            or (
+                (
+                    authorization[HEADER_START] != CREDENTIAL
+                    or authorization[ACCOUNT_KEY_END] == b"/"
+                    or authorization[KEY_START] == OTHER_PREFIX
+                )
+                if authorization
+                else b"x-amz-invocation-type" not in headers and b"amz-sdk-invocation-id" not in headers
+            )
         ):
             self._handle_carefully(exchange)
-        else:
-            self._route_invoke_first(exchange, self._access.own)
+            return
+        own = self._access.own
+        target = own.targets.get(exchange.target)
+        if target is None or not self._invoke.invoke_known(exchange, target):
+            # Without a header, the query may still name an account.
+            self._route(exchange, own if authorization else self._access.unverified(exchange))
 
     def aborted(self, exchange: Exchange) -> None:
         """The caller has gone. As on AWS the function runs on; its answer is dropped."""
@@ -140,7 +149,10 @@ class Endpoint:
     def _handle_carefully(self, exchange: Exchange) -> None:
         try:
             self._admit(exchange)
-            if self._verifier is None or self._extras.is_open(exchange):
+            if self._extras.is_open(exchange):
+                self._spawn(self._extras.answer(exchange, self._access.nobody))
+                return
+            if self._verifier is None:
                 self._route_invoke_first(exchange, self._access.unverified(exchange))
                 return
             if exchange.too_large:
@@ -160,6 +172,12 @@ class Endpoint:
     def _admit(self, exchange: Exchange) -> None:
         signed_or_open = self._verifier is not None or self._extras.is_open(exchange)
         admit(exchange.headers, self._allowed_hosts, verified=signed_or_open, cache=self._hosts)
+
+    def _expect_signature(self, exchange: Exchange) -> None:
+        try:
+            self._access.expect(exchange.headers, exchange.target, self._wall())
+        except SignatureError as error:
+            raise ApiError(error.code, error.message, status=error.status, type=None) from None
 
     def _verify(self, exchange: Exchange, payload_sha256: Callable[[], str]) -> Caller:
         assert self._verifier is not None

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
@@ -26,11 +27,16 @@ CODE: Final = PREFIX + b"code/"
 LOGS: Final = PREFIX + b"logs/"
 WAIT_LIMIT_SECONDS: Final = 20.0
 LOG_PAGE: Final = 1000
+CODE_LINK_SECONDS: Final = 600
+"""How long a link to code is good (AWS Lambda API reference, "FunctionCodeLocation", "GetFunction")."""
 JSON: Final = (b"Content-Type", b"application/json")
 
 
 class Extras:
-    """Answers the service's own paths. ``secret`` signs download links; ``status`` gives the members of health."""
+    """Answers the service's own paths. ``secret`` signs download links; ``status`` gives the members of health.
+
+    ``wall`` tells the time in epoch seconds.
+    """
 
     def __init__(
         self,
@@ -39,11 +45,13 @@ class Extras:
         archive_path: Callable[[str], Path],
         status: Callable[[], dict[str, object]],
         secret: bytes,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._logs = logs
         self._archive_path = archive_path
         self._status = status
         self._secret = secret
+        self._wall = wall
         self._waiting: set[asyncio.Event] = set()
 
     def stop_waiting(self) -> None:
@@ -61,8 +69,9 @@ class Extras:
         return exchange.method == b"GET" and (target.partition(b"?")[0] == HEALTH or target.startswith(CODE))
 
     def code_link(self, code_key: str) -> str:
-        """Path and query under which the archive with this key is downloaded."""
-        return f"{CODE.decode()}{code_key}.zip?token={self._token(code_key)}"
+        """Path and query under which the archive with this key is downloaded, for the next ten minutes."""
+        expires = str(int(self._wall()) + CODE_LINK_SECONDS)
+        return f"{CODE.decode()}{code_key}.zip?expires={expires}&token={self._token(code_key, expires)}"
 
     async def answer(self, exchange: Exchange, caller: Caller) -> None:
         """Answer a request that :meth:`handles` has claimed."""
@@ -134,9 +143,13 @@ class Extras:
 
     async def _answer_code(self, exchange: Exchange, name: str, parameters: dict[str, list[str]]) -> None:
         code_key = name.removesuffix(".zip")
-        token = parameters.get("token", [""])[0]
-        if not hmac.compare_digest(token.encode(), self._token(code_key).encode()):
+        token, expires = (parameters.get(name, [""])[0] for name in ("token", "expires"))
+        if not hmac.compare_digest(token.encode(), self._token(code_key, expires).encode()):
             self._fail(exchange, 403, "the link is not valid: ask GetFunction for a new one")
+            return
+        # Only now is it known to be a number: the token is for a text that was written here.
+        if self._wall() >= int(expires):
+            self._fail(exchange, 403, "the link has expired: ask GetFunction for a new one")
             return
         try:
             data = await asyncio.to_thread(Path(self._archive_path(code_key)).read_bytes)
@@ -146,8 +159,8 @@ class Extras:
         if not exchange.gone:
             exchange.respond(answer(200, [(b"Content-Type", b"application/zip")], data))
 
-    def _token(self, code_key: str) -> str:
-        return hmac.digest(self._secret, code_key.encode(), hashlib.sha256).hex()
+    def _token(self, code_key: str, expires: str) -> str:
+        return hmac.digest(self._secret, f"{code_key} {expires}".encode(), hashlib.sha256).hex()
 
     def _fail(self, exchange: Exchange, status: int, message: str) -> None:
         self._send(exchange, status, {"message": message})

@@ -62,7 +62,7 @@ def test_confined_functions_see_the_folders_of_the_host(tmp_path: Path) -> None:
         spec, tmp=Path("/data/e/tmp"), ports=[9001, 40000], needed=interpreter_files("/usr/bin/python3")
     )
     assert own == {
-        "read": ["/data/code/k", "/data/layers/a", "/data/layers/b"],
+        "read": ["/data/code/k", "/data/layers/a", "/data/layers/b", "/etc/resolv.conf", "/etc/hosts"],
         "write": ["/data/e/tmp", "/tmp"],
         "connect_ports": [9001, 40000],
         "binds": [],
@@ -91,6 +91,16 @@ def test_an_interpreter_that_the_function_would_hide_is_refused(tmp_path: Path, 
     policy = policy_of("namespace", tmp_path)
     with pytest.raises(IsolationUnavailableError, match="install it elsewhere"):
         policy.own_part(spec_of(), tmp=tmp_path, ports=[], needed=(path,))
+
+
+def test_a_resolver_that_writes_its_file_elsewhere_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = tmp_path / "stub-resolv.conf"
+    written.touch()
+    (tmp_path / "resolv.conf").symlink_to(written)
+    policy = policy_of("namespace", tmp_path)
+    monkeypatch.setattr("venturekit.service.environments.isolation.policy.RESOLVER", str(tmp_path / "resolv.conf"))
+    own = policy.own_part(spec_of(), tmp=tmp_path, ports=[])
+    assert own["binds"][1:] == [[str(written), str(written)]]
 
 
 def test_what_the_program_needs_is_shown_where_it_is(tmp_path: Path) -> None:

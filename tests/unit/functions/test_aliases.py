@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -235,7 +236,10 @@ def test_a_version_lists_the_aliases_that_may_invoke_it(run: Run, zip_of: ZipOf)
     run(scenario)
 
 
-@pytest.mark.parametrize("marker", ["x", "é", "e30=", "WyJhIiwiYiJd", "W10=", "WzFd", "!!!!"])
+DEEP = base64.b64encode(b"[" * 100_000).decode()
+
+
+@pytest.mark.parametrize("marker", ["x", "é", "e30=", "WyJhIiwiYiJd", "W10=", "WzFd", "!!!!", DEEP])
 def test_a_wrong_marker_is_refused(run: Run, marker: str) -> None:
     async def scenario(service: Any) -> Any:
         await service.create()

@@ -75,6 +75,12 @@ def _layer_version(members: Members, region: str, account_id: str) -> str:
     return f"{_layer(members, region, account_id)}:{members['VersionNumber']}"
 
 
+def _layer_version_in_arn(members: Members, _region: str, _account_id: str) -> str:
+    arn, _, number = _spelled_alike(members["Arn"]).rpartition(":")
+    # Zeros in front do not make it another version, and a policy must not be evaded by them.
+    return f"{arn}:{number.lstrip('0') or '0'}" if number.isdecimal() else f"{arn}:{number}"
+
+
 def _listed_layer(members: Members, region: str, account_id: str) -> str:
     # The reference has no resource for it; recorded is that a refusal names the layer of another account.
     layer = _layer(members, region, account_id)
@@ -171,7 +177,7 @@ _RESOURCES: Final[Mapping[str, Find]] = MappingProxyType(
         "PublishLayerVersion": _layer,
         "ListLayerVersions": _listed_layer,
         **dict.fromkeys(_LAYER_VERSION_OPERATIONS, _layer_version),
-        "GetLayerVersionByArn": _arn_in("Arn"),
+        "GetLayerVersionByArn": _layer_version_in_arn,
         **dict.fromkeys(_EVENT_SOURCE_MAPPING_OPERATIONS, _event_source_mapping),
         **dict.fromkeys(_CODE_SIGNING_CONFIG_OPERATIONS, _arn_in("CodeSigningConfigArn")),
         **dict.fromkeys(_CAPACITY_PROVIDER_OPERATIONS, _capacity_provider),

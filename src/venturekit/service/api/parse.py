@@ -148,13 +148,29 @@ def _read_map(shape: Shape, value: Any, where: str) -> dict[str, Any]:
     element = shape.element
     if element is None:
         return value
+    for key in value:
+        _check_unicode(key, where)
     return {key: None if inner is None else _from_json(element, inner, where) for key, inner in value.items()}
 
 
 def _read_string(shape: Shape, value: Any, where: str) -> str:
     if not isinstance(value, str):
         _refuse_type(value, shape.kind, where)
+    _check_unicode(value, where)
     return value
+
+
+def _check_unicode(text: str, where: str) -> None:
+    """Refuse half a surrogate pair, which JSON can escape: as UTF-8 it could neither be stored nor answered.
+
+    Choice: what AWS answers is not known.
+    """
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise api_error("SerializationException", f"The value of {where} is not Unicode: {half} stands alone") from None
 
 
 def _read_boolean(shape: Shape, value: Any, where: str) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from venturekit.service.functions.plane import ControlPlane
     from venturekit.service.functions.records import FunctionVersion
 
+
 def archive_fault(error: ArchiveError) -> ApiError:
     """The answer for an archive that cannot be used; only a well-formed one is told more than AWS tells."""
     if error.kind == "empty":

@@ -7,6 +7,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES: Final = 16 * 1024
 
-KeysInUse = Callable[[], Collection[str]]
+KeysInUse = Callable[[], AbstractSet[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,13 @@ class CodeStorage:
         """Remove retired code that nobody needs any more; what is still needed is looked at again next time."""
         self._retired.update(retired)
         async with self._removal:
-            needed = {*self._keys_in_use(), *self._keys_running(), *self._pins}
-            self._leaving = frozenset(self._retired - needed)
-            self._retired &= {*self._keys_running(), *self._pins}
+            if not self._retired:
+                return
+            in_use, running = self._keys_in_use(), self._keys_running()
+            held = {key for key in self._retired if key in running or key in self._pins}
+            # What is in use may be tens of thousands of keys: only asked, never walked.
+            self._leaving = frozenset(key for key in self._retired - held if key not in in_use)
+            self._retired = held
             try:
                 await asyncio.to_thread(self._remove, self._leaving)
             finally:
@@ -109,8 +114,9 @@ class CodeStorage:
 
     async def collect_all(self) -> None:
         """Remove whatever on the disk nobody needs; for the start, after the functions were loaded."""
+        in_use = self._keys_in_use()
         found = await asyncio.to_thread(lambda: self._archives.keys() | self._directories.keys())
-        await self.collect(*found)
+        await self.collect(*(key for key in found if key not in in_use))
 
     @asynccontextmanager
     async def _pinned(self, code_key: str) -> AsyncIterator[None]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from venturekit.service.store import Document, StoredFunction
 
-# Texts that at most the versions and aliases of one function share. All others are looked up among those of all.
+_PLAIN: Final = frozenset({str, int})
+# What at most the versions and aliases of one function share. Everything else is looked up among the values of all.
 _OWN: Final = frozenset(
     {
         "name",
@@ -25,6 +26,8 @@ _OWN: Final = frozenset(
         "log_group",
         "code_key",
         "code_sha256",
+        "code_size_bytes",
+        "unzipped_size_bytes",
         "revision_id",
         "identity",
         "last_modified",
@@ -32,54 +35,58 @@ _OWN: Final = frozenset(
     }
 )
 
+# Values by themselves: texts, whole numbers, tuples of texts. No others, for True, 1 and 1.0 are equal as keys.
+_Values = dict[Any, Any]
+
 
 def loaded_functions(stored: Iterable[StoredFunction], last_versions: Mapping[str, int]) -> list[Function]:
     """The functions of one account; ``last_versions`` are the highest version numbers ever given, by name."""
-    common: dict[str, str] = {}
+    common: _Values = {}
     return [_function(item, last_versions.get(item.name, 0), common) for item in stored]
 
 
-def _function(stored: StoredFunction, last_version: int, common: dict[str, str]) -> Function:
-    own = {stored.name: stored.name}
+def _function(stored: StoredFunction, last_version: int, common: _Values) -> Function:
+    own: _Values = {}
     versions = [FunctionVersion.from_document(document) for document in _shared(stored.versions, own, common)]
     aliases = [Alias.from_document(document) for document in _shared(stored.aliases, own, common)]
+    settings = {name: value for name, value in stored.document.items() if value not in (None, {}, [])}
     return Function(
-        name=stored.name,
+        name=own.get(stored.name, stored.name),
         versions={version.version: version for version in versions},
         aliases={alias.name: alias for alias in aliases},
-        settings={
-            common.setdefault(name, name): _shared_value(value, common)
-            for name, value in stored.document.items()
-            if value not in (None, {}, [])
-        },
+        settings=_shared_value(settings, common),
         last_version=last_version,
     )
 
 
-def _shared(documents: Iterable[Document], own: dict[str, str], common: dict[str, str]) -> Iterator[Document]:
-    """The documents of one function, each with the values of the one before where they are equal."""
-    former: dict[str, Any] = {}
+def _shared(documents: Iterable[Document], own: _Values, common: _Values) -> Iterator[Document]:
+    """The documents of one function, with the values that others have too."""
+    former: Document = {}
     for document in documents:
-        members = {name: _shared_member(name, value, former.get(name), own, common) for name, value in document.items()}
+        members: dict[str, Any] = {}
+        for name, value in document.items():
+            if value.__class__ in _PLAIN:
+                members[name] = (own if name in _OWN else common).setdefault(value, value)
+            elif value.__class__ in (list, dict):
+                members[name] = _shared_collection(name, value, former.get(name), common)
+            else:
+                members[name] = value
         yield members
         former = members
 
 
-def _shared_member(name: str, value: Any, former: Any, own: dict[str, str], common: dict[str, str]) -> Any:
-    if value.__class__ is str:
-        return own.setdefault(value, value) if name in _OWN else common.setdefault(value, value)
-    if value.__class__ is int:
-        return former if former.__class__ is int and former == value else value
+def _shared_collection(name: str, value: Any, former: Any, common: _Values) -> Any:
     if name == "architectures":
-        return former if former == (architectures := tuple(value)) else architectures
-    if name == "environment":
-        return former if former == value else _shared_value(value, common)
-    # Values of any shape: True and 1 are equal, so only what holds nothing is the same for sure.
-    return former if value == former == {} else value
+        architectures = tuple(value)
+        return common.setdefault(architectures, architectures)
+    # Equal values of any other shape may still differ, as True and 1 do; all that these hold are texts, or nothing.
+    if value == former and (name == "environment" or not value):
+        return former
+    return _shared_value(value, common)
 
 
-def _shared_value(value: Any, common: dict[str, str]) -> Any:
-    if value.__class__ is str:
+def _shared_value(value: Any, common: _Values) -> Any:
+    if value.__class__ in _PLAIN:
         return common.setdefault(value, value)
     if value.__class__ is dict:
         return {common.setdefault(name, name): _shared_value(item, common) for name, item in value.items()}

@@ -41,7 +41,7 @@ def _encoded(qualifier: str) -> str:
 def _decoded(marker: str) -> str:
     try:
         decoded = json.loads(base64.b64decode(marker.encode("ascii"), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
+    except (ValueError, RecursionError, binascii.Error):
         decoded = None
     match decoded:
         case [str(qualifier)] if len(qualifier) <= MAX_QUALIFIER_LENGTH:

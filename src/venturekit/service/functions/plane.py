@@ -18,11 +18,9 @@ from venturekit.service.functions.records import (
     LATEST,
     STATE_PENDING,
     UPDATE_IN_PROGRESS,
-    Alias,
     FunctionVersion,
     last_modified_text,
 )
-from venturekit.service.functions.registry import Function, FunctionRegistry
 from venturekit.service.functions.tasks import OwnedTasks
 from venturekit.service.functions.usage import AccountUsage
 from venturekit.service.store import (
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from venturekit.service.functions.code_storage import CodeStorage
     from venturekit.service.functions.layer_registry import LayerRegistry
     from venturekit.service.functions.records import LayerReference
+    from venturekit.service.functions.registry import Function, FunctionRegistry
 
 Activate = Callable[[FunctionVersion], Awaitable[None]]
 

@@ -97,7 +97,7 @@ class FunctionRegistry:
         self.region = region
         self.account_id = account_id
         self._functions: dict[str, Function] = {}
-        # Version numbers are never reused, so the counters outlive their functions.
+        # Version numbers are never reused: the last ones of functions that were deleted.
         self._last_versions: dict[str, int] = {}
         # Sorted: the order of ListFunctions.
         self._names: list[str] = []
@@ -112,6 +112,11 @@ class FunctionRegistry:
 
     def __contains__(self, name: object) -> bool:
         return name in self._functions
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing would be lost with it: no function, and no version number that must not be given again."""
+        return not self._functions and not any(self._last_versions.values())
 
     def arn(self, name: str, qualifier: str | None = None) -> str:
         """The ARN of a function of this service, existing or not."""
@@ -167,7 +172,8 @@ class FunctionRegistry:
 
     def last_version(self, name: str) -> int:
         """The highest version number ever given under this name, also to a function deleted since; 0 for none."""
-        return self._last_versions.get(name, 0)
+        function = self._functions.get(name)
+        return self._last_versions.get(name, 0) if function is None else function.last_version
 
     def functions(self) -> Iterable[Function]:
         """Every function, in no particular order."""
@@ -191,7 +197,7 @@ class FunctionRegistry:
     def load(self, functions: Iterable[Function], last_versions: Mapping[str, int]) -> None:
         """Take over what the store holds; nobody is told, for nothing has changed."""
         self._functions = {function.name: function for function in functions}
-        self._last_versions = dict(last_versions)
+        self._last_versions = {name: last for name, last in last_versions.items() if name not in self._functions}
         self._names = sorted(self._functions)
         self._resolutions = {}
         self._code_uses = Counter(key for function in self._functions.values() for key in _code_uses(function))
@@ -201,13 +207,15 @@ class FunctionRegistry:
         former = self._functions.get(function.name)
         if former is None:
             insort(self._names, function.name)
+            self._last_versions.pop(function.name, None)
         self._functions[function.name] = function
-        self._last_versions[function.name] = max(self.last_version(function.name), function.last_version)
         self._changed(function.name, former, function)
 
     def remove(self, name: str) -> None:
         """Forget a function whose deletion was committed and tell the subscribers."""
         former = self._functions.pop(name)
+        if former.last_version:
+            self._last_versions[name] = former.last_version
         del self._names[bisect_left(self._names, name)]
         self._changed(name, former, None)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 from venturekit.service.store.documents import (
     AliasRow,
@@ -68,8 +70,8 @@ def delete_function(connection: sqlite3.Connection, key: Key) -> None:
 
 def load_functions(connection: sqlite3.Connection) -> StoredFunctions:
     """Everything there is, as of one moment."""
-    versions = _grouped(connection, "SELECT account_id, function_name, document FROM versions")
-    aliases = _grouped(connection, "SELECT account_id, function_name, document FROM aliases")
+    versions = _grouped(connection, "SELECT account_id, function_name, document FROM versions ORDER BY 1, 2")
+    aliases = _grouped(connection, "SELECT account_id, function_name, document FROM aliases ORDER BY 1, 2")
     functions = [
         StoredFunction(
             account, name, json.loads(text), versions.get((account, name), ()), aliases.get((account, name), ())
@@ -139,29 +141,35 @@ def _remove(connection: sqlite3.Connection, statement: str, key: Key, name: str)
 
 
 class _Documents(Sequence[Document]):
-    """Stored documents that are parsed when they are looked at: as dictionaries they take four times the memory."""
+    """The documents of one function, parsed whenever they are looked at: parsed, they take four times the memory."""
 
-    __slots__ = ("_texts",)
+    __slots__ = ("_begin", "_end", "_texts")
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: bytearray, begin: int, end: int) -> None:
         self._texts = texts
+        self._begin = begin
+        self._end = end
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._parsed())
 
-    @overload
-    def __getitem__(self, index: int) -> Document: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Document]: ...
-    def __getitem__(self, index: int | slice) -> Document | Sequence[Document]:
-        if isinstance(index, slice):
-            return _Documents(self._texts[index])
-        document: Document = json.loads(self._texts[index])
-        return document
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._parsed())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._parsed()[index]
+
+    def _parsed(self) -> list[Document]:
+        documents: list[Document] = json.loads(self._texts[self._begin : self._end])
+        return documents
 
 
 def _grouped(connection: sqlite3.Connection, query: str) -> dict[Key, _Documents]:
-    texts: dict[Key, list[str]] = {}
-    for account, name, text in connection.execute(query):
-        texts.setdefault((account, name), []).append(text)
-    return {key: _Documents(found) for key, found in texts.items()}
+    # One buffer goes back to the system in one piece; as many small texts would leave holes behind them.
+    texts = bytearray()
+    documents = {}
+    for key, rows in groupby(connection.execute(query), itemgetter(0, 1)):
+        begin = len(texts)
+        texts += f"[{','.join(text for _, _, text in rows)}]".encode()
+        documents[key] = _Documents(texts, begin, len(texts))
+    return documents

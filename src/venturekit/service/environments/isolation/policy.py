@@ -1,6 +1,7 @@
 """What a function may reach at the levels above ``process``: as data, which ``confine.py`` carries out in its process.
 
-The file system is looked at when a service starts; nothing here changes it.
+The file system is looked at when a service starts, and for what may change while it runs at each launch; nothing here
+changes it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ DEVICE_LINKS: Final = (
 ETC: Final = "/etc"
 RESOLVER: Final = "/etc/resolv.conf"
 """Often a link to where a resolver of the system writes it."""
+REPLACED: Final = (RESOLVER, "/etc/hosts")
+"""Files that are replaced while a service runs: a rule is about the file that was there when it was made."""
 LITERAL_TMP: Final = "/tmp"  # noqa: S108 - AWS's path
 
 TASK_ROOT: Final = "/var/task"
@@ -100,8 +103,9 @@ class Policy:
         """
         layers = [str(layer) for layer in spec.layers]
         elsewhere = [path for path in needed if not _lies_in(path, SYSTEM_FOLDERS)]
+        resolver = os.path.realpath(RESOLVER)
         own: dict[str, Any] = {
-            "read": [str(spec.code_directory), *layers, *elsewhere],
+            "read": [str(spec.code_directory), *layers, *elsewhere, *REPLACED],
             "write": [str(tmp)] if self.has_own_tmp else [str(tmp), LITERAL_TMP],
             "connect_ports": sorted(set(ports)),
             "binds": [],
@@ -114,7 +118,8 @@ class Policy:
                         f"{path} is needed to start the function, but functions at the isolation level 'namespace' "
                         f"have a {LITERAL_TMP} and a {TASK_ROOT} of their own: install it elsewhere"
                     )
-            own["binds"] = [[str(spec.code_directory), TASK_ROOT], *([path, path] for path in _existing(elsewhere))]
+            beside = elsewhere if _lies_in(resolver, (ETC, *SYSTEM_FOLDERS)) else [*elsewhere, resolver]
+            own["binds"] = [[str(spec.code_directory), TASK_ROOT], *([path, path] for path in _existing(beside))]
             own["overlay"] = layers[::-1]
         return own
 
@@ -131,8 +136,7 @@ def make_policy(
     is_namespace = level == "namespace"
     host_only = () if is_namespace else ("/proc",)
     etc = readable_by_all(ETC) if os.geteuid() == 0 else [ETC]
-    resolver = os.path.realpath(RESOLVER)
-    system = [*SYSTEM_FOLDERS, *etc, *KERNEL_FOLDERS, resolver]
+    system = [*SYSTEM_FOLDERS, *etc, *KERNEL_FOLDERS]
     # A rule holds below a folder as it is mounted: what is bound elsewhere needs one of its own.
     own = [str(path) for path in (around.runtime_directory, around.bytecode_directory, around.compiled_runtime)]
     common = {
@@ -150,7 +154,7 @@ def make_policy(
         "binds": [],
     }
     if is_namespace:
-        common["links"], common["binds"] = _layout(around, libraries, resolver)
+        common["links"], common["binds"] = _layout(around, libraries)
     reachable = [*system, *libraries.values(), *(() if is_namespace else (LITERAL_TMP,))]
     _check_data_directory(around.data_directory, level, reachable)
     return Policy(
@@ -197,15 +201,11 @@ def _link_targets(directory: Path) -> dict[str, str]:
     return {name: os.path.realpath(directory / name) for name in sorted(os.listdir(directory)) if name[:1] != "_"}
 
 
-def _layout(
-    around: Surroundings, libraries: dict[str, str], resolver: str
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _layout(around: Surroundings, libraries: dict[str, str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Links (path, target) and binds (source, path) that a root folder is made of."""
     present = _existing(SYSTEM_FOLDERS)
     links = [(path, os.readlink(path)) for path in present if os.path.islink(path)]
     same = [path for path in (*present, ETC, *KERNEL_FOLDERS) if not os.path.islink(path)]
-    if not _lies_in(resolver, (ETC, *SYSTEM_FOLDERS)):
-        same.append(resolver)
     binds = [(path, path) for path in _existing(same)]
     binds += [(target, f"{RUNTIME_ROOT}/{name}") for name, target in libraries.items()]
     return [*links, *DEVICE_LINKS], [*binds, (str(around.compiled_runtime), BYTECODE_ROOT + RUNTIME_ROOT)]

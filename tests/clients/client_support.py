@@ -1,7 +1,10 @@
-"""Keys of every kind for a service with a credentials file, and what tests need to sign with them."""
+"""Keys for a service with a credentials file, clients that sign with them, and what tests look at."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +74,11 @@ def client_with(url: str, access_key_id: str, secret: str, token: str | None = N
     """An unmodified boto3 client with these credentials."""
     keys: Any = (access_key_id, secret) if token is None else (access_key_id, secret, token)
     return client_of(url, signed=keys, **options)
+
+
+def sha256_of(data: bytes) -> str:
+    """As CodeSha256 is written."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def arn(name: str, account_id: str = OWN) -> str:
@@ -146,3 +154,9 @@ def signed_headers(
 def send_signed(running: RunningService, key: Key, method: str, target: str, body: bytes | None = None) -> Response:
     """One request as it stands, signed."""
     return send(running.url, method, target, body, signed_headers(running, key, method, target, body or b""))
+
+
+def value_of(answer: Any) -> Any:
+    """What a function that did not fail has returned."""
+    assert "FunctionError" not in answer
+    return json.loads(answer["Payload"].read())
