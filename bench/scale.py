@@ -223,7 +223,7 @@ def writes(name: str) -> dict[str, Request]:
         "Principal": "s3.amazonaws.com",
         "SourceArn": f"arn:aws:s3:::{name}",
     }
-    layer = {"Content": {"ZipFile": base64.b64encode(python_archive(padding_bytes=800)).decode()}}
+    code = {"ZipFile": base64.b64encode(python_archive(padding_bytes=800)).decode()}
     return {
         "UpdateFunctionConfiguration": ("PUT", f"{function}/configuration", {"Timeout": 31}),
         "PublishVersion": ("POST", f"{function}/versions", {"Description": "measured"}),
@@ -237,7 +237,9 @@ def writes(name: str) -> dict[str, Request]:
             f"/2017-10-31/functions/{name}/concurrency",
             {"ReservedConcurrentExecutions": 1},
         ),
-        "PublishLayerVersion": ("POST", f"/2018-10-31/layers/{name}/versions", layer),
+        "PublishLayerVersion": ("POST", f"/2018-10-31/layers/{name}/versions", {"Content": code}),
+        "UpdateFunctionCode": ("PUT", f"{function}/code", code),
+        "DeleteFunction": ("DELETE", function, None),
     }
 
 

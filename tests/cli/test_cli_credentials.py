@@ -286,6 +286,9 @@ def test_off_loopback_takes_access_keys():
     assert wanted in asked_for()
     assert wanted not in asked_for(credentials="keys.json")
     assert wanted not in asked_for(access_key_id="AKID", secret_access_key="secret")
+    short = "a --secret-access-key of 16 characters or more"
+    assert short in asked_for(access_key_id="AKID", secret_access_key="15-characters-x")
+    assert short not in asked_for(access_key_id="AKID", secret_access_key="16-characters-xx")
 
 
 def test_a_pair_and_a_file_go_together():

@@ -5,16 +5,62 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
 from tests.clients.client_support import refused, sha256_of, wait
-from tests.service.harness import PYTHON, until, zip_of
+from tests.service.harness import PYTHON, RunningService, until, zip_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    Upload = Callable[[bytes], dict[str, str]]
 
 ROLE = "arn:aws:iam::630000000000:role/stack-FunctionRole-1A2B3C"
 STACK_TAGS = {"aws-stack": "stack", "lambda:createdBy": "SAM"}
+
+
+BUCKET = "aws-sam-cli-managed-default-samclisourcebucket-1a2b3c"
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of an S3 that has the bucket to which the tools upload."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    session = boto3.Session(*S3_KEYS.values(), region_name="us-east-1")
+    client = session.client("s3", endpoint_url=url)
+    client.create_bucket(Bucket=BUCKET)
+    yield client
+    client.close()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, s3: Any) -> Iterator[RunningService]:
+    """A service that takes code from that S3."""
+    environ = {**os.environ, **S3_KEYS, "AWS_ENDPOINT_URL_S3": s3.meta.endpoint_url}
+    running = RunningService(tmp_path_factory.mktemp("sam") / "data", environ)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def upload(s3: Any) -> Upload:
+    """Upload an archive under a name made of its content; where it is."""
+
+    def put(data: bytes) -> dict[str, str]:
+        key = f"stack/{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
+        s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+        return {"S3Bucket": BUCKET, "S3Key": key}
+
+    return put
 
 
 def code(text: str = "v1", file: str = "app") -> bytes:
@@ -63,9 +109,10 @@ def retry_conflicts(call: Any, **members: Any) -> Any:
 class Stack:
     """A stack with a ``AWS::Serverless::Function`` that has ``AutoPublishAlias``, an event source and tags."""
 
-    def __init__(self, client: Any, name: str = "stack-Function-1A2B3C") -> None:
+    def __init__(self, client: Any, upload: Upload) -> None:
         self.client = client
-        self.name = name
+        self.upload = upload
+        self.name = "stack-Function-1A2B3C"
 
     def create(self, data: bytes) -> None:
         client = self.client
@@ -76,7 +123,7 @@ class Stack:
             Runtime=PYTHON,
             Handler="app.handler",
             Role=ROLE,
-            Code={"ZipFile": data},
+            Code=self.upload(data),
             Description="",
             MemorySize=128,
             Timeout=10,
@@ -134,7 +181,7 @@ class Stack:
     def update(self, data: bytes, tags: Mapping[str, str], **members: Any) -> str:
         """Code, configuration, tags, each after the one before has settled; then version and alias."""
         client, name = self.client, self.name
-        client.update_function_code(FunctionName=name, ZipFile=data)
+        client.update_function_code(FunctionName=name, **self.upload(data))
         until(lambda: status_of(client, name) == ("Active", "Successful"), "the code is updated")
         client.update_function_configuration(FunctionName=name, **members)
         until(lambda: status_of(client, name) == ("Active", "Successful"), "the configuration is updated")
@@ -160,8 +207,8 @@ class Stack:
         return str(self.client.get_function_configuration(FunctionName=self.name)["FunctionArn"])
 
 
-def test_sam_deploy(client: Any) -> None:
-    stack = Stack(client)
+def test_sam_deploy(client: Any, upload: Upload) -> None:
+    stack = Stack(client, upload)
     stack.create(code())
     first = stack.read()
     assert first == {
@@ -197,9 +244,9 @@ def test_sam_deploy(client: Any) -> None:
     stack.delete()
 
 
-def test_a_gradual_deployment(client: Any) -> None:
+def test_a_gradual_deployment(client: Any, upload: Upload) -> None:
     """``DeploymentPreference``: the alias moves by weights, and is set back when an alarm rings."""
-    stack = Stack(client)
+    stack = Stack(client, upload)
     stack.create(code())
     client.update_function_code(FunctionName=stack.name, ZipFile=code("v2"))
     wait(client, "function_updated_v2", FunctionName=stack.name)
@@ -231,8 +278,8 @@ def sync_code(client: Any, name: str, data: bytes) -> bool:
     return True
 
 
-def test_sam_sync_of_code(client: Any) -> None:
-    stack = Stack(client)
+def test_sam_sync_of_code(client: Any, upload: Upload) -> None:
+    stack = Stack(client, upload)
     stack.create(code())
     assert sync_code(client, stack.name, code()) is False
     for number in range(2, 6):
@@ -241,12 +288,12 @@ def test_sam_sync_of_code(client: Any) -> None:
     stack.delete()
 
 
-def test_sam_sync_of_a_layer(client: Any) -> None:
+def test_sam_sync_of_a_layer(client: Any, upload: Upload) -> None:
     """The layer is addressed by its ARN without a version; the version before is deleted while it is still in use."""
     made = client.publish_layer_version(
         LayerName="stack-Words-9a8b7c", Content={"ZipFile": zip_of({"python/words.py": "WORD = 'one'\n"})}
     )
-    stack = Stack(client)
+    stack = Stack(client, upload)
     stack.create(code())
     client.update_function_configuration(FunctionName=stack.name, Layers=[made["LayerVersionArn"]])
     wait(client, "function_updated", FunctionName=stack.name)
@@ -273,11 +320,14 @@ def test_sam_sync_of_a_layer(client: Any) -> None:
 # --- cdk deploy --hotswap --------------------------------------------------------------------------------------------
 
 
-def test_cdk_hotswap(client: Any) -> None:
+def test_cdk_hotswap(client: Any, upload: Upload) -> None:
     """Code, then description and environment, each waited for; then a version, and all aliases at once."""
-    stack = Stack(client)
+    stack = Stack(client, upload)
     stack.create(code())
     client.create_alias(FunctionName=stack.name, Name="canary", FunctionVersion="1")
+    # An asset from its bucket, then code that stands in the template itself.
+    client.update_function_code(FunctionName=stack.name, **upload(code("asset")))
+    wait(client, "function_updated_v2", FunctionName=stack.name)
     updated = client.update_function_code(FunctionName=stack.name, ZipFile=code("inline", file="index"))
     # How long to wait between two looks is decided by these.
     assert not updated.get("VpcConfig", {}).get("VpcId")
@@ -360,9 +410,9 @@ def test_serverless_deploy_function(client: Any) -> None:
     assert invoked(client, name)[1] is None
 
 
-def test_a_second_change_before_the_first_has_settled_is_a_conflict_or_accepted(client: Any) -> None:
+def test_a_second_change_before_the_first_has_settled_is_a_conflict_or_accepted(client: Any, upload: Upload) -> None:
     """All tools take 409 ResourceConflictException for "not yet", and nothing else."""
-    stack = Stack(client)
+    stack = Stack(client, upload)
     stack.create(code())
     for number in range(20):
         retry_conflicts(client.update_function_code, FunctionName=stack.name, ZipFile=code(f"v{number}"))

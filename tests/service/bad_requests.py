@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +48,21 @@ BAD_NUMBERS: Final[list[tuple[str, Any]]] = [
     ("1e-400", Raw("1e-400")),
     ("a number as text", "1"),
 ]
+# What decodes, as the markers of lists do, but to something else than a marker.
+MARKERS: Final = {
+    "a deep marker": "[" * 5000,
+    "a closed deep marker": "[" * 3000 + "]" * 3000,
+    "a marker of numbers": "[1,2]",
+    "a marker with an object": '{"a":[1]}',
+    "a marker with half a pair": '["\\ud800",0]',
+    "a marker with a surrogate only": '["\\udc00"]',
+    "a marker with a huge number": f'["alpha",{"9" * 4000}]',
+    "a marker with a fraction": '["alpha",0.5]',
+    "a marker with a truth": '["alpha",true]',
+    "a marker of null": "null",
+    "a marker with NUL": '["\\u0000",1]',
+    "an empty marker": '[""]',
+}
 BAD_TEXTS: Final[list[tuple[str, Any]]] = [
     ("an empty text", ""),
     ("a blank", " "),
@@ -62,6 +78,7 @@ BAD_TEXTS: Final[list[tuple[str, Any]]] = [
     ("another region", "arn:aws:lambda:eu-west-1:000000000000:function:alpha"),
     ("an unknown name", "nobody"),
 ]
+BAD_MARKERS: Final = [(kind, base64.urlsafe_b64encode(text.encode()).decode("ascii")) for kind, text in MARKERS.items()]
 BAD_STRINGS: Final[list[tuple[str, Any]]] = [
     ("a high surrogate alone", "a\ud800"),
     ("a low surrogate alone", "\udc00b"),

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.service.bad_requests import BAD_CONTAINERS, BAD_JSON, BAD_NUMBERS, BAD_STRINGS, BAD_TEXTS, SPOILERS
+from tests.service.bad_requests import (
+    BAD_CONTAINERS,
+    BAD_JSON,
+    BAD_MARKERS,
+    BAD_NUMBERS,
+    BAD_STRINGS,
+    BAD_TEXTS,
+    SPOILERS,
+)
 from tests.service.harness import PYTHON, zip_of
 from tests.service.model_values import broken, location, operation, sample_text
 from tests.service.wire_requests import REMOVED, Request, assemble
@@ -221,6 +229,8 @@ class RequestMaker:
         """A valid one of which one member was replaced or taken away."""
         shape = operation(operation_name).input_shape
         members = self._members(operation_name)
+        if shape is not None and "Marker" in shape.members:
+            members.setdefault("Marker", "")
         places = list(_places(shape, members)) if shape is not None else []
         if not places:
             return self.broken(operation_name)
@@ -228,7 +238,8 @@ class RequestMaker:
         if in_body:
             kind, value = self._draw_bad(found)
         else:
-            kind, value = self._draws.choice([*BAD_TEXTS, ("text beyond its length", "a" * 2000)])
+            own = BAD_MARKERS * 3 if keys == ("Marker",) else []
+            kind, value = self._draws.choice([*BAD_TEXTS, *own, ("text beyond its length", "a" * 2000)])
         return assemble(operation_name, _changed(members, keys, value), f"{'.'.join(map(str, keys))}: {kind}")
 
     def _draw_bad(self, shape: Shape) -> tuple[str, Any]:

@@ -359,3 +359,57 @@ def test_a_signature_says_what_is_asked_and_nothing_else(guarded: RunningService
     ):
         assert send(guarded.url, "GET", changed, headers=headers | more).status == 403
     assert send_signed(guarded, NOBODY, "GET", target).status == 403
+
+
+def with_roles(start_service: Callable[..., RunningService], folder: Path) -> tuple[RunningService, Any]:
+    """A service whose functions may do everything in the role ``strong`` and nothing in others, and a client of it."""
+    write_keys(folder / "keys.json", (FULL,), [{"role": STRONG, "statements": [statement("lambda:*")]}])
+    running = start_service(credentials=folder / "keys.json")
+    return running, FULL.client(running.url)
+
+
+STRONG, WEAK = (f"arn:aws:iam::{OWN}:role/{name}" for name in ("strong", "weak"))
+
+
+def test_the_key_of_a_deleted_function_is_worth_nothing(
+    start_service: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    running, owner = with_roles(start_service, tmp_path)
+    create(owner, "f", TELLS, role=WEAK)
+    stolen = client_with(running.url, *invoked(owner, "f"))
+    owner.delete_function(FunctionName="f")
+    create(owner, "f", TELLS, role=STRONG)
+    current = client_with(running.url, *invoked(owner, "f"))
+    assert refused(stolen.list_functions)[1] == "UnrecognizedClientException"
+    assert current.list_functions()["Functions"]
+
+
+def test_a_version_acts_with_its_own_role(start_service: Callable[..., RunningService], tmp_path: Path) -> None:
+    running, owner = with_roles(start_service, tmp_path)
+    create(owner, "f", TELLS, role=WEAK)
+    owner.publish_version(FunctionName="f")
+    owner.get_waiter("published_version_active").wait(FunctionName="f", Qualifier="1", WaiterConfig={"Delay": 0})
+    owner.update_function_configuration(FunctionName="f", Role=STRONG)
+    old, latest = (client_with(running.url, *invoked(owner, name)) for name in ("f:1", "f"))
+    assert refused(old.list_functions)[1] == "AccessDeniedException"
+    assert latest.list_functions()["Functions"]
+
+
+def test_with_a_key_pair_alone_functions_may_invoke_and_nothing_else(
+    start_service: Callable[..., RunningService],
+) -> None:
+    running = start_service(access_key_id="AKIDEXAMPLE", secret_access_key="secret-secret-secret")
+    owner = client_of(running.url, signed=("AKIDEXAMPLE", "secret-secret-secret"))
+    create(owner, "f", TELLS)
+    function = client_with(running.url, *invoked(owner, "f"))
+    assert function.invoke(FunctionName="f")["StatusCode"] == 200
+    assert refused(function.list_functions)[1] == "AccessDeniedException"
+
+
+def test_a_long_target_is_not_kept(start_service: Callable[..., RunningService]) -> None:
+    running = start_service()
+    create(client_of(running.url, signed=(OWN, "any")), "f", TELLS)
+    for query in ("", "?x=" + "y" * 600):
+        target = f"{FUNCTIONS}/f/invocations{query}"
+        assert send(running.url, "POST", target, b"{}", {"X-Amz-Client": "a"}).status == 200
+    assert [len(kept) < 100 for kept in running.service._access.own.targets] == [True]

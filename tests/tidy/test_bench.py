@@ -79,3 +79,19 @@ def test_a_pattern_that_matches_no_row_lists_the_rows(root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
     assert "service idle memory" in done.stderr
+
+
+def test_the_control_plane_is_measured_on_a_store_that_was_written_directly(bench: Any) -> None:
+    # Sixty functions in the place of ten thousand; every call has to succeed for a row to have a value.
+    lines = """
+import contextlib, scale
+with contextlib.ExitStack() as stack:
+    small = scale.Scale(stack, functions=60, samples=2, starts=1)
+    rows = [row(small) for row in (scale.start, scale.list_page, scale.slowest_read, scale.slowest_write, scale.memory)]
+print(json.dumps([[row.value, row.note] for row in rows]))
+"""
+    start, page, read, write, memory = bench(lines)
+    assert "2 pages" in page[1]
+    assert min(start[0], page[0], memory[0]) > 0
+    assert (read[1].count(", ") + 1, write[1].count(", ") + 1) == (12, 11)
+    assert float(write[1].split(", ")[0].split()[1]) == pytest.approx(write[0], abs=0.01)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from venturekit.service.access.principals import Principal
     from venturekit.service.access.statements import Statement
     from venturekit.service.accounts import Account, Accounts
-    from venturekit.service.credentials import FunctionCredentials
+    from venturekit.service.credentials import FunctionCredentials, Minted
     from venturekit.service.invocation.invoke import Target
     from venturekit.service.invocation.ports import Resolved
     from venturekit.service.wire.exchange import Exchange
@@ -154,7 +154,7 @@ class AccessControl:
             return caller
         minted = self._functions.find(access_key_id)
         if minted is not None:
-            return self._keep(access_key_id, self._root(minted.function_arn.split(":")[4]))
+            return self._keep(access_key_id, self._root(minted.account_id))
         if principals.is_account_id(access_key_id):
             return self._keep(access_key_id, self._root(access_key_id))
         return self.own
@@ -184,16 +184,22 @@ class AccessControl:
             return self.own
         minted = self._functions.find(access_key_id)
         if minted is not None:
-            return self._function_caller(minted.function_arn)
+            return self._function_caller(minted)
         entry = self._file.find(access_key_id) if self._file is not None else None
         if entry is None:
             return self.nobody
         return Caller(self, entry.principal.account_id, entry.principal)
 
-    def _function_caller(self, function_arn: str) -> Caller:
-        account_id, name = function_arn.split(":")[4], function_arn.rpartition(":")[2]
-        role = self.account(account_id).functions.function(name).latest.role
-        statements = self._file.role_statements(role, account_id) if self._file is not None else None
+    def _function_caller(self, minted: Minted) -> Caller:
+        account_id, name = minted.account_id, minted.function_name
+        role = self.account(account_id).functions.version(name, minted.version).role
+        if self._file is not None:
+            statements = self._file.role_statements(role, account_id)
+        else:
+            # A key pair alone says nothing about functions.
+            from venturekit.service.access.credentials_file import default_role_statements
+
+            statements = default_role_statements(account_id)
         return Caller(self, account_id, principals.function(account_id, role, name, statements))
 
     # --- what they may do -----------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class Service:
         self._clock = Clock(time.monotonic(), time.time())
         self._identifiers = Identifiers(os.urandom)
         self._secret = os.urandom(32)
-        self._credentials = FunctionCredentials(self._secret, settings.account_id)
+        self._credentials = FunctionCredentials(os.urandom, settings.account_id)
         self._layers = LayerRegistry()
         self._s3 = S3CodeSource(environ, region=settings.region, allow_aws=settings.allow_aws)
         self._logs = LogStore()
@@ -385,13 +385,13 @@ class Service:
             log_format=version.log_format,
             application_log_level=version.application_log_level,
             variables=version.environment,
-            credentials=self._credentials_for(version.function_arn),
+            credentials=self._credentials_for(version),
         )
 
-    def _credentials_for(self, function_arn: str) -> dict[str, str]:
+    def _credentials_for(self, version: FunctionVersion) -> dict[str, str]:
         if self.settings.pass_aws_credentials:
             return {name: self._environ[name] for name in AWS_VARIABLES if name in self._environ}
-        minted = self._credentials.mint(function_arn)
+        minted = self._credentials.mint(version.function_arn, version.version)
         return dict(
             zip(
                 AWS_VARIABLES, (minted.access_key_id, minted.secret_access_key, minted.session_token or ""), strict=True
@@ -423,7 +423,7 @@ class Service:
         else:
             account.concurrency.forget(name)
             self._logs.function_deleted(arn)
-            self._credentials.forget(arn)
+        self._credentials.keep_only(arn, {number for number, _ in live})
         self._host.keep_only(arn, live)
 
     def _status(self) -> dict[str, object]:

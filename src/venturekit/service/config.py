@@ -22,6 +22,9 @@ DEFAULT_CONNECT_PORTS: Final = (
 )
 """Shell, mail, names, web; databases, caches and directories; queues, streams and telemetry."""
 
+MIN_SECRET_LENGTH: Final = 16
+"""Of what is asked for off loopback: a short one is guessed."""
+
 Origin = Literal["flag", "environment", "default"]
 
 
@@ -304,6 +307,8 @@ def check_settings(settings: Settings) -> None:
             "access keys (--credentials, or --access-key-id and --secret-access-key), so that only their holders can "
             "run code here"
         )
+    if 0 < len(settings.secret_access_key) < MIN_SECRET_LENGTH:
+        missing.append(f"a --secret-access-key of {MIN_SECRET_LENGTH} characters or more")
     if not settings.tls_certificate and not settings.behind_tls:
         missing.append("TLS (--tls-certificate and --tls-key, or --behind-tls)")
     if settings.isolation == "process":

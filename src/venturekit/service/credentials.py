@@ -1,14 +1,15 @@
-"""The key pairs that functions get: minted per function, accepted by this service alone."""
+"""The key pairs that functions get: minted per version of a function, accepted by this service alone."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from venturekit.protocol.sigv4 import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 # Access keys tell at a glance whether they are of the service's own account, which nearly all are.
 OWN_PREFIX: Final = "ASIAV"
@@ -17,44 +18,63 @@ OTHER_PREFIX: Final = "ASIAX"
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """The credentials of one function, which its ARN names."""
+    """The credentials of one version of a function, ``$LATEST`` or a number: it acts with the role of that version."""
 
     credentials: Credentials
     function_arn: str
+    version: str
+
+    @property
+    def account_id(self) -> str:
+        """The account of the function."""
+        return self.function_arn.split(":")[4]
+
+    @property
+    def function_name(self) -> str:
+        """The name of the function."""
+        return self.function_arn.rpartition(":")[2]
 
 
 class FunctionCredentials:
-    """Derives key pairs from ``secret`` (random bytes) and the function's ARN: nothing has to be kept.
+    """Mints key pairs from random bytes, which ``entropy(size)`` gives, and knows those of versions that exist.
 
     ``account_id`` is the service's own account.
     """
 
-    __slots__ = ("_account_id", "_minted", "_secret")
+    __slots__ = ("_account_id", "_by_function", "_by_key", "_entropy")
 
-    def __init__(self, secret: bytes, account_id: str) -> None:
-        self._secret = secret
+    def __init__(self, entropy: Callable[[int], bytes], account_id: str) -> None:
+        self._entropy = entropy
         self._account_id = account_id
-        self._minted: dict[str, Minted] = {}
+        self._by_key: dict[str, Minted] = {}
+        self._by_function: dict[str, dict[str, Minted]] = {}
 
-    def mint(self, function_arn: str) -> Credentials:
-        """The credentials of a function; the same ones every time."""
-        credentials = self._derive(function_arn)
-        self._minted[credentials.access_key_id] = Minted(credentials, function_arn)
-        return credentials
+    def mint(self, function_arn: str, version: str) -> Credentials:
+        """The credentials of a version; the same ones as long as it exists."""
+        versions = self._by_function.setdefault(function_arn, {})
+        minted = versions.get(version)
+        if minted is None:
+            minted = versions[version] = Minted(self._new(function_arn), function_arn, version)
+            self._by_key[minted.credentials.access_key_id] = minted
+        return minted.credentials
 
-    def _derive(self, function_arn: str) -> Credentials:
-        digest = hmac.digest(self._secret, function_arn.encode(), hashlib.sha512)
-        prefix = OWN_PREFIX if f":{self._account_id}:" in function_arn else OTHER_PREFIX
-        return Credentials(
-            access_key_id=prefix + base64.b32encode(digest[:10]).decode()[:15],
-            secret_access_key=base64.b64encode(digest[10:40]).decode(),
-            session_token=base64.b64encode(digest[40:]).decode(),
-        )
-
-    def forget(self, function_arn: str) -> None:
-        """The function is deleted: its credentials are accepted no more."""
-        self._minted.pop(self._derive(function_arn).access_key_id, None)
+    def keep_only(self, function_arn: str, versions: Collection[str]) -> None:
+        """The other versions of the function are gone: their credentials are accepted no more."""
+        known = self._by_function.get(function_arn, {})
+        for version in [version for version in known if version not in versions]:
+            del self._by_key[known.pop(version).credentials.access_key_id]
+        if not known:
+            self._by_function.pop(function_arn, None)
 
     def find(self, access_key_id: str) -> Minted | None:
         """What was minted under an access key, or None."""
-        return self._minted.get(access_key_id)
+        return self._by_key.get(access_key_id)
+
+    def _new(self, function_arn: str) -> Credentials:
+        digits = self._entropy(70)
+        prefix = OWN_PREFIX if function_arn.split(":")[4] == self._account_id else OTHER_PREFIX
+        return Credentials(
+            access_key_id=prefix + base64.b32encode(digits[:10]).decode()[:15],
+            secret_access_key=base64.b64encode(digits[10:40]).decode(),
+            session_token=base64.b64encode(digits[40:]).decode(),
+        )

@@ -101,6 +101,11 @@ def test_values_of_the_query_and_the_path() -> None:
     assert parse(("GET", b"/2018-10-31/layers/l/versions/12"))["VersionNumber"] == 12
 
 
+def test_text_in_json_is_any_unicode() -> None:
+    body = b'{"Description": "\\ud83d\\ude00 \xc3\xa9 \\u0000", "Tags": {"\\ud83d\\ude00": "\\u00e9"}}'
+    assert parse(CREATE, body) == {"Description": "\U0001f600 \u00e9 \0", "Tags": {"\U0001f600": "\u00e9"}}
+
+
 def test_numbers_and_times_in_json() -> None:
     assert parse(CREATE, b'{"Timeout": 3.0}') == {"Timeout": 3}
     moment = {"StartingPositionTimestamp": datetime(2019, 11, 12, 18, 13, 41, 479000, tzinfo=UTC)}
@@ -129,6 +134,10 @@ def test_numbers_and_times_in_json() -> None:
         (CREATE, {"Layers": "l"}, "STRING_VALUE can not be converted to a List (Layers)"),
         (CREATE, {"Layers": [["l"]]}, "START_ARRAY_VALUE can not be converted to a String (Layers)"),
         (CREATE, {"Tags": []}, "START_ARRAY_VALUE can not be converted to a Map (Tags)"),
+        (CREATE, b'{"Description": "a\\ud83db"}', "The value of Description is not Unicode: \\ud83d stands alone"),
+        (CREATE, b'{"Layers": ["", "\\ude00"]}', "The value of Layers is not Unicode: \\ude00 stands alone"),
+        (CREATE, b'{"Tags": {"\\udfff": ""}}', "The value of Tags is not Unicode: \\udfff stands alone"),
+        (CREATE, b'{"Tags": {"a": "\\ude00\\ud83d"}}', "The value of Tags is not Unicode: \\ude00 stands alone"),
         (CREATE, [], "START_ARRAY_VALUE can not be converted to a Structure (the body)"),
         (CREATE, b'"x"', "STRING_VALUE can not be converted to a Structure (the body)"),
         (MAPPING, {"StartingPositionTimestamp": 1e300}, None),

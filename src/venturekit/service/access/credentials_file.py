@@ -93,10 +93,13 @@ class CredentialsFile:
         A file without ``roles`` lets functions invoke the functions of their own account.
         """
         statements = self._entries.statements_of_role(role_arn)
-        if statements is not None:
-            return statements
-        default = function_default_statements(account_id or self._account_id)
-        return parse_statements(default, place="the default of functions", principal_allowed=False)
+        return default_role_statements(account_id or self._account_id) if statements is None else statements
+
+
+def default_role_statements(account_id: str) -> tuple[Statement, ...]:
+    """``function_default_statements``, parsed."""
+    default = function_default_statements(account_id)
+    return parse_statements(default, place="the default of functions", principal_allowed=False)
 
 
 def function_default_statements(account_id: str) -> list[dict[str, Any]]:

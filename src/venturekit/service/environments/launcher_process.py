@@ -447,6 +447,8 @@ def _preload(ric_folder: str) -> ModuleType:
     site.sethelper()
     ric = load_file("_venturekit_ric", os.path.join(ric_folder, "__init__.py"), ric_folder)
     ric.preload()
+    # The first use of the compiler makes a hundred types; functions that find no compiled form of theirs need it.
+    compile("pass", "<preload>", "exec")
     # What exists now is never collected, so no collection in a child touches (and so copies) its pages.
     gc.collect()
     gc.freeze()

@@ -6,8 +6,7 @@ import asyncio
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncIterator, Callable, Collection, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES: Final = 16 * 1024
 
-KeysInUse = Callable[[], AbstractSet[str]]
+KeysInUse = Callable[[], Container[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 WITH_RESPONSE_STREAM: Final = "InvokeWithResponseStream"
 REQUEST_LIMIT_BYTES: Final = 6 * 1024 * 1024
 TARGETS_LIMIT: Final = 10_000
+KEPT_TARGET_BYTES: Final = 512
+"""No address is longer; a presigned one is, and comes once."""
 QUICK_DIAGNOSIS_BYTES: Final = 65_536
 CLIENT_CONTEXT_LIMIT_BYTES: Final = 3583
 RARE_HEADERS: Final = frozenset(
@@ -152,7 +154,7 @@ class InvokePath:
             self._answer_error(exchange, error, request_id)
             return
         streamed = match.operation.name == WITH_RESPONSE_STREAM
-        if resolved.lasting and not streamed:
+        if resolved.lasting and not streamed and len(exchange.target) <= KEPT_TARGET_BYTES:
             if len(caller.targets) >= TARGETS_LIMIT:
                 caller.targets.clear()
             caller.targets[exchange.target] = target

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_ACCOUNT_OF_ARN: Final = "substr(arn, instr(arn, ':function:') - 12, 12)"
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One step: its number (from 1, without gaps), what it does, and its statements."""
@@ -85,14 +88,13 @@ MIGRATIONS: Final = (
                  last_version INTEGER NOT NULL,
                  PRIMARY KEY (account_id, function_name)
                ) WITHOUT ROWID, STRICT""",
-            # A function's ARN stands in each of its versions and aliases, the 12 digits before ":function:" in it.
+            # A function's ARN stands in each of its versions and aliases, and says its account.
             *(
                 statement
                 for table in ("versions", "aliases")
                 for statement in (
                     f"ALTER TABLE {table} ADD COLUMN arn TEXT AS (json_extract(document, '$.function_arn'))",
-                    f"ALTER TABLE {table} ADD COLUMN account_id TEXT "
-                    "AS (substr(arn, instr(arn, ':function:') - 12, 12))",
+                    f"ALTER TABLE {table} ADD COLUMN account_id TEXT AS ({_ACCOUNT_OF_ARN})",
                 )
             ),
             """INSERT INTO functions_2 SELECT
