@@ -198,7 +198,7 @@ async def tree(bench: Any, here: Place) -> tuple[int, list[int]]:
     await bench.launcher.wait_ready()
     identifier, output = bench.fork(TREE, **here.launch())
     await asyncio.to_thread(output.wait_lines, 4)
-    (pid,) = (event[2] for event in bench.events if event[0] == "started")
+    pid = (await bench.event("started", identifier))[2]
     return identifier, [pid, *process_tree.descendants(pid)]
 
 
@@ -302,6 +302,24 @@ def test_the_service_hears_the_process_id_of_its_own_namespace(
         assert parent.parent_pid == bench.launcher.pid
         bench.launcher.kill(identifier)
         await bench.event("exited", identifier)
+
+    launching(scenario, policy=here.common)
+
+
+def test_the_end_of_the_first_process_ends_everything(
+    launching: Callable[..., None], place: Callable[..., Place]
+) -> None:
+    here = place("namespace")
+
+    async def scenario(bench: Any) -> None:
+        identifier, pids = await tree(bench, here)
+        namespace = os.readlink(f"/proc/{pids[0]}/ns/pid")
+        others = [pid for pid in process_tree.children(bench.launcher.pid) if pid != pids[0]]
+        (init,) = [pid for pid in others if os.readlink(f"/proc/{pid}/ns/pid") == namespace]
+        os.kill(init, signal.SIGKILL)
+        assert (await bench.event("exited", identifier))[2] == ExitStatus(None, signal.SIGKILL)
+        await gone([init, *pids])
+        assert await bench.run("print('ran')", **here.launch()) == "ran\n"
 
     launching(scenario, policy=here.common)
 

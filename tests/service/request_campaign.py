@@ -49,7 +49,7 @@ INVOKES: Final = frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
 # Recorded without the members that the model requires: a function without a code signing configuration.
 EMPTY_ANSWERS: Final = frozenset({"GetFunctionCodeSigningConfig"})
 SERVED_SHARE: Final = 4
-KINDS: Final = {
+KINDS: Final[dict[str, Any]] = {
     "string": str,
     "integer": int,
     "long": int,
@@ -301,7 +301,7 @@ def function_subject(function: Function) -> Subject:
     """The identifiers of a function, under the names of members that take them."""
     arn = function.latest.function_arn
     published = [version for version in function.versions if version != "$LATEST"]
-    revisions = [item.revision_id for item in (function.latest, *function.aliases.values())]
+    revisions = [function.latest.revision_id, *(alias.revision_id for alias in function.aliases.values())]
     return {
         "FunctionName": [function.name, function.name, function.name, arn, f"000000000000:function:{function.name}"],
         "Resource": [arn],
@@ -339,7 +339,7 @@ def statement_ids(value: Any) -> Iterator[str]:
 
 def nonconforming(shape: Shape, value: Any, where: str) -> Iterator[str]:
     """Where an answer is not as the model says: unknown members, other types, required members that are missing."""
-    kind = KINDS[shape.type_name]
+    kind: Any = KINDS[shape.type_name]
     if not isinstance(value, kind) or (isinstance(value, bool) and shape.type_name != "boolean"):
         yield f"{where} is no {shape.type_name}"
     elif shape.type_name == "structure":

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from venturekit.service.functions.code_storage import AnyOf
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from venturekit.service.api.registry import Registry
     from venturekit.service.functions.plane import ControlPlane
@@ -81,9 +83,9 @@ class Accounts:
         for account_id in functions.keys() | numbers.keys():
             self.get(account_id).plane.load(functions.get(account_id, ()), numbers.get(account_id, no_numbers))
 
-    def code_keys(self) -> set[str]:
+    def code_keys(self) -> Container[str]:
         """The archives that some version of some account still needs."""
-        return set().union(*(account.functions.code_keys() for account in self))
+        return AnyOf(*(account.functions.code_keys() for account in self))
 
     async def close(self) -> None:
         """Finish the changes that were begun."""

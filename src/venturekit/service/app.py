@@ -32,7 +32,7 @@ from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.environments.runtimes import PythonSettings, is_served
 from venturekit.service.extras import Extras
 from venturekit.service.functions.code_directories import CodeDirectories
-from venturekit.service.functions.code_storage import CodeStorage
+from venturekit.service.functions.code_storage import AnyOf, CodeStorage
 from venturekit.service.functions.layer_registry import LayerRegistry
 from venturekit.service.functions.operations import register_operations
 from venturekit.service.functions.plane import ControlPlane
@@ -47,7 +47,7 @@ from venturekit.service.store import Archives, DataDirectoryLock, Store
 from venturekit.service.wire.listener import Clock, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from venturekit.service.api.errors import ApiError
     from venturekit.service.config import Settings
@@ -398,8 +398,8 @@ class Service:
             )
         )
 
-    def _code_keys(self) -> set[str]:
-        return self._accounts.code_keys() | self._layers.code_keys()
+    def _code_keys(self) -> Container[str]:
+        return AnyOf(self._accounts.code_keys(), self._layers.code_keys())
 
     async def _prepare_code(self, code_key: str) -> None:
         await self._code.directory(code_key)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from venturekit.service.api.errors import ApiError
 from venturekit.service.functions.code_directories import CodeDirectories
-from venturekit.service.functions.code_storage import CodeStorage
+from venturekit.service.functions.code_storage import AnyOf, CodeStorage
 from venturekit.service.functions.records import LATEST, Alias, FunctionVersion, LayerReference
 from venturekit.service.functions.registry import Function, FunctionRegistry
 from venturekit.service.store import Archives
@@ -120,3 +120,12 @@ def test_at_the_start_everything_unused_goes(archives: Archives, storage: Callab
     used, _ = archives.put(b"1"), archives.put(b"2")
     asyncio.run(storage(Asked(used)).collect_all())
     assert archives.keys() == {used}
+
+
+def test_what_any_container_holds_is_in_use() -> None:
+    first, second = {"a"}, {"b"}
+    in_use = AnyOf(first, second)
+    assert [key in in_use for key in ("a", "b", "c")] == [True, True, False]
+    second.add("c")
+    first.clear()
+    assert [key in in_use for key in ("a", "b", "c")] == [False, True, True]

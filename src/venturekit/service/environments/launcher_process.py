@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from venturekit.service.environments import main_process, process_tree
-    from venturekit.service.environments.isolation.confine import Entrance, Isolation
+    from venturekit.service.environments.isolation.confine import Isolation
     from venturekit.service.environments.isolation.namespaces import Branch
 
 MAX_MESSAGE_BYTES = 128 * 1024
@@ -194,7 +194,7 @@ class LauncherProcess:
             return None  # it has exited; the message crossed the news
         if request["op"] == "kill":
             if main.branch is not None:
-                _end_branch(main.branch)
+                main.branch.end()
             process_tree.kill_tree(main.pid)
         elif request["op"] == "signal":
             _signal_group(main.pid, request["signal"])
@@ -295,8 +295,8 @@ class LauncherProcess:
         except OSError:
             os.kill(spare.pid, signal.SIGKILL)  # it is not reaped yet, so the pid is its own
             if spare.branch is not None:
-                _end_branch(spare.branch)
-                os.close(spare.branch.lifeline)
+                spare.branch.end()
+                spare.branch.release()
             return None
         finally:
             spare.link.close()
@@ -308,7 +308,7 @@ class LauncherProcess:
         main_process.settle_in()
         main_process.close_all_but({0, 1, 2, link.fileno(), self._control.fileno()})
         main_process.rehearse()
-        entrance = None if self._isolation is None else _prepared(self._isolation)
+        entrance = None if self._isolation is None else self._isolation.prepare_early()
         data, descriptors, _, _ = socket.recv_fds(link, MAX_MESSAGE_BYTES + 1, 4)
         if not data:
             os._exit(0)
@@ -356,13 +356,15 @@ class LauncherProcess:
                 if self._spare is not None and pid == self._spare.pid:
                     self._spare.link.close()
                     if self._spare.branch is not None:
-                        os.close(self._spare.branch.lifeline)
+                        self._spare.branch.release()
                     self._spare, self._spare_due = None, time.monotonic() + 1.0
                 main = self._mains.pop(pid, None)
                 if main is not None:
                     ended.append((main, status))
                     if main.branch is not None:
-                        os.close(main.branch.lifeline)
+                        main.branch.release()
+                elif self._isolation is not None:
+                    self._note_end_of_init(pid)
         except ChildProcessError:
             pass
         # Before the news of an exit leaves: whatever came to us from a dead environment has been sent SIGKILL.
@@ -379,32 +381,17 @@ class LauncherProcess:
 
     def _own_children(self) -> set[int]:
         """The children that are meant to live: main processes, the spare, the first processes of their namespaces."""
-        owners: list[MainProcess | Spare] = [*self._mains.values()]
-        if self._spare is not None:
-            owners.append(self._spare)
+        owners = self._owners()
         return {owner.pid for owner in owners} | {owner.branch.init_pid for owner in owners if owner.branch is not None}
 
+    def _owners(self) -> list[MainProcess | Spare]:
+        return [*self._mains.values(), *(() if self._spare is None else (self._spare,))]
 
-def _prepared(isolation: Isolation) -> Callable[[], Entrance]:
-    """Prepare now; what is returned gives the result, an error included, to the start that wants it."""
-    try:
-        entrance = isolation.prepare()
-    except OSError as error:
-        reason = error
-
-        def fail() -> Entrance:
-            raise reason
-
-        return fail
-    return lambda: entrance
-
-
-def _end_branch(branch: Branch) -> None:
-    """Kill everything in the namespaces at one blow. The first process is reaped later, so the pid is its own."""
-    try:
-        os.kill(branch.init_pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    def _note_end_of_init(self, pid: int) -> None:
+        """If it was the first process of namespaces: all in them is dead, and its number may be given away again."""
+        for owner in self._owners():
+            if owner.branch is not None and owner.branch.init_pid == pid:
+                owner.branch.init_pid = 0
 
 
 def _signal_group(pid: int, number: int) -> None:

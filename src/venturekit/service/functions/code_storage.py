@@ -24,6 +24,18 @@ _INLINE_BYTES: Final = 16 * 1024
 KeysInUse = Callable[[], Container[str]]
 
 
+class AnyOf(Container[str]):
+    """What one of several containers holds; nothing is copied."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, *parts: Container[str]) -> None:
+        self._parts = parts
+
+    def __contains__(self, code_key: object) -> bool:
+        return any(code_key in part for part in self._parts)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredCode:
     """A code archive: its key (hexadecimal SHA-256), the same hash in base64, its zipped and its unzipped size."""

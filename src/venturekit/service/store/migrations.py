@@ -58,12 +58,13 @@ MIGRATIONS: Final = (
         2,
         "several accounts",
         (
+            # Tables with documents have rowids: without, a row over a quarter of a page spills into pages of its own.
             """CREATE TABLE functions_2 (
                  account_id TEXT NOT NULL,
                  name TEXT NOT NULL,
                  document TEXT NOT NULL,
                  PRIMARY KEY (account_id, name)
-               ) WITHOUT ROWID, STRICT""",
+               ) STRICT""",
             """CREATE TABLE versions_2 (
                  account_id TEXT NOT NULL,
                  function_name TEXT NOT NULL,
@@ -72,7 +73,7 @@ MIGRATIONS: Final = (
                  document TEXT NOT NULL,
                  PRIMARY KEY (account_id, function_name, version),
                  FOREIGN KEY (account_id, function_name) REFERENCES functions_2 (account_id, name) ON DELETE CASCADE
-               ) WITHOUT ROWID, STRICT""",
+               ) STRICT""",
             """CREATE TABLE aliases_2 (
                  account_id TEXT NOT NULL,
                  function_name TEXT NOT NULL,
@@ -81,7 +82,7 @@ MIGRATIONS: Final = (
                  document TEXT NOT NULL,
                  PRIMARY KEY (account_id, function_name, name),
                  FOREIGN KEY (account_id, function_name) REFERENCES functions_2 (account_id, name) ON DELETE CASCADE
-               ) WITHOUT ROWID, STRICT""",
+               ) STRICT""",
             """CREATE TABLE version_numbers_2 (
                  account_id TEXT NOT NULL,
                  function_name TEXT NOT NULL,
@@ -126,7 +127,7 @@ MIGRATIONS: Final = (
                  version INTEGER NOT NULL,
                  document TEXT NOT NULL,
                  PRIMARY KEY (account_id, layer_name, version)
-               ) WITHOUT ROWID, STRICT""",
+               ) STRICT""",
             """CREATE TABLE layer_numbers (
                  account_id TEXT NOT NULL,
                  layer_name TEXT NOT NULL,

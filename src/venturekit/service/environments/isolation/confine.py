@@ -50,6 +50,19 @@ class Isolation:
         """In a child of `fork`: what is the same for all launches. Raises OSError."""
         return Entrance(self)
 
+    def prepare_early(self) -> Callable[[], Entrance]:
+        """Prepare now; what is returned gives the result, an error included, to the launch that will want it."""
+        try:
+            entrance = self.prepare()
+        except OSError as error:
+            reason = error
+
+            def fail() -> Entrance:
+                raise reason
+
+            return fail
+        return lambda: entrance
+
 
 class Entrance:
     """One child on its way in. `descriptor` has to stay open until `enter`."""

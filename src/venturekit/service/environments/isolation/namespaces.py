@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import stat
 import struct
 
@@ -44,7 +45,7 @@ _SCRATCH = b"size=1m,nr_inodes=4096,mode=755"
 
 
 class Branch:
-    """What `fork_inside` made: `main_pid` is 0 in the child itself.
+    """What `fork_inside` made: `main_pid` is 0 in the child itself, `init_pid` once the first process has been reaped.
 
     `lifeline` is a descriptor: everything in the namespaces ends when the last copy of it is closed.
     """
@@ -55,6 +56,15 @@ class Branch:
         self.main_pid = main_pid
         self.init_pid = init_pid
         self.lifeline = lifeline
+
+    def end(self) -> None:
+        """Kill everything in the namespaces at one blow."""
+        if self.init_pid:
+            os.kill(self.init_pid, signal.SIGKILL)
+
+    def release(self) -> None:
+        """Let go of the lifeline."""
+        os.close(self.lifeline)
 
 
 def fork_inside(kernel: Kernel, fork: Callable[[], int], close_all_but: Callable[[set[int]], None]) -> Branch:
