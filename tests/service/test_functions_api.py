@@ -171,6 +171,28 @@ def test_what_create_refuses(functions: FunctionSet, changes: dict[str, Any], co
 
 
 @pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ({}, "Code from a container image (ImageUri) is not supported by this service"),
+        ({"PackageType": "Image"}, "PackageType Image is not supported by this service"),
+        (
+            {"PackageType": "Image", "ImageConfig": {"Command": ["app.handler"]}},
+            "ImageConfig is not supported by this service",
+        ),
+    ],
+)
+def test_an_image_is_refused_as_such(functions: FunctionSet, members: dict[str, Any], text: str) -> None:
+    """As tools send it: without runtime and handler, whose absence is not what is wrong."""
+    code = {"ImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/shop:latest"}
+    status, found, message = refused(
+        functions.client.create_function, FunctionName="refused", Role=ROLE, Code=code, **members
+    )
+    assert (status, found) == (400, "InvalidParameterValueException")
+    assert text in message
+    assert "send a zip archive" in message
+
+
+@pytest.mark.parametrize(
     ("body", "status", "code"),
     [
         (b"", 400, "ValidationException"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -42,9 +41,8 @@ done
 @pytest.fixture(scope="module")
 def base() -> Iterator[Path]:
     """A folder that does not lie in /tmp, which confined functions may use."""
-    folder = Path(tempfile.mkdtemp(prefix="venturekit-", dir="/var/tmp"))
-    yield folder
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="venturekit-", dir="/var/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module", params=LEVELS)

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +108,6 @@ class Stand:
     def start(self) -> None:
         """Start everything."""
         self.base.chmod(0o755)
-        self.resources.callback(shutil.rmtree, self.base)
         home = self.own(self.base / "home")
         for name in ("file", "file_to_empty"):
             (home / name).write_text("the user's")
@@ -152,10 +151,7 @@ class Stand:
         self.resources.callback(shutil.rmtree, in_tmp.parent)
         in_tmp.write_text("another's")
         in_tmp.parent.chmod(0o755)
-        with socket.socket() as passing:
-            passing.bind(("127.0.0.1", 0))
-            free = passing.getsockname()[1]
-        self.event |= {"unix_socket": str(unix_socket), "abstract_socket": abstract, "free_port": free}
+        self.event |= {"unix_socket": str(unix_socket), "abstract_socket": abstract, "free_port": free_port()}
         self.event["file_in_tmp"] = str(in_tmp)
 
     def serve(self, home: Path) -> None:
@@ -225,10 +221,20 @@ class Stand:
 )
 def stand(request: pytest.FixtureRequest) -> Iterator[Stand]:
     # Not below /tmp: what lies there is open to confined functions.
-    made = Stand(*request.param, Path(tempfile.mkdtemp(prefix="venturekit-", dir="/var/tmp")))
-    with made.resources:
-        made.start()
-        yield made
+    with tempfile.TemporaryDirectory(prefix="venturekit-", dir="/var/tmp") as base:
+        made = Stand(*request.param, Path(base))
+        with made.resources:
+            made.start()
+            yield made
+
+
+def free_port() -> int:
+    """A port that nobody listens on and that the kernel gives to nobody who does not ask for it."""
+    for port in range(20000 + os.getpid() % 5000, 32000):
+        with socket.socket() as passing, suppress(OSError):
+            passing.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def expected(stand: Stand, row: str) -> str:

@@ -138,7 +138,7 @@ def test_settings_that_are_refused(given: dict[str, str], words: str) -> None:
         config.load_settings(given, {})
 
 
-OTHERS = {"host": "0.0.0.0", "access_key_id": "AKID", "secret_access_key": "secret", "behind_tls": True}
+OTHERS = {"host": "0.0.0.0", "access_key_id": "AKID", "secret_access_key": "s" * 32, "behind_tls": True}
 
 
 def test_other_addresses_take_functions_that_are_kept_apart() -> None:

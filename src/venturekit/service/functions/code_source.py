@@ -55,8 +55,7 @@ def code_source(members: Mapping[str, Any]) -> bytes | S3Object:
     in_s3 = any(members.get(name) for name in ("S3Bucket", "S3Key", "S3ObjectVersion"))
     if data is not None and (in_s3 or members.get("ImageUri")):
         raise faults.two_code_sources()
-    if members.get("ImageUri"):
-        raise faults.not_served("Code from a container image (ImageUri)", "send a zip archive as ZipFile")
+    refuse_image(members)
     if members.get("SourceKMSKeyArn"):
         raise faults.not_served("SourceKMSKeyArn", "leave it out: archives are not encrypted with a key of yours")
     if members.get("S3ObjectStorageMode") == "REFERENCE":
@@ -70,6 +69,12 @@ def code_source(members: Mapping[str, Any]) -> bytes | S3Object:
     if len(data) > MAX_ZIPPED_BYTES:
         raise faults.zip_too_large(MAX_ZIPPED_BYTES)
     return bytes(data)
+
+
+def refuse_image(members: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterValue for code that is a container image and nothing else."""
+    if members.get("ImageUri") and members.get("ZipFile") is None:
+        raise faults.not_served("Code from a container image (ImageUri)", "send a zip archive as ZipFile")
 
 
 async def archive_of(members: Mapping[str, Any], fetch: FetchCode) -> bytes:

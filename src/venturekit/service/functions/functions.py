@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.functions import faults, lifecycle
 from venturekit.service.functions.code import archive_faults, with_code
-from venturekit.service.functions.code_source import archive_of
-from venturekit.service.functions.configuration import configured, require_runtime_and_handler
+from venturekit.service.functions.code_source import archive_of, refuse_image
+from venturekit.service.functions.configuration import configured, refuse_unserved, require_runtime_and_handler
 from venturekit.service.functions.listing import list_functions
 from venturekit.service.functions.plane import ControlPlane, version_row
 from venturekit.service.functions.records import LATEST, FunctionVersion
@@ -54,6 +54,9 @@ class FunctionOperations:
     async def _create(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
         plane = self._plane
         name = plane.unqualified_name(members)
+        # A function made of an image has neither runtime nor handler: what is missing is not them.
+        refuse_unserved(members)
+        refuse_image(members["Code"])
         require_runtime_and_handler(members)
         blank = FunctionVersion(
             name=name,
