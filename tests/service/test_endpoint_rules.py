@@ -406,9 +406,10 @@ def test_keys_of_functions_are_accepted(guarded: RunningService) -> None:
     key, secret, token = functions.invoke(caller).value
     assert key.startswith("ASIA")
     # Who it is was accepted; a function may invoke, and not list.
-    assert b"is not authorized to perform: lambda:ListFunctions" in signed_get(
-        guarded, key=key, secret=secret, token=token
-    ).body
+    assert (
+        b"is not authorized to perform: lambda:ListFunctions"
+        in signed_get(guarded, key=key, secret=secret, token=token).body
+    )
     assert b"security token" in signed_get(guarded, key=key, secret=secret).body
     assert b"signature we calculated" in signed_get(guarded, key=key, secret=SECRET, token=token).body
     functions.client.close()
