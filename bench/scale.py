@@ -75,7 +75,7 @@ async def _populate(store: Store, functions: int, keep: Callable[[str], None]) -
 
 
 async def _store(store: Store, name: str, numbers: random.Random, keep: Callable[[str], None]) -> None:
-    from venturekit.service.functions.plane import version_row
+    from venturekit.service.functions.changes import version_row
     from venturekit.service.functions.records import Alias
     from venturekit.service.store import AliasRow, FunctionChange
 

@@ -44,7 +44,7 @@ def render_runtimes() -> str:
 
 def load_registry() -> Registry:
     """The registry that the service assembles."""
-    from venturekit.service.app import compatibility_registry
+    from venturekit.service.served import compatibility_registry
 
     return compatibility_registry()
 

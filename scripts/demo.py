@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,16 @@ def count(item):
         raise LookupError(f"we never sold {item}")
     return STOCK[item]
 '''
+
+LAYER_SOURCE = """PRICES = {"apple": 0.4, "pear": 0.6}\n"""
+LAYER_USER_SOURCE = """\
+import catalogue
+
+
+def handler(event, context):
+    return {"item": event["item"], "price": catalogue.PRICES[event["item"]]}
+"""
+OTHER_ACCOUNT = "111122223333"
 
 # The calls of the runtime interface as its documentation shows them, in a loop.
 BASH_SOURCE = """\
@@ -198,10 +209,16 @@ def log_tail(response: Mapping[str, Any]) -> str:
     return base64.b64decode(response["LogResult"]).decode()
 
 
-def create(client: Any, name: str, runtime: str, handler: str, code: bytes) -> None:
+def create(client: Any, name: str, runtime: str, handler: str, code: bytes, layers: tuple[str, ...] = ()) -> None:
     begin = time.perf_counter()
     client.create_function(
-        FunctionName=name, Runtime=runtime, Role=ROLE, Handler=handler, Code={"ZipFile": code}, Timeout=10
+        FunctionName=name,
+        Runtime=runtime,
+        Role=ROLE,
+        Handler=handler,
+        Code={"ZipFile": code},
+        Timeout=10,
+        Layers=list(layers),
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
     show(
@@ -248,6 +265,56 @@ def version_and_alias(client: Any) -> None:
     expect(response["ExecutedVersion"] == version, f"the alias ran version {response['ExecutedVersion']}")
 
 
+def weighted_alias(client: Any) -> None:
+    heading("A second version, and an alias that gives it half of the traffic")
+    client.update_function_configuration(FunctionName="stock", Environment={"Variables": {"STAGE": "next"}})
+    client.get_waiter("function_updated_v2").wait(FunctionName="stock", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    version = client.publish_version(FunctionName="stock")["Version"]
+    routing = {"AdditionalVersionWeights": {version: 0.5}}
+    client.update_alias(FunctionName="stock", Name="live", RoutingConfig=routing)
+    show("routing", routing)
+    ran = Counter(invoke(client, "stock", {"item": "apple"}, Qualifier="live")[0]["ExecutedVersion"] for _ in range(60))
+    show("60 invokes", ", ".join(f"version {name}: {count}" for name, count in sorted(ran.items())))
+    expect(set(ran) == {"1", version}, f"the alias ran {dict(ran)}")
+
+
+def layer(client: Any) -> None:
+    heading("A layer: published once, imported by a function that names it")
+    content = {"ZipFile": archive("python/catalogue.py", LAYER_SOURCE)}
+    arn = client.publish_layer_version(LayerName="catalogue", Content=content)["LayerVersionArn"]
+    show("layer", arn)
+    create(client, "prices", RUNTIME, "app.handler", archive("app.py", LAYER_USER_SOURCE), (arn,))
+    _, payload, _ = invoke(client, "prices", {"item": "pear"})
+    show("answer", payload.decode())
+    expect(json.loads(payload)["price"] == 0.6, f"unexpected answer {payload!r}")
+
+
+def other_account(owner: Any) -> None:
+    heading("Another account (an access key of 12 digits) is denied until the function's policy lets it in")
+    stranger = boto3.client(
+        "lambda",
+        aws_access_key_id=OTHER_ACCOUNT,
+        aws_secret_access_key="anything",
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=30),
+    )
+    arn = owner.get_function(FunctionName="stock")["Configuration"]["FunctionArn"]
+    try:
+        invoke(stranger, arn, {"item": "apple"})
+    except ClientError as error:
+        answer = error.response
+        show("denied", f"{answer['ResponseMetadata']['HTTPStatusCode']} {answer['Error']['Code']}")
+        expect(answer["Error"]["Code"] == "AccessDeniedException", f"not a denial: {error}")
+    else:
+        raise DemoError("another account could invoke without a permission")
+    permission = owner.add_permission(
+        FunctionName="stock", StatementId="other", Action="lambda:InvokeFunction", Principal=OTHER_ACCOUNT
+    )
+    show("permission", permission["Statement"])
+    _, payload, _ = invoke(stranger, arn, {"item": "apple"})
+    show("answer", payload.decode())
+    expect(json.loads(payload)["in_stock"] == 3, f"unexpected answer {payload!r}")
+
+
 def bash_function(client: Any) -> None:
     heading("A custom runtime: bash and curl, the runtime interface's own examples in a loop")
     if not (shutil.which("bash") and shutil.which("curl")):
@@ -272,7 +339,7 @@ def command_line(url: str) -> None:
         expect(done.returncode == 0, f"aws exited with {done.returncode}: {done.stderr.strip()}")
         outputs.append(sorted(line.split("\t")[0] for line in done.stdout.splitlines()))
         show("output", done.stdout.expandtabs(20))
-    expect(outputs == [["shell", "stock"]] * 2, f"unexpected lists {outputs}")
+    expect(outputs == [["prices", "shell", "stock"]] * 2, f"unexpected lists {outputs}")
 
 
 @contextlib.contextmanager
@@ -300,6 +367,9 @@ def tour(service: Service) -> None:
     client = boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}, read_timeout=30))
     python_function(client)
     version_and_alias(client)
+    weighted_alias(client)
+    layer(client)
+    other_account(client)
     bash_function(client)
     command_line(service.url)
 

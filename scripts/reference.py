@@ -91,7 +91,7 @@ def commands_page() -> str:
         "Commands that talk to a service take the address from `--endpoint-url`, else from `AWS_ENDPOINT_URL_LAMBDA` "
         "or `AWS_ENDPOINT_URL`, else `http://127.0.0.1` with port `VENTUREKIT_PORT` or 9001. They sign with "
         "`VENTUREKIT_ACCESS_KEY_ID` and `VENTUREKIT_SECRET_ACCESS_KEY`, else with AWS's variables of these names, else "
-        "not at all. `AWS_CA_BUNDLE` names the authorities to trust with https.",
+        "not at all; profiles are not read. `AWS_CA_BUNDLE` names the authorities to trust with https.",
         *(part for name, command in group.commands.items() for part in command_parts(f"vk {name}", command)),
     )
 

@@ -259,6 +259,10 @@ def test_a_service_takes_the_keys_that_were_made(vk, serve):
         assert "is not authorized to perform: lambda:DeleteFunction" in refused.err
         stranger = call({"AccessKeyId": "AKIANOBODY", "SecretAccessKey": "any"}, "functions")
         assert "The security token included in the request is invalid." in stranger.err
+        assert "does not know this access key, or AWS_SESSION_TOKEN does not belong to it" in stranger.err
+        unsigned = served.vk("functions")
+        assert (unsigned.status, unsigned.out) == (1, b"")
+        assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key that the service knows" in unsigned.err
 
 
 def test_a_service_does_not_start_with_a_file_that_is_no_good(vk, tmp_path):

@@ -164,6 +164,14 @@ def test_a_name_that_nobody_knows_is_unreachable(vk):
             3,
             "vk: ResourceNotFoundException: gone\n",
         ),
+        (
+            (
+                b"HTTP/1.1 403 No\r\nx-amzn-ErrorType: AccessDeniedException\r\n"
+                b'Content-Length: 16\r\n\r\n{"Message":null}'
+            ),
+            1,
+            "vk: AccessDeniedException, without a reason\n",
+        ),
     ],
 )
 def test_what_answers_wrongly_is_told(vk, answer, status, says):

@@ -15,6 +15,8 @@ import zipfile
 
 import pytest
 
+from venturekit.cli.functions import _show
+
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 MEGABYTES_6 = 6 * 1024 * 1024
 
@@ -51,6 +53,13 @@ def test_a_function_comes_changes_and_goes(service, tmp_path):
     done = service.vk("functions", "delete", "greet")
     assert (done.status, done.out, done.err) == (0, b"", "")
     assert "greet" not in [item["FunctionName"] for item in service.vk("functions", "--json").json]
+
+
+def test_what_is_shown_of_a_function_names_its_layers_in_their_order(capsys):
+    layers = [{"Arn": "arn:aws:lambda:us-east-1:000000000000:layer:b:1"}, {"Arn": "arn:layer:a:7"}]
+    _show({"FunctionName": "f", "Layers": layers, "Environment": {"Variables": {"A": "1"}}}, as_json=False)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["name", "f"], ["variable", "A=1"], *(["layer", layer["Arn"]] for layer in layers)]
 
 
 def test_lists_are_lines_with_tabs_where_nobody_looks(service):
@@ -120,7 +129,11 @@ def test_a_bootstrap_becomes_a_function(service, tmp_path):
     ("arguments", "status", "says"),
     [
         (["create", "x", "missing.py"], 2, "there is no file or directory missing.py"),
-        (["create", "app", "app.py"], 1, "ResourceConflictException: Function already exist"),
+        (
+            ["create", "app", "app.py"],
+            1,
+            "ResourceConflictException: Function already exist: app (vk functions update gives it other code)",
+        ),
         (["create", "x", "app.py", "--runtime", "python2.7"], 1, "InvalidParameterValueException"),
         (["create", "x", "app.py", "--timeout", "901"], 2, "--timeout"),
         (["create", "x", "app.py", "--env", "A"], 2, "--env 'A': must be NAME=VALUE"),

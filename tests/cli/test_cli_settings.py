@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from venturekit.cli.doctor import examine
+from venturekit.cli.doctor import _running, examine
 from venturekit.cli.exits import CommandError
 from venturekit.cli.serve import build_parser
 from venturekit.service.config import SETTINGS, Settings, load_settings
@@ -228,3 +228,9 @@ def test_every_setting_and_command_is_on_the_pages(reference):
     for command in ("serve", "run", "invoke", "logs", "doctor", "functions"):
         assert f"\n## `vk {command}`\n" in pages["cli.md"]
     assert json.dumps(pages).count("Written by scripts/reference.py") == 2
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 functions"), (1, "1 function"), (2, "2 functions")])
+def test_doctor_counts_the_functions_of_all_accounts(count, words):
+    endpoint = {"running": True, "health": {"version": "1", "functions": count}}
+    assert _running(endpoint) == f"running, version 1, {words} in all accounts"

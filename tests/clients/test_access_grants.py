@@ -24,7 +24,7 @@ from tests.clients.client_support import (
 from tests.service.harness import PYTHON, ROLE, RunningService, until, zip_of
 from venturekit.service.api.model import service_model
 from venturekit.service.api.registry import Level
-from venturekit.service.app import compatibility_registry
+from venturekit.service.served import compatibility_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -154,6 +154,9 @@ def test_logs_are_kept_per_account(service: RunningService, clients: dict[str, A
         assert {line.split(":")[4] for line in found} == {account_id}
     clients[FIRST].delete_function(FunctionName="same")
     assert log_of(service, SECOND, "same")
+    # An ARN names its account, and another one's log is not shown under it.
+    assert log_of(service, SECOND, arn("same", SECOND)) == log_of(service, SECOND, "same")
+    assert log_of(service, SECOND, arn("same", FIRST)) == []
 
 
 def test_what_a_function_sees_of_its_account(clients: dict[str, Any]) -> None:

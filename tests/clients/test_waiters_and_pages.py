@@ -14,7 +14,7 @@ from botocore.exceptions import WaiterError
 from tests.clients.client_support import create, refused
 from tests.service.harness import PYTHON, ROLE, RunningService, until, zip_of
 from venturekit.service.api.registry import Level
-from venturekit.service.app import compatibility_registry
+from venturekit.service.served import compatibility_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -317,7 +317,7 @@ sys.path.insert(0, {str(PACKAGE.parent)!r})
 from isolation import kernel, seccomp
 here = kernel.Kernel()
 here.forbid_new_privileges()
-seccomp.install(here, seccomp.build_filter(here.machine, unix_sockets=True))
+seccomp.install(here, seccomp.build_filter(here.machine, unix_sockets=True, has_namespaces=True))
 runpy.run_path({command[-1]!r}, run_name="__main__")
 """
         return run([sys.executable, "-I", "-S", "-c", code], **options)

@@ -9,6 +9,7 @@ import errno
 import json
 import mmap
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -20,9 +21,11 @@ PROBES = {}
 LIBC = ctypes.CDLL(None, use_errno=True)
 NUMBERS = {
     "x86_64": {"mount": 165, "clone": 56, "unshare": 272, "bpf": 321, "io_uring_setup": 425, "keyctl": 250}
-    | {"finit_module": 313, "clock_adjtime": 305, "ptrace": 101},
+    | {"finit_module": 313, "clock_adjtime": 305, "ptrace": 101, "shmget": 29, "shmctl": 31}
+    | {"inotify_add_watch": 254, "inotify_init1": 294},
     "aarch64": {"mount": 40, "clone": 220, "unshare": 97, "bpf": 280, "io_uring_setup": 425, "keyctl": 219}
-    | {"finit_module": 273, "clock_adjtime": 266, "ptrace": 117},
+    | {"finit_module": 273, "clock_adjtime": 266, "ptrace": 117, "shmget": 194, "shmctl": 195}
+    | {"inotify_add_watch": 27, "inotify_init1": 26},
 }[os.uname().machine]
 
 
@@ -97,6 +100,15 @@ def _(event):
 @probe("See that a file of the user exists")
 def _(event):
     os.stat(event["file"])
+
+
+@probe("See new names in a folder of the user (inotify)")
+def _(event):
+    watch = call("inotify_init1", 0)
+    try:
+        call("inotify_add_watch", watch, os.path.dirname(event["file"]).encode(), 0x100)
+    finally:
+        os.close(watch)
 
 
 @probe("Read /etc/hosts")
@@ -189,6 +201,18 @@ def _(event):
         os.posix_fallocate(file.fileno(), 0, 520 * 2**20)
 
 
+@probe("Make a program that runs as its owner (set-user-id)")
+def _(event):
+    with tempfile.NamedTemporaryFile() as file:
+        os.chmod(file.name, 0o4755)
+        assert os.stat(file.name).st_mode & 0o4000
+
+
+@probe("Use System V shared memory")
+def _(event):
+    call("shmctl", call("shmget", 0, 4096, 0o1600), 0, None)
+
+
 @probe("Use shared memory (/dev/shm)")
 def _(event):
     with tempfile.NamedTemporaryFile(dir="/dev/shm"):
@@ -208,6 +232,12 @@ def _(event):
 @probe("Signal the service")
 def _(event):
     os.kill(event["service_pid"], 0)
+
+
+@probe("Set limits of the service (prlimit)")
+def _(event):
+    limits = resource.prlimit(event["service_pid"], resource.RLIMIT_CORE)
+    resource.prlimit(event["service_pid"], resource.RLIMIT_CORE, limits)
 
 
 @probe("Trace a process (ptrace)")
@@ -310,6 +340,13 @@ def _(event):
 def _(event):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect("\0" + event["abstract_socket"])
+
+
+@probe("Send to a Unix datagram socket of another program")
+def _(event):
+    for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM):
+        with end:
+            end.sendto(b"x", event["datagram_socket"])
 
 
 @probe("Make a Unix socket of its own")

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.service.harness import send
 from venturekit.service.api.registry import Level
-from venturekit.service.app import compatibility_registry
+from venturekit.service.served import compatibility_registry
 
 if TYPE_CHECKING:
     from tests.service.harness import FunctionSet, RunningService

@@ -145,6 +145,10 @@ class Stand:
         unix_socket = self.base / "s"
         self.listen(family=socket.AF_UNIX, address=str(unix_socket))
         unix_socket.chmod(0o777)
+        datagram_socket = self.base / "d"
+        self.listen(socket.SOCK_DGRAM, socket.AF_UNIX, str(datagram_socket))
+        datagram_socket.chmod(0o777)
+        self.event["datagram_socket"] = str(datagram_socket)
         abstract = f"venturekit-isolation-{os.getpid()}-{self.user.name}-{self.level}"
         self.listen(family=socket.AF_UNIX, address="\0" + abstract)
         in_tmp = Path(tempfile.mkdtemp(dir="/tmp"), "file")
@@ -269,7 +273,7 @@ def test_the_table_is_about_what_is_tried() -> None:
     given_back = {
         row for row, (_, confined, namespace) in TABLE.items() if (confined, namespace) == ("stopped", "works")
     }
-    assert given_back == {"List the root folder", "Make a Unix socket of its own"}
+    assert given_back == {"List the root folder", "Make a Unix socket of its own", "Use System V shared memory"}
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row not in ENDING])

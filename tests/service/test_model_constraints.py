@@ -31,7 +31,7 @@ from tests.service.wire_requests import REMOVED, assemble
 from venturekit.service.api import constraints as constraints_module
 from venturekit.service.api import validate
 from venturekit.service.api.registry import Level
-from venturekit.service.app import compatibility_registry
+from venturekit.service.served import compatibility_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

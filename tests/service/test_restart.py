@@ -157,3 +157,20 @@ def test_leftovers_of_a_crash_are_cleared(start_service: Callable[..., RunningSe
     second = start_service(data_dir)
     assert second.functions().invoke(name).value[0] == 1
     assert not (data_dir / "environments" / "7-deadbeef").exists()
+
+
+def test_reserved_concurrency_is_in_force_after_a_restart(
+    start_service: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "data"
+    first = start_service(data_dir)
+    stopped = first.functions().create(NUMBERED.format(1))
+    first.client.put_function_concurrency(FunctionName=stopped, ReservedConcurrentExecutions=0)
+    first.close()
+
+    second = start_service(data_dir)
+    answer = second.functions().post(stopped)
+    assert answer.status == 429
+    assert answer.json["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    second.client.delete_function_concurrency(FunctionName=stopped)
+    assert second.functions().invoke(stopped).value[0] == 1

@@ -25,6 +25,13 @@ ANSWER_TIMEOUT_SECONDS: Final = 60.0
 HEALTH_TIMEOUT_SECONDS: Final = 2.0
 INVOKE_TIMEOUT_SECONDS: Final = 960.0
 """A function may run for 900 s; starting it and moving large payloads takes time, too."""
+ADVICE: Final = {
+    "MissingAuthenticationTokenException": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key that the service "
+    "knows; vk reads no profiles",
+    "UnrecognizedClientException": "the service does not know this access key, or AWS_SESSION_TOKEN does not belong "
+    "to it",
+}
+"""What AWS's words leave open, for the errors that a first request to a service with access keys meets."""
 
 
 class ApiError(CommandError):
@@ -216,7 +223,10 @@ def _refusal(answer: Answer, url: str) -> ApiError:
     except (ValueError, AttributeError):
         message = ""
     if code:
-        return ApiError(code, f"{code}: {message}", answer.status)
+        # The policy of another account denies without a text.
+        text = f"{code}: {message}" if message else f"{code}, without a reason"
+        advice = f" ({ADVICE[code]})" if code in ADVICE else ""
+        return ApiError(code, text + advice, answer.status)
     if message:
         return ApiError("", str(message), answer.status)
     return ApiError("", f"what answers at {url} is not a Lambda service: status {answer.status}", answer.status)

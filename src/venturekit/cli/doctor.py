@@ -238,7 +238,8 @@ def _running(endpoint: dict[str, Any]) -> str:
     if not endpoint["running"]:
         return str(endpoint["reason"])
     health = endpoint["health"]
-    return f"running, version {health['version']}, {health.get('functions', 0)} functions"
+    count = health.get("functions", 0)
+    return f"running, version {health['version']}, {count} function{'' if count == 1 else 's'} in all accounts"
 
 
 def _shown(limit: int | None) -> str:

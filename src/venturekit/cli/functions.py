@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import typer
 
 from venturekit.cli import options
-from venturekit.cli.api import FUNCTIONS, function_path
+from venturekit.cli.api import FUNCTIONS, ApiError, function_path
 from venturekit.cli.code import load_code
 from venturekit.cli.exits import CommandError
 from venturekit.cli.output import write_json, write_table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from venturekit.cli.api import Api
 
 DUMMY_ROLE: Final = "arn:aws:iam::000000000000:role/vk"
-"""Functions have a role by AWS's rules; the service asks nobody about it."""
+"""Functions have a role by AWS's rules. Only the roles of a credentials file make a difference between them."""
 WAIT_SECONDS: Final = 60.0
 FIRST_LOOK_SECONDS: Final = 0.005
 LONGEST_PAUSE_SECONDS: Final = 0.25
@@ -96,7 +96,9 @@ def create(
     timeout: options.Timeout = 3,
     memory: options.Memory = 128,
     env: options.Variables = None,
-    role: Annotated[str, typer.Option("--role", metavar="ARN", help="Role; any will do.")] = DUMMY_ROLE,
+    role: Annotated[
+        str, typer.Option("--role", metavar="ARN", help="Role; any will do, unless a credentials file names roles.")
+    ] = DUMMY_ROLE,
     description: Annotated[str, typer.Option("--description", metavar="TEXT", help="A description.")] = "",
     as_json: options.Json = False,
     endpoint_url: options.EndpointUrl = None,
@@ -108,7 +110,12 @@ def create(
     document = new_function(name, loaded.archive, chosen_handler, chosen_runtime, timeout, read_variables(env))
     document |= {"MemorySize": memory, "Role": role, "Description": description}
     api = options.connect(endpoint_url, region)
-    api.json("POST", FUNCTIONS, document)
+    try:
+        api.json("POST", FUNCTIONS, document)
+    except ApiError as error:
+        if error.code == "ResourceConflictException":
+            raise CommandError(f"{error} (vk functions update gives it other code)") from error
+        raise
     _show(wait_ready(api, name), as_json)
 
 
@@ -206,4 +213,5 @@ def _show(configuration: dict[str, Any], as_json: bool) -> None:
     rows = [(title, str(configuration[key])) for key, title in SHOWN if configuration.get(key) not in (None, "")]
     variables = configuration.get("Environment", {}).get("Variables", {})
     rows += [("variable", f"{name}={value}") for name, value in variables.items()]
+    rows += [("layer", layer["Arn"]) for layer in configuration.get("Layers", [])]
     write_table(("", ""), rows)

@@ -42,7 +42,7 @@ def logs(
     """Print a function's log, as far as the service still has it."""
     api = options.connect(endpoint_url, region)
     expected = 0
-    for event in read_log(api, plain_name(name), follow=tail):
+    for event in read_log(api, name, follow=tail):
         if as_json:
             write_bytes(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             continue
@@ -73,13 +73,3 @@ def line_of(event: dict[str, Any]) -> bytes:
     """The text of a record with a line break at its end."""
     text: str = event["message"]
     return (text if text.endswith("\n") else text + "\n").encode("utf-8", "replace")
-
-
-def plain_name(given: str) -> str:
-    """The name in an ARN or a name with a qualifier; anything else as it is, for the service to refuse."""
-    from venturekit.protocol.names import InvalidFunctionNameError, parse_function_reference
-
-    try:
-        return parse_function_reference(given).name
-    except InvalidFunctionNameError:
-        return given

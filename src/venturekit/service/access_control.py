@@ -14,6 +14,7 @@ from venturekit.service.access.actions import action_and_resource, condition_con
 from venturekit.service.access.decision import authorize
 from venturekit.service.access.statements import parse_statements
 from venturekit.service.api.errors import api_error
+from venturekit.service.functions.settings import POLICIES, qualified_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -167,6 +168,7 @@ class AccessControl:
     def forget_targets(self) -> None:
         """A function has changed: addresses may mean something else now, roles and policies too."""
         self.own.targets.clear()
+        self.nobody.targets.clear()
         self._callers.clear()
 
     def _keep(self, access_key_id: str, caller: Caller) -> Caller:
@@ -241,7 +243,7 @@ class AccessControl:
         if account is None or len(parts) < 7 or parts[5] != "function" or parts[6] not in account.functions:
             return ()
         qualifier = parts[7] if len(parts) > 7 else ""
-        document = account.functions.function(parts[6]).settings.get("policies", {}).get(qualifier)
+        document = qualified_settings(account.functions.function(parts[6]), POLICIES).get(qualifier)
         if document is None:
             return ()
         key = (account_id, parts[6], qualifier)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.functions.code_storage import AnyOf
+from venturekit.service.functions.usage import reserved_executions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
@@ -72,7 +73,7 @@ class Accounts:
         return account
 
     def load(self, stored: StoredFunctions) -> None:
-        """Take over what the store holds."""
+        """Take over what the store holds, and put in force what of it admits invocations."""
         functions: dict[str, list[StoredFunction]] = {}
         for function in stored.functions:
             functions.setdefault(function.account_id, []).append(function)
@@ -81,16 +82,14 @@ class Accounts:
             numbers.setdefault(account_id, {})[name] = number
         no_numbers: Mapping[str, int] = {}
         for account_id in functions.keys() | numbers.keys():
-            self.get(account_id).plane.load(functions.get(account_id, ()), numbers.get(account_id, no_numbers))
+            account = self.get(account_id)
+            account.plane.load(functions.get(account_id, ()), numbers.get(account_id, no_numbers))
+            for loaded in account.functions.functions():
+                account.concurrency.reserve(loaded.name, reserved_executions(loaded))
 
     def code_keys(self) -> Container[str]:
         """The archives that some version of some account still needs."""
         return AnyOf(*(account.functions.code_keys() for account in self))
-
-    async def close(self) -> None:
-        """Finish the changes that were begun."""
-        for account in self:
-            await account.plane.close()
 
     def _drop_idle(self) -> None:
         kept = {

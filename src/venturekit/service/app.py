@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import ssl
 import time
 from contextlib import AsyncExitStack, suppress
@@ -20,7 +19,6 @@ from venturekit.service.api.edge import Edge
 from venturekit.service.api.errors import api_error
 from venturekit.service.api.model import service_model
 from venturekit.service.api.operations import OperationTable
-from venturekit.service.api.registry import Registry
 from venturekit.service.config import least_isolation
 from venturekit.service.credentials import FunctionCredentials
 from venturekit.service.endpoint import LIMITS, Endpoint
@@ -29,6 +27,7 @@ from venturekit.service.environments.host import EnvironmentHost, HostSettings, 
 from venturekit.service.environments.interpreters import find_interpreters, own_interpreter
 from venturekit.service.environments.logs import LogStore
 from venturekit.service.environments.ports import EnvironmentSpec
+from venturekit.service.environments.removal import remove_tree
 from venturekit.service.environments.runtimes import PythonSettings, is_served
 from venturekit.service.extras import Extras
 from venturekit.service.functions.code_directories import CodeDirectories
@@ -39,10 +38,12 @@ from venturekit.service.functions.plane import ControlPlane
 from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
 from venturekit.service.functions.registry import FunctionRegistry, Resolution
 from venturekit.service.functions.tasks import OwnedTasks
+from venturekit.service.functions.usage import reserved_executions
 from venturekit.service.invocation.concurrency import AccountConcurrency, FunctionConcurrency
 from venturekit.service.invocation.identifiers import Identifiers
 from venturekit.service.invocation.invoke import InvokePath
 from venturekit.service.s3 import S3CodeSource
+from venturekit.service.served import build_registry
 from venturekit.service.store import Archives, DataDirectoryLock, Store
 from venturekit.service.wire.listener import Clock, Listener
 
@@ -61,7 +62,6 @@ DRAIN_LOOK_SECONDS: Final = 0.02
 LAST_ANSWERS_SECONDS: Final = 1.0
 LOOPBACK_HOSTS: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 RIC_DIRECTORY: Final = Path(venturekit.__file__).parent / "ric"
-RESERVED_CONCURRENCY: Final = "reservedConcurrentExecutions"
 AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -133,7 +133,7 @@ class Service:
             self._store = Store.open(data_dir / "venturekit.sqlite3")
             self._resources.push_async_callback(asyncio.to_thread, self._store.close)
             self._build(data_dir)
-            self._resources.push_async_callback(self._accounts.close)
+            self._resources.push_async_callback(self._close_accounts)
             self._resources.push_async_callback(self._tasks.close, LAST_ANSWERS_SECONDS)
             self._resources.callback(self._listener.close)
             self._resources.push_async_callback(self._host.close)
@@ -162,6 +162,10 @@ class Service:
             self._sweeper.cancel()
             self._listener.stop_accepting()
         await self._resources.aclose()
+
+    async def _close_accounts(self) -> None:
+        # All at once: each has its own time to finish what it has begun.
+        await asyncio.gather(*(account.plane.close() for account in self._accounts))
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -272,7 +276,7 @@ class Service:
         )
         environments = data_dir / "environments"
         # A service that was killed could not remove what its functions had written.
-        shutil.rmtree(environments, ignore_errors=True)
+        remove_tree(environments)
         return EnvironmentHost(
             HostSettings(
                 directory=environments,
@@ -418,7 +422,7 @@ class Service:
         if name in functions:
             function = functions.function(name)
             live = {(version.version, version.identity) for version in function.versions.values()}
-            account.concurrency.reserve(name, function.settings.get(RESERVED_CONCURRENCY))
+            account.concurrency.reserve(name, reserved_executions(function))
             self._logs.function_exists(arn)
         else:
             account.concurrency.forget(name)
@@ -440,29 +444,6 @@ class Service:
         now = time.monotonic()
         self._clock.advance(now, time.time())
         self._host.sweep(now)
-
-
-def build_registry() -> Registry:
-    """The registry with what is answered on other paths than handlers."""
-    operations = Registry()
-    operations.declare("Invoke", partly="InvocationType Event is answered with 501")
-    operations.declare(
-        "InvokeWithResponseStream",
-        partly="all events are sent when the function has ended: it does not stream, and its response is 6 MB at most",
-    )
-    return operations
-
-
-def compatibility_registry() -> Registry:
-    """Every operation that is served, for docs/compatibility.md; its handlers are not called."""
-
-    class _Nothing:
-        def __getattr__(self, name: str) -> object:
-            return _Nothing()
-
-    operations = build_registry()
-    register_operations(operations, _Nothing())  # type: ignore[arg-type]
-    return operations
 
 
 async def serve_until(service: Service, stopped: asyncio.Event) -> None:

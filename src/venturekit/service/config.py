@@ -1,6 +1,6 @@
 """The service's settings: each has a flag of ``vk serve`` and a ``VENTUREKIT_*`` variable; the flag wins.
 
-This is the only module of the service that is given environment variables to read.
+No other module of the service reads ``VENTUREKIT_*`` variables.
 """
 
 from __future__ import annotations

@@ -105,6 +105,7 @@ class Endpoint:
             return None
 
     def handle(self, exchange: Exchange) -> None:
+        """Answer a request. One like nearly all others is looked at as little as is safe."""
         headers = exchange.headers
         authorization = headers.get(b"authorization", b"")
         if (
@@ -133,6 +134,7 @@ class Endpoint:
         """The caller has gone. As on AWS the function runs on; its answer is dropped."""
 
     def malformed(self, status: int, reason: str) -> bytes:
+        """The answer to what is no request, in AWS's form; ``reason`` says what is wrong with it."""
         code = {413: "RequestEntityTooLargeException", 408: "RequestTimeoutException"}.get(
             status, "MalformedHttpRequestException"
         )
@@ -235,7 +237,7 @@ class Endpoint:
                 exchange.headers,
                 exchange.body,
                 request_id,
-                operations=caller.account.operations,
+                operations=lambda: caller.account.operations,
                 authorize=caller.authorize,
             )
         self._respond(exchange, answered)

@@ -100,8 +100,9 @@ class Extras:
     async def _answer_logs(
         self, exchange: Exchange, caller: Caller, name: str, parameters: dict[str, list[str]]
     ) -> None:
-        caller.authorize_logs(name)
         functions = caller.account.functions
+        name = functions.address(name).name
+        caller.authorize_logs(name)
         arn = functions.arn(name)
         group = self._logs.find(arn)
         if group is None and name not in functions:

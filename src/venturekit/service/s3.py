@@ -118,7 +118,11 @@ class S3CodeSource:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle, data, failure)
 
-        threading.Thread(target=run, name="fetch-code", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="fetch-code", daemon=True).start()
+        except RuntimeError as error:
+            self._slots.release()
+            raise CodeFetchError(f"no thread could be had to fetch it ({error}): try again") from error
         return future
 
     def _fetch(self, target: S3Target, bucket: str, key: str, version: str | None, unwanted: threading.Event) -> bytes:

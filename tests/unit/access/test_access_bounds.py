@@ -96,6 +96,14 @@ def test_a_key_that_is_gone_since_it_was_verified_is_nobodys() -> None:
     assert control.verified(PAIR.access_key_id).principal.arn == f"arn:aws:iam::{OWN}:root"
 
 
+def test_a_change_of_a_function_makes_everybody_look_again() -> None:
+    control = control_of(accounts_of())
+    for caller in (control.own, control.nobody):
+        caller.targets[b"/2015-03-31/functions/f/invocations"] = SimpleNamespace()
+    control.forget_targets()
+    assert [control.own.targets, control.nobody.targets] == [{}, {}]
+
+
 def test_without_access_control_the_key_selects_the_account() -> None:
     control = control_of(accounts_of(), pair=None)
     assert control.unverified(request_of(OTHER)).principal.account_id == OTHER

@@ -172,7 +172,7 @@ class BoundEdge(Edge):
 
     async def answer(self, *request: Any, **options: Any) -> Answer:
         """The answer of these operations."""
-        return await super().answer(*request, **{"operations": self.operations, **options})
+        return await super().answer(*request, **{"operations": lambda: self.operations, **options})
 
 
 def _bytes(value: Any) -> bytes:

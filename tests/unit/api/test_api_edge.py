@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from venturekit.service.api.edge import Answer, Edge
+from venturekit.service.api.edge import INLINE_PARSE_BYTES, Answer, Edge
 from venturekit.service.api.errors import api_error
 from venturekit.service.api.model import service_model
 from venturekit.service.api.operations import OperationTable
+from venturekit.service.api.parse import parse_request
 from venturekit.service.api.registry import Call, Registry
 
 FUNCTIONS = b"/2015-03-31/functions"
@@ -60,7 +62,8 @@ def test_an_operation_that_is_not_served_says_so(edge: Edge) -> None:
     assert (status, code) == (501, "NotImplementedException")
     assert body == {
         "Type": "Service",
-        "message": "The operation GetLayerVersionByArn is not served here. docs/compatibility.md lists what is.",
+        "message": "The operation GetLayerVersionByArn is not served here: not built. "
+        "docs/compatibility.md lists what is.",
     }
 
 
@@ -139,6 +142,38 @@ def test_refusing_a_body_of_an_unknown_operation(edge: Edge) -> None:
     assert errors_of(edge.refuse_body(b"POST", b"/nowhere", "id-1"))[:2] == (404, "UnknownOperationException")
 
 
+def test_a_large_body_is_parsed_beside_the_loop_and_given_to_who_answers_then(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsing_threads: list[int] = []
+    served: list[str] = []
+    registries: list[Registry] = []
+
+    def parse(*request: Any) -> dict[str, Any]:
+        parsing_threads.append(threading.get_ident())
+        return parse_request(*request)
+
+    def operations() -> Registry:
+        registry = Registry()
+        number = len(registries)
+        registries.append(registry)
+
+        @registry.serve("TagResource")
+        async def tag_resource(call: Call) -> dict[str, Any]:
+            served.append(f"{number} {len(call.members['Tags']['a'])}")
+            return {}
+
+        return registry
+
+    monkeypatch.setattr("venturekit.service.api.edge.parse_request", parse)
+    target = b"/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af"
+    padding = b" " * INLINE_PARSE_BYTES
+    for body in (b'{"Tags":{"a":"b"}}', b'{"Tags":{"a":"bc"}}' + padding):
+        assert ask(edge, b"POST", target, body, operations=operations).status == 204
+    assert [ident == threading.get_ident() for ident in parsing_threads] == [True, False]
+    assert served == ["0 1", "2 2"]
+
+
 REGISTRY = Registry()
 REPORTED: list[BaseException] = []
 SERVED = Edge(OperationTable(MODEL.operations.values()), report=REPORTED.append)
@@ -161,7 +196,9 @@ def test_any_request_gets_an_answer_and_none_is_a_fault(
 ) -> None:
     operation = MODEL.operations[name]
     target = operation.path.partition("{")[0].encode() + noise
-    answer = asyncio.run(SERVED.answer(operation.method.encode(), target, headers, body, "id-1", operations=REGISTRY))
+    answer = asyncio.run(
+        SERVED.answer(operation.method.encode(), target, headers, body, "id-1", operations=lambda: REGISTRY)
+    )
     assert not REPORTED
     assert 200 <= answer.status < 500
     assert (answer.status >= 400) == any(key == b"x-amzn-ErrorType" for key, _ in answer.headers)

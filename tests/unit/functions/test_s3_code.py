@@ -139,6 +139,22 @@ def test_nobody_listens() -> None:
     assert "AWS_ENDPOINT_URL_S3" in str(caught.value)
 
 
+def test_a_thread_that_cannot_be_had_keeps_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def fetch_often() -> list[str]:
+        source, reasons = source_of("http://127.0.0.1:9", timeout_seconds=5.0), []
+        for _ in range(FETCHES_AT_ONCE + 1):
+            with pytest.raises(CodeFetchError) as caught:
+                await source.fetch_code("code", "a", None)
+            reasons.append(str(caught.value))
+        return reasons
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert set(asyncio.run(fetch_often())) == {"no thread could be had to fetch it (can't start new thread): try again"}
+
+
 def test_an_address_that_is_none() -> None:
     with pytest.raises(CodeFetchError, match="could not be asked"):
         fetched(source_of("no address"), "a")

@@ -239,6 +239,21 @@ def test_without_room_for_the_reserve_only_essential_changes_pass(tmp_path: Path
     store.close()
 
 
+def test_what_hung_on_an_alias_goes_with_it_on_a_full_disk(tmp_path: Path) -> None:
+    with_room = Store.open(tmp_path / "store.db", reserve_size_bytes=4096)
+    asyncio.run(with_room.of_account(ACCOUNT).create_function("a", {"policies": {"live": [1]}}, [LATEST]))
+    asyncio.run(change(with_room, "a", aliases=[AliasRow("live", "r2", {})]))
+    with_room.close()
+    full = Store.open(tmp_path / "store.db", reserve_size_bytes=1 << 60)
+    for refused in ({"document": {"tags": {"a": "b"}}}, {"aliases": [AliasRow("new", "r3", {})]}):
+        with pytest.raises(StoreFullError, match="free some space"):
+            asyncio.run(change(full, "a", **refused))
+    asyncio.run(change(full, "a", removed_aliases=["live"], document={}))
+    (function,) = asyncio.run(full.load_functions()).functions
+    full.close()
+    assert (function.document, list(function.aliases)) == ({}, [])
+
+
 def test_a_newer_database_is_refused_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     Store.open(path, reserve_size_bytes=4096).close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.api.errors import ApiError, api_error, header_value, render_error
 from venturekit.service.api.parse import parse_request
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from venturekit.service.api.registry import Registry
 
 INTERNAL_MESSAGE = "The service failed while it answered this request; its log has the cause."
+INLINE_PARSE_BYTES: Final = 256 * 1024
+"""Parsing a larger body would hold up everybody else for too long."""
 
 Authorize = Callable[[str, Mapping[str, Any]], None]
 
@@ -55,10 +57,10 @@ class Edge:
         body: bytes | bytearray,
         request_id: str,
         *,
-        operations: Registry,
+        operations: Callable[[], Registry],
         authorize: Authorize = _allow,
     ) -> Answer:
-        """The answer to a request by the handlers of ``operations``; ``headers`` has lower-case names.
+        """The answer to a request by the handlers of ``operations()``; ``headers`` has lower-case names.
 
         ``authorize(operation, members)`` raises for what the caller may not do; it is asked after the members were
         found valid, for they name what it is about.
@@ -95,19 +97,27 @@ class Edge:
         headers: Mapping[bytes, bytes],
         body: bytes | bytearray,
         request_id: str,
-        operations: Registry,
+        operations: Callable[[], Registry],
         authorize: Authorize,
     ) -> Answer:
         operation = match.operation
-        handler = operations.handler(operation.name)
+        handler = operations().handler(operation.name)
         if handler is None:
             raise api_error(
                 "NotImplementedException",
-                f"The operation {operation.name} is not served here. docs/compatibility.md lists what is.",
+                f"The operation {operation.name} is not served here: {operations().status(operation.name).reason}. "
+                "docs/compatibility.md lists what is.",
             )
         if len(body) > request_limit_bytes(operation.name):
             raise api_error(*request_too_large(operation.name))
-        members = parse_request(match, headers, body)
+        if len(body) <= INLINE_PARSE_BYTES:
+            members = parse_request(match, headers, body)
+        else:
+            import asyncio  # this package is also read where no loop runs
+
+            members = await asyncio.to_thread(parse_request, match, headers, body)
+            # Who asks may meanwhile have got other handlers, on other state: an account that was let go is made anew.
+            handler = operations().handler(operation.name) or handler
         validate_members(operation, members)
         authorize(operation.name, members)
         output = await handler(Call(operation.name, members, request_id))

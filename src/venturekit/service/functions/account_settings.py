@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.protocol.names import layer_arn
+from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
+from venturekit.service.functions.code_source import MAX_ZIPPED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,10 +14,8 @@ if TYPE_CHECKING:
     from venturekit.service.api.registry import Call, Registry
     from venturekit.service.functions.plane import ControlPlane
 
-# Developer Guide, "Lambda quotas".
 TOTAL_CODE_SIZE_BYTES: Final = 80_530_636_800
-CODE_SIZE_UNZIPPED_BYTES: Final = 262_144_000
-CODE_SIZE_ZIPPED_BYTES: Final = 52_428_800
+"""Developer Guide, "Lambda quotas"."""
 
 
 class AccountSettingsOperations:
@@ -35,8 +35,8 @@ class AccountSettingsOperations:
         return {
             "AccountLimit": {
                 "TotalCodeSize": TOTAL_CODE_SIZE_BYTES,
-                "CodeSizeUnzipped": CODE_SIZE_UNZIPPED_BYTES,
-                "CodeSizeZipped": CODE_SIZE_ZIPPED_BYTES,
+                "CodeSizeUnzipped": MAX_UNZIPPED_BYTES,
+                "CodeSizeZipped": MAX_ZIPPED_BYTES,
                 "ConcurrentExecutions": plane.concurrent_executions,
                 # The account's concurrency can have been made smaller than what was reserved of it before.
                 "UnreservedConcurrentExecutions": max(0, unreserved),

@@ -92,5 +92,4 @@ class CodeOperations:
                 changed = [latest] if shown.version in function.versions else [latest, shown]
                 await plane.commit(function, function.with_versions(*changed))
         plane.schedule_activation(*changed)
-        plane.tasks.spawn(plane.code.collect(former.code_key))
         return shown.configuration(qualifier=shown.version if members.get("Publish") else None)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.functions import faults, lifecycle
+from venturekit.service.functions.changes import version_row
 from venturekit.service.functions.code import archive_faults, with_code
 from venturekit.service.functions.code_source import archive_of, refuse_image
 from venturekit.service.functions.configuration import configured, refuse_unserved, require_runtime_and_handler
 from venturekit.service.functions.listing import list_functions
-from venturekit.service.functions.plane import ControlPlane, version_row
 from venturekit.service.functions.records import LATEST, FunctionVersion
 from venturekit.service.functions.registry import Function
 from venturekit.service.functions.settings import RUNTIME_MANAGEMENT, qualified_settings, without_qualifier
-from venturekit.service.functions.tags import check_tags
+from venturekit.service.functions.tags import TAGS, check_tags
 from venturekit.service.functions.usage import reserved_executions
 from venturekit.service.functions.versions import check_revision
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from venturekit.service.api.registry import Call, Registry
+    from venturekit.service.functions.plane import ControlPlane
 
 
 _LEFT_OUT: Final = (
@@ -66,7 +67,7 @@ class FunctionOperations:
         )
         version = configured(blank, members, plane.layer)
         check_tags(members.get("Tags") or {})
-        settings = {"tags": dict(members["Tags"])} if members.get("Tags") else {}
+        settings = {TAGS: dict(members["Tags"])} if members.get("Tags") else {}
         self._refuse_taken(name)
         # Fetched before the name is locked: that may take a minute.
         data = await archive_of(members["Code"], plane.fetch_code)

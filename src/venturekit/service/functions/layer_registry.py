@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from venturekit.service.functions.records import LayerReference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, KeysView, Mapping
 
     from venturekit.service.store import StoredLayers
 
@@ -86,11 +87,14 @@ class LayerRegistry:
         self._arns: list[str] = []
         # Numbers are never reused, so the counters outlive the versions.
         self._last_versions: dict[tuple[str, str], int] = {}
+        # How many versions need an archive: it is asked for at every change of code, when there may be thousands.
+        self._code_uses: Counter[str] = Counter()
 
     def load(self, stored: StoredLayers) -> None:
         """Take over what the store holds."""
         self._layers = {}
         self._arns = []
+        self._code_uses = Counter()
         self._last_versions = dict(stored.last_versions)
         for item in stored.versions:
             self.put(LayerVersion.from_document(item.document))
@@ -121,9 +125,9 @@ class LayerRegistry:
         """The highest number ever given in this layer, also to a version deleted since; 0 for none."""
         return self._last_versions.get((account_id, name), 0)
 
-    def code_keys(self) -> set[str]:
-        """The archives that some layer version needs."""
-        return {version.code_key for versions in self._layers.values() for version in versions.values()}
+    def code_keys(self) -> KeysView[str]:
+        """The archives that some layer version needs: a view that follows every change."""
+        return self._code_uses.keys()
 
     def put(self, version: LayerVersion) -> None:
         """Show a version that is new or whose policy has changed."""
@@ -131,6 +135,8 @@ class LayerRegistry:
         if versions is None:
             versions = self._layers[version.layer_arn] = {}
             insort(self._arns, version.layer_arn)
+        if version.version not in versions:
+            self._code_uses[version.code_key] += 1
         versions[version.version] = version
         key = (version.account_id, version.name)
         self._last_versions[key] = max(self._last_versions.get(key, 0), version.version)
@@ -139,6 +145,9 @@ class LayerRegistry:
         """Forget a version whose deletion was committed."""
         versions = self._layers[version.layer_arn]
         del versions[version.version]
+        self._code_uses[version.code_key] -= 1
+        if not self._code_uses[version.code_key]:
+            del self._code_uses[version.code_key]
         if not versions:
             del self._layers[version.layer_arn]
             del self._arns[bisect_left(self._arns, version.layer_arn)]

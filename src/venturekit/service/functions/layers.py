@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from venturekit.service.functions import faults
 from venturekit.service.functions.code import archive_faults
@@ -16,7 +16,7 @@ from venturekit.service.functions.layer_addressing import (
     parse_layer_version,
 )
 from venturekit.service.functions.layer_registry import LayerVersion
-from venturekit.service.functions.listing import decode_marker, encode_marker
+from venturekit.service.functions.paging import decode_marker, encode_marker, page_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from venturekit.service.api.registry import Call, Registry
     from venturekit.service.functions.code_storage import StoredCode
     from venturekit.service.functions.plane import ControlPlane
-
-MAX_PAGE: Final = 50
-"""Model shape ``MaxLayerListItems``."""
 
 
 class LayerOperations:
@@ -82,7 +79,7 @@ class LayerOperations:
         ]
         answer: dict[str, Any] = {"Layers": layers}
         if len(page) > limit:
-            answer["NextMarker"] = encode_marker(page[limit - 1].name, 0)
+            answer["NextMarker"] = encode_marker(page[limit - 1].name)
         return answer
 
     async def list_layer_versions(self, call: Call) -> Mapping[str, Any]:
@@ -212,4 +209,4 @@ def _listed(version: LayerVersion) -> dict[str, Any]:
 def _page(members: Mapping[str, Any]) -> tuple[int, tuple[str, int]]:
     """How many items, and after which; raises InvalidParameterValue for a marker that no former page gave."""
     marker = members.get("Marker")
-    return min(members.get("MaxItems") or MAX_PAGE, MAX_PAGE), decode_marker(marker) if marker else ("", 0)
+    return page_size(members), decode_marker(marker) if marker else ("", 0)

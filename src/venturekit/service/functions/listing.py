@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from venturekit.service.functions import faults
-from venturekit.service.functions.paging import page_of_qualifiers
+from venturekit.service.functions.paging import decode_marker, encode_marker, page_of_qualifiers, page_size
 from venturekit.service.functions.records import LATEST, FunctionVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from venturekit.service.functions.registry import Function, FunctionRegistry
-
-MAX_PAGE: Final = 50
-# Longer than the marker of any name: what is decoded has to be short.
-MAX_MARKER_LENGTH: Final = 512
 
 
 def list_functions(registry: FunctionRegistry, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +23,7 @@ def list_functions(registry: FunctionRegistry, members: Mapping[str, Any]) -> di
     every_version = members.get("FunctionVersion") == "ALL"
     if members.get("MasterRegion") not in (None, "ALL", registry.region):
         return {"Functions": []}
-    limit = min(members.get("MaxItems") or MAX_PAGE, MAX_PAGE)
+    limit = page_size(members)
     marker = members.get("Marker")
     after = decode_marker(marker) if marker else ("", 0)
     page = list(islice(_versions(registry, after, every_version=every_version), limit + 1))
@@ -55,23 +47,6 @@ def list_versions(function: Function, members: Mapping[str, Any]) -> dict[str, A
     numbers, next_marker = page_of_qualifiers(function.versions, members)
     versions = [function.versions[number].configuration(qualifier=number, listed=True) for number in numbers]
     return {"Versions": versions} if next_marker is None else {"Versions": versions, "NextMarker": next_marker}
-
-
-def encode_marker(name: str, rank: int) -> str:
-    """An opaque text for the place after this version."""
-    return base64.urlsafe_b64encode(json.dumps([name, rank]).encode()).decode("ascii")
-
-
-def decode_marker(marker: str) -> tuple[str, int]:
-    """The inverse of ``encode_marker``; raises InvalidParameterValue."""
-    try:
-        decoded = json.loads(base64.urlsafe_b64decode(marker[:MAX_MARKER_LENGTH].encode("ascii")))
-    except (ValueError, binascii.Error):
-        decoded = None
-    match decoded:
-        case [str(name), int(rank)] if len(marker) <= MAX_MARKER_LENGTH:
-            return name, rank
-    raise faults.invalid_marker()
 
 
 def _versions(registry: FunctionRegistry, after: tuple[str, int], *, every_version: bool) -> Iterator[FunctionVersion]:

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from venturekit.service.functions import faults, lifecycle
 from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
+from venturekit.service.functions.changes import added_versions, difference, retired_code_keys
 from venturekit.service.functions.code_source import FetchCode, no_s3
 from venturekit.service.functions.layer_access import layer_for_function
 from venturekit.service.functions.loading import loaded_functions
@@ -23,14 +24,7 @@ from venturekit.service.functions.records import (
 )
 from venturekit.service.functions.tasks import OwnedTasks
 from venturekit.service.functions.usage import AccountUsage
-from venturekit.service.store import (
-    AccountStore,
-    AliasRow,
-    FunctionChange,
-    RevisionConflictError,
-    StoredFunction,
-    VersionRow,
-)
+from venturekit.service.store import AccountStore, RevisionConflictError, StoredFunction
 from venturekit.service.store.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -117,7 +111,7 @@ class ControlPlane:
         return self._now()
 
     def lock(self, name: str) -> asyncio.Lock:
-        """The lock under which a function is changed."""
+        """The lock under which a function is changed; a layer has a name for its own (``layers.lock_name``)."""
         lock = self._locks.get(name)
         if lock is None:
             lock = self._locks[name] = asyncio.Lock()
@@ -186,11 +180,11 @@ class ControlPlane:
 
         Raises the answers of ``committing``; nothing has changed then.
         """
-        async with self.keeping_layers(*_added(former, changed)):
+        async with self.keeping_layers(*added_versions(former, changed)):
             with self.committing():
-                await self.store.change_function(former.name, _difference(former, changed))
+                await self.store.change_function(former.name, difference(former, changed))
             self.registry.put(changed)
-        retired = _retired(former, changed)
+        retired = retired_code_keys(former, changed)
         if retired:
             self.tasks.spawn(self.code.collect(*retired))
         return changed
@@ -245,49 +239,8 @@ class ControlPlane:
                 await self.commit(function, function.with_versions(*settled))
 
 
-def version_row(version: FunctionVersion, expected_revision: str | None = None) -> VersionRow:
-    """A version as the store takes it."""
-    return VersionRow(version.version, version.revision_id, version.to_document(), expected_revision)
-
-
 def check_unzipped_size(version: FunctionVersion) -> None:
     """Raise InvalidParameterValue if code and layers unpack to more than 262144000 bytes (published answers)."""
     size_bytes = version.unzipped_size_bytes + sum(layer.unzipped_size_bytes for layer in version.layers)
     if version.layers and size_bytes > MAX_UNZIPPED_BYTES:
         raise faults.code_with_layers_too_large(size_bytes, MAX_UNZIPPED_BYTES)
-
-
-def _added(former: Function, changed: Function) -> list[FunctionVersion]:
-    return [item for number, item in changed.versions.items() if former.versions.get(number) is not item]
-
-
-def _retired(former: Function, changed: Function) -> set[str]:
-    """The archives that a change makes superfluous for its function."""
-    gone = {key for item in _added(changed, former) for key in item.code_keys}
-    gone.difference_update(*(item.code_keys for item in _added(former, changed)))
-    return gone - changed.code_keys() if gone else gone
-
-
-def _difference(former: Function, changed: Function) -> FunctionChange:
-    versions = [
-        version_row(version, former.versions[number].revision_id if number in former.versions else None)
-        for number, version in changed.versions.items()
-        if former.versions.get(number) is not version
-    ]
-    aliases = [
-        AliasRow(
-            name,
-            alias.revision_id,
-            alias.to_document(),
-            former.aliases[name].revision_id if name in former.aliases else None,
-        )
-        for name, alias in changed.aliases.items()
-        if former.aliases.get(name) is not alias
-    ]
-    return FunctionChange(
-        document=None if changed.settings == former.settings else changed.settings,
-        versions=versions,
-        aliases=aliases,
-        removed_versions=[number for number in former.versions if number not in changed.versions],
-        removed_aliases=[name for name in former.aliases if name not in changed.aliases],
-    )

@@ -47,8 +47,9 @@ class FunctionChange:
 
     @property
     def only_removes(self) -> bool:
-        """Whether the change needs no space."""
-        return self.document is None and not self.versions and not self.aliases
+        """Whether the change needs no more space: a document beside a removal has lost what hung on the removed."""
+        removes = bool(self.removed_versions or self.removed_aliases)
+        return not self.versions and not self.aliases and (self.document is None or removes)
 
 
 @dataclass(frozen=True, slots=True)
