@@ -13,10 +13,13 @@ from venturekit.service.environments.isolation import landlock, seccomp
 from venturekit.service.environments.isolation.kernel import MACHINES, NUMBERS, UnsupportedMachineError, number_of
 
 FILTERS = {
-    (machine, unix): seccomp.build_filter(machine, unix_sockets=unix) for machine in MACHINES for unix in (False, True)
+    (machine, inside): seccomp.build_filter(machine, unix_sockets=inside, has_namespaces=inside)
+    for machine in MACHINES
+    for inside in (False, True)
 }
 ALLOW = 0x7FFF0000
-SPECIAL = {"clone", "clone3", "unshare", "sendto", "sendmsg", "sendmmsg", "socket"}
+SPECIAL = {"clone", "clone3", "unshare", "sendto", "sendmsg", "sendmmsg", "socket", "socketpair", "prctl", "prlimit64"}
+MODES = {"chmod", "fchmod", "fchmodat", "fchmodat2", "creat", "mknod", "mknodat", "open", "openat", "openat2"}
 
 
 def run(program: bytes, machine: str, number: int, *arguments: int, architecture: int | None = None) -> int | None:
@@ -48,7 +51,7 @@ def number(name: str, machine: str) -> int:
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("unix", [False, True])
 def test_what_is_denied_is_refused(machine: str, unix: bool) -> None:
-    for name in seccomp.DENIED:
+    for name in seccomp.DENIED if unix else (*seccomp.DENIED, *seccomp.SHARED_BY_A_USER):
         wanted = number_of(name, machine)
         if wanted is not None:
             assert run(FILTERS[machine, unix], machine, wanted) == errno.EPERM, name
@@ -57,7 +60,11 @@ def test_what_is_denied_is_refused(machine: str, unix: bool) -> None:
 @given(st.sampled_from(MACHINES), st.booleans(), st.integers(0, 600), st.integers(0, 2**64 - 1))
 def test_everything_else_is_allowed(machine: str, unix: bool, wanted: int, argument: int) -> None:
     column = MACHINES.index(machine)
-    known = {row[column] for name, row in NUMBERS.items() if name in (*seccomp.DENIED, *SPECIAL)}
+    known = {
+        row[column]
+        for name, row in NUMBERS.items()
+        if name in (*seccomp.DENIED, *seccomp.SHARED_BY_A_USER, *SPECIAL, *MODES)
+    }
     if wanted not in known:
         assert run(FILTERS[machine, unix], machine, wanted, argument) is None
 
@@ -87,7 +94,30 @@ FAST_OPEN = 0x20000000
         ("clone", (NEW_TIME | 17,), None),
         ("clone", (NEW_USERS | 17,), errno.EPERM),
         ("clone", (0x40000000,), errno.EPERM),
+        ("clone", (0x8000 | 17,), errno.EPERM),  # a child of its parent
         ("clone3", (), errno.ENOSYS),
+        ("openat2", (), errno.ENOSYS),
+        ("openat", (3, 0, 0x80000, 0o4755), None),  # nothing is made: the mode is whatever it is
+        ("openat", (3, 0, 0o102, 0o644), None),
+        ("openat", (3, 0, 0o102, 0o4755), errno.EPERM),
+        ("openat", (3, 0, 0o20200002, 0o4755), errno.EPERM),  # without a name
+        ("fchmod", (3, 0o755), None),
+        ("fchmod", (3, 0o2755), errno.EPERM),
+        ("fchmodat", (3, 0, 0o1777), None),
+        ("fchmodat", (3, 0, 0o4755), errno.EPERM),
+        ("fchmodat2", (3, 0, 0o4755), errno.EPERM),
+        ("mknodat", (3, 0, 0o104755), errno.EPERM),
+        ("mknodat", (3, 0, 0o010644), None),
+        ("prctl", (36, 1), None),
+        ("prctl", (36, 0), errno.EPERM),  # orphans would leave the tree
+        ("prctl", (15, 0), None),
+        ("prlimit64", (0, 7, 2**32), None),
+        ("prlimit64", (5, 7, 0, 1), None),
+        ("socketpair", (1, 1 | 0x80800, 0), None),
+        ("socketpair", (1, 5, 0), None),
+        ("socketpair", (30, 1, 0), errno.EPERM),
+        ("socket", (2, 5, 0), errno.ESOCKTNOSUPPORT),  # SCTP without saying so
+        ("socket", (10, 6, 0), errno.ESOCKTNOSUPPORT),
         ("unshare", (0x400,), None),
         ("unshare", (NEW_USERS,), errno.EPERM),
         ("unshare", (0x00020000,), errno.EPERM),
@@ -121,15 +151,28 @@ def test_unix_sockets_are_a_choice(machine: str) -> None:
     wanted = number("socket", machine)
     assert run(FILTERS[machine, False], machine, wanted, 1, 1, 0) == errno.EPERM
     assert run(FILTERS[machine, True], machine, wanted, 1, 1, 0) is None
+    # The ends of a pair of datagram sockets can send elsewhere.
+    pair = number("socketpair", machine)
+    for kind in (2, 3, 2 | 0x80000):
+        assert run(FILTERS[machine, False], machine, pair, 1, kind, 0) == errno.EPERM
+        assert run(FILTERS[machine, True], machine, pair, 1, kind, 0) is None
     # Upper halves of `int` arguments are ignored by the kernel, too.
     assert run(FILTERS[machine, False], machine, wanted, 2**32 + 1, 1, 0) == errno.EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("address", [8, 2**32, 2**47 + 2**32])
+def test_limits_of_others_are_out_of_reach_without_namespaces(machine: str, address: int) -> None:
+    wanted = number("prlimit64", machine)
+    assert run(FILTERS[machine, False], machine, wanted, 5, 7, address) == errno.EPERM
+    assert run(FILTERS[machine, True], machine, wanted, 5, 7, address) is None
 
 
 def test_an_unknown_machine_is_refused_in_words() -> None:
     with pytest.raises(
         UnsupportedMachineError, match="isolation is made for x86_64 and aarch64, this machine is riscv64"
     ):
-        seccomp.build_filter("riscv64", unix_sockets=True)
+        seccomp.build_filter("riscv64", unix_sockets=True, has_namespaces=True)
 
 
 def test_a_program_fits_what_the_kernel_takes() -> None:

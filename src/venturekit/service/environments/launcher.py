@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from venturekit.service.environments import process_tree
-from venturekit.service.environments.launcher_process import MAX_MESSAGE_BYTES
+from venturekit.service.environments import packets, process_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -219,10 +218,8 @@ class Launcher:
         if spec.id in self._launches:
             raise ValueError(f"launch id {spec.id} is in use")
         self._launches[spec.id] = _Launch()
-        message = {
-            "op": "start",
-            "id": spec.id,
-            "mode": spec.mode,
+        head = {"op": "start", "id": spec.id, "mode": spec.mode, "isolated": spec.isolation is not None}
+        body = {
             "argv": list(spec.argv),
             "environ": dict(spec.environ),
             "cwd": spec.cwd,
@@ -232,19 +229,19 @@ class Launcher:
             "writes_bytecode": spec.writes_bytecode,
             "isolation": None if spec.isolation is None else dict(spec.isolation),
         }
-        problem = self._send(message, [stdout_fd] if log_fd is None else [stdout_fd, log_fd])
+        problem = self._send(packets.encode(head, body), [stdout_fd] if log_fd is None else [stdout_fd, log_fd])
         if problem is not None:
             self._loop.call_soon(self._fail, spec.id, LaunchFailure("message", None, problem))
 
     def signal(self, identifier: int, number: int) -> None:
         """Signal the process group of a main process; nothing happens when it has exited."""
         if identifier in self._launches and self.is_usable:
-            self._send({"op": "signal", "id": identifier, "signal": int(number)}, [])
+            self._send(packets.encode({"op": "signal", "id": identifier, "signal": int(number)}), [])
 
     def kill(self, identifier: int) -> None:
         """Kill a main process and its whole tree; nothing happens when it has exited. `on_exited` follows."""
         if identifier in self._launches and self.is_usable:
-            self._send({"op": "kill", "id": identifier}, [])
+            self._send(packets.encode({"op": "kill", "id": identifier}), [])
 
     async def close(self, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
         """End the launcher and through it everything it started; returns when it is gone. May be called twice."""
@@ -260,11 +257,10 @@ class Launcher:
             process_tree.kill_tree(self._process.pid)
             await asyncio.wait_for(asyncio.shield(self._ended), timeout_seconds)
 
-    def _send(self, message: dict[str, Any], descriptors: list[int]) -> str | None:
-        """Send or queue one message; the text of the problem when neither is possible."""
-        data = json.dumps(message).encode()
-        if len(data) > MAX_MESSAGE_BYTES:
-            return f"environment and arguments are {len(data)} bytes long; at most {MAX_MESSAGE_BYTES} can be passed"
+    def _send(self, data: bytes, descriptors: list[int]) -> str | None:
+        """Send or queue one packet; the text of the problem when neither is possible."""
+        if len(data) > (most := packets.MAX_PACKET_BYTES):
+            return f"environment and arguments are {len(data)} bytes long; at most {most} can be passed"
         if not self._queued:
             try:
                 socket.send_fds(self._control, [data], descriptors)
@@ -305,7 +301,7 @@ class Launcher:
     def _on_readable(self) -> None:
         for _ in range(_PACKETS_PER_WAKEUP):
             try:
-                data = self._control.recv(MAX_MESSAGE_BYTES)
+                data = self._control.recv(packets.MAX_PACKET_BYTES)
             except BlockingIOError:
                 return
             except OSError:

@@ -5,11 +5,11 @@ that only executes, the descriptor (see `isolation/confine.py`) for one that doe
 project by package name and runs on CPython 3.9 and later, because in fork mode it *is* the interpreter that a function
 will see.
 
-The socket is one end of an AF_UNIX SOCK_SEQPACKET pair; each packet is one JSON object, descriptors travel as
-SCM_RIGHTS.
+The socket is one end of an AF_UNIX SOCK_SEQPACKET pair; each packet is one JSON object, or two (head and body, see
+`packets.py`), descriptors travel as SCM_RIGHTS.
 
-    in   {"op": "start", "id", "mode": "fork" | "exec", "argv", "environ", "cwd", "handler", "python_path",
-          "pycache_prefix", "writes_bytecode", "isolation"}
+    in   {"op": "start", "id", "mode": "fork" | "exec", "isolated"}
+         {"argv", "environ", "cwd", "handler", "python_path", "pycache_prefix", "writes_bytecode", "isolation"}
          with the descriptors [standard output and error, framed log (may be left out)]
          {"op": "signal", "id", "signal"}    to the process group of the main process
          {"op": "kill", "id"}                the whole tree
@@ -46,11 +46,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from venturekit.service.environments import main_process, process_tree
+    from venturekit.service.environments import main_process, packets, process_tree
     from venturekit.service.environments.isolation.confine import Isolation
     from venturekit.service.environments.isolation.namespaces import Branch
 
-MAX_MESSAGE_BYTES = 128 * 1024
 _SPARE_DELAY_SECONDS = 0.02  # the fork of the next spare must not slow down the start that used up the last one
 _SHUTDOWN_SECONDS = 10.0
 
@@ -93,6 +92,7 @@ class LauncherProcess:
         self._is_child = False
         self._isolation = isolation
         self._control = control
+        self._inbox = packets.Inbox()
         self._ric = ric
         self._ric_error = ric_error
         self._mains: dict[int, MainProcess] = {}
@@ -165,17 +165,15 @@ class LauncherProcess:
 
     def _receive(self) -> Callable[[], None] | None:
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES + 1, 4)
+            descriptors, is_cut_off = self._inbox.receive(self._control)
         except ConnectionError:
             raise EOFError from None
-        if not data:
-            raise EOFError
         request: dict[str, Any] = {}
         try:
-            if flags & socket.MSG_TRUNC:
-                raise ValueError(f"longer than {MAX_MESSAGE_BYTES} bytes")
-            request = {**json.loads(data)}
-            return self._perform(request, data, descriptors)
+            if is_cut_off:
+                raise ValueError(f"longer than {packets.MAX_PACKET_BYTES} bytes")
+            request = self._inbox.head()
+            return self._perform(request, descriptors)
         except (ValueError, KeyError, TypeError) as error:
             reason = f"launcher: cannot understand the message: {error!r}"
             self.send(event="failed", id=request.get("id"), stage="message", errno=None, error=reason)
@@ -183,12 +181,13 @@ class LauncherProcess:
         finally:
             # In a forked child these numbers already mean something else (or nothing).
             if not self._is_child:
+                self._inbox.wipe()
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _perform(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> Callable[[], None] | None:
+    def _perform(self, request: dict[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
         if request["op"] == "start":
-            return self._start(request, data, descriptors)
+            return self._start(request, descriptors)
         main = next((main for main in self._mains.values() if main.identifier == request["id"]), None)
         if main is None:
             return None  # it has exited; the message crossed the news
@@ -200,26 +199,27 @@ class LauncherProcess:
             _signal_group(main.pid, request["signal"])
         return None
 
-    def _start(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> Callable[[], None] | None:
+    def _start(self, request: dict[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
         if request["mode"] == "fork" and self._ric is None:
             reason = (
                 self._ric_error or "this launcher was started without a runtime interface client, it can only execute"
             )
             self.send(event="failed", id=request["id"], stage="fork", errno=None, error=reason)
             return None
-        isolation = None if request.get("isolation") is None else self._isolation
-        if isolation is None and request.get("isolation") is not None:
+        isolation = self._isolation if request["isolated"] else None
+        if isolation is None and request["isolated"]:
             raise ValueError("this launcher was started without a policy, it cannot isolate")
         status_fd, child_status_fd = os.pipe()
         try:
             found = None
             if request["mode"] == "fork" and isolation is self._isolation:
-                found = self._use_spare(data, [*descriptors, child_status_fd])
+                found = self._use_spare([*descriptors, child_status_fd])
             pid, branch = found or self._fork(isolation)
             if pid == 0:
                 own = process_tree.own_identity()
                 main_process.settle_in()
                 entrance = None if isolation is None else isolation.prepare
+                request = self._read_whole()
                 return main_process.become_main(
                     request, descriptors, child_status_fd, self._control, own, self._ric, entrance
                 )
@@ -284,14 +284,14 @@ class LauncherProcess:
         self._spare = Spare(pid, ours, branch)
         return None
 
-    def _use_spare(self, data: bytes, descriptors: list[int]) -> tuple[int, Branch | None] | None:
+    def _use_spare(self, descriptors: list[int]) -> tuple[int, Branch | None] | None:
         """Hand a start to the spare. Its pid and namespaces, or None when there is none that lives."""
         spare, self._spare = self._spare, None
         self._spare_due = time.monotonic() + _SPARE_DELAY_SECONDS
         if spare is None:
             return None
         try:
-            socket.send_fds(spare.link, [data], descriptors, socket.MSG_DONTWAIT)
+            self._inbox.forward(spare.link, descriptors)
         except OSError:
             os.kill(spare.pid, signal.SIGKILL)  # it is not reaped yet, so the pid is its own
             if spare.branch is not None:
@@ -309,13 +309,20 @@ class LauncherProcess:
         main_process.close_all_but({0, 1, 2, link.fileno(), self._control.fileno()})
         main_process.rehearse()
         entrance = None if self._isolation is None else self._isolation.prepare_early()
-        data, descriptors, _, _ = socket.recv_fds(link, MAX_MESSAGE_BYTES + 1, 4)
-        if not data:
+        try:
+            *given, status_fd = self._inbox.receive(link)[0]
+        except EOFError:
             os._exit(0)
         link.detach()  # its number is closed with all others
-        *given, status_fd = descriptors
-        request = json.loads(data)
+        request = self._read_whole()
         return main_process.become_main(request, given, status_fd, self._control, own, self._ric, entrance)
+
+    def _read_whole(self) -> dict[str, Any]:
+        """In a child: the request with its body, which the launcher itself must not read."""
+        try:
+            return packets.decode(self._inbox.packet())
+        except ValueError:
+            os._exit(1)
 
     # --- reports ------------------------------------------------------------------------------------------------
 
@@ -484,5 +491,6 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
     process_tree = load_file("_venturekit_process_tree", os.path.join(here, "process_tree.py"))
+    packets = load_file("_venturekit_packets", os.path.join(here, "packets.py"))
     main_process = load_file("_venturekit_main_process", os.path.join(here, "main_process.py"))
     main(sys.argv[1:])

@@ -147,16 +147,29 @@ def _send_by_pid(pid: int, start_ticks: int, signal_number: int) -> bool:
 
 
 def _freeze(known: dict[int, int], root: int, include_root: bool, deadline: float) -> None:
-    """Stop everything in `known` and below, adding what is found, until a pass finds no newcomer, nothing running."""
+    """Stop everything in `known` and below, adding what is found, until a pass finds no newcomer, nothing running.
+
+    A relay, whose every process makes the next one and ends, is only caught by a pass that is as fast: so the dead are
+    not looked at again, and the youngest children first.
+    """
+    dead: set[int] = set()
     while True:
         settled = True
-        order = list(known)
+        order = [pid for pid in known if pid not in dead]
         for parent in order:
-            if (parent != root or include_root) and not _is_quiet(parent):
+            # The root that is left alone is the caller, which reaps nobody meanwhile.
+            is_quiet = (parent == root and not include_root) or _is_quiet(parent)
+            if not is_quiet:
                 send_signal(parent, known[parent], signal.SIGSTOP)
                 settled = False
-            for child in children(parent):
+            for child in reversed(children(parent)):
+                if child in dead:
+                    continue
                 stat = read_stat(child)
+                if is_quiet and stat is not None and known.get(child) == stat.start_ticks and _is_dead(child, stat):
+                    # What it had has moved, and its number stays taken: nobody reaps it.
+                    dead.add(child)
+                    continue
                 if known.get(child) is not None and (stat is None or stat.start_ticks == known[child]):
                     continue
                 settled = False
@@ -168,6 +181,11 @@ def _freeze(known: dict[int, int], root: int, include_root: bool, deadline: floa
         if settled or time.monotonic() > deadline:
             return
         time.sleep(_PAUSE_SECONDS)
+
+
+def _is_dead(pid: int, stat: ProcessStat) -> bool:
+    # A process whose first thread has ended looks the same, but for its other threads.
+    return stat.state == "Z" and len(_task_ids(pid)) <= 1
 
 
 def _is_quiet(pid: int) -> bool:

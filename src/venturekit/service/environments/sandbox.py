@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from venturekit.service.environments.removal import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,4 +29,4 @@ class Sandbox:
 
     def remove(self) -> None:
         """Delete everything below the directory, as far as that is possible."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_tree(self.directory)

@@ -35,7 +35,9 @@ class Isolation:
         self.policy = policy
         self.kernel = Kernel()
         self.has_namespaces: bool = policy["level"] == "namespace"
-        self.filter = seccomp.build_filter(self.kernel.machine, unix_sockets=policy["unix_sockets"])
+        self.filter = seccomp.build_filter(
+            self.kernel.machine, unix_sockets=policy["unix_sockets"], has_namespaces=self.has_namespaces
+        )
 
     def fork(
         self, fork: Callable[[], int], close_all_but: Callable[[set[int]], None]

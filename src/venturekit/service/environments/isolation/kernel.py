@@ -18,12 +18,17 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "add_key": (248, 217),
     "bpf": (321, 280),
     "capset": (126, 91),
+    "chmod": (90, None),
     "chroot": (161, 51),
     "clock_settime": (227, 112),
     "clone": (56, 220),
     "clone3": (435, 435),
+    "creat": (85, None),
     "delete_module": (176, 106),
     "fanotify_init": (300, 262),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
     "finit_module": (313, 273),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
@@ -42,15 +47,28 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "landlock_add_rule": (445, 445),
     "landlock_create_ruleset": (444, 444),
     "landlock_restrict_self": (446, 446),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "msgctl": (71, 187),
+    "msgget": (68, 186),
+    "msgrcv": (70, 188),
+    "msgsnd": (69, 189),
+    "open": (2, None),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
     "open_tree_attr": (467, 467),
+    "openat": (257, 56),
+    "openat2": (437, 437),
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
+    "prctl": (157, 167),
+    "prlimit64": (302, 261),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "ptrace": (101, 117),
@@ -58,6 +76,10 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "quotactl_fd": (443, 443),
     "reboot": (169, 142),
     "request_key": (249, 218),
+    "semctl": (66, 191),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
     "sendmmsg": (307, 269),
     "sendmsg": (46, 211),
     "sendto": (44, 206),
@@ -65,7 +87,12 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "sethostname": (170, 161),
     "setns": (308, 268),
     "settimeofday": (164, 170),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "shmdt": (67, 197),
+    "shmget": (29, 194),
     "socket": (41, 198),
+    "socketpair": (53, 199),
     "swapoff": (168, 225),
     "swapon": (167, 224),
     "syslog": (103, 116),
@@ -84,10 +111,15 @@ class UnsupportedMachineError(OSError):
     """The numbers of this architecture's system calls are not known here."""
 
 
+def unsupported(machine: str) -> UnsupportedMachineError:
+    """The error for a machine other than `MACHINES`."""
+    return UnsupportedMachineError(f"isolation is made for {' and '.join(MACHINES)}, this machine is {machine}")
+
+
 def number_of(name: str, machine: str) -> int | None:
     """The number of a system call, None where the architecture does not have it. Raises UnsupportedMachineError."""
     if machine not in MACHINES:
-        raise UnsupportedMachineError(f"isolation is made for {' and '.join(MACHINES)}, this machine is {machine}")
+        raise unsupported(machine)
     return NUMBERS[name][MACHINES.index(machine)]
 
 
