@@ -388,15 +388,20 @@ class Leaks:
     """Compares processes, descriptors and scratch directories with what there was at first."""
 
     running: RunningService
-    launchers: int = 0
+    strangers: frozenset[int] = frozenset()
     others: int = 0
     files: int = 0
 
     def begin(self) -> None:
         self.settle()
-        self.launchers = len(launchers())
+        self.strangers = self.unknown_launchers()
         self.others = len(descendants() - launchers())
         self.files = open_files()
+
+    def unknown_launchers(self) -> frozenset[int]:
+        """Launchers that are not this service's: those of others, and those that it has given up."""
+        known = self.running.service._host.launchers._launchers
+        return frozenset(launchers() - {launcher.pid for launcher in tuple(known.values())})
 
     def settle(self) -> None:
         """Let every execution environment of the service end."""
@@ -405,8 +410,8 @@ class Leaks:
     def check(self) -> None:
         """All functions have been deleted: nothing of them may be left."""
         self.settle()
-        # A launcher may have been replaced, but there are not more of them.
-        until(lambda: len(launchers()) <= max(1, self.launchers), "the number of launchers is what it was")
+        # The service may have replaced a launcher, or started one more, but it knows those it has.
+        until(lambda: self.unknown_launchers() <= self.strangers, "no launcher is left that the service has given up")
         # Each launcher may keep one process that it has forked in advance.
         until(
             lambda: len(descendants() - launchers()) <= max(self.others, len(launchers())),

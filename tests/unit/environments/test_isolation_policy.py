@@ -93,6 +93,19 @@ def test_an_interpreter_that_the_function_would_hide_is_refused(tmp_path: Path, 
         policy.own_part(spec_of(), tmp=tmp_path, ports=[], needed=(path,))
 
 
+def test_what_a_program_reads_is_moved_from_where_the_function_would_hide_it(tmp_path: Path) -> None:
+    script = "/tmp/clone/start.py"
+    policy, spec = policy_of("namespace", tmp_path), spec_of()
+    assert policy.shown(script, spec) == "/var/lang/venturekit/start.py"
+    assert policy_of("confined", tmp_path).shown(script, spec) == script
+    own = policy.own_part(spec, tmp=tmp_path, ports=[], needed=(script,), extras=(script,))
+    assert script in own["read"]
+    hidden = tmp_path / "start.py"
+    hidden.touch()
+    bound = policy.own_part(spec, tmp=tmp_path, ports=[], needed=(str(hidden),), extras=(str(hidden),))["binds"]
+    assert [str(hidden), policy.shown(str(hidden), spec)] in bound
+
+
 def test_a_resolver_that_writes_its_file_elsewhere_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = tmp_path / "stub-resolv.conf"
     written.touch()

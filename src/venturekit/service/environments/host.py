@@ -270,7 +270,9 @@ class EnvironmentHost:
             return None
         service_port = urlsplit(self.service_url).port or 0
         ports = (environment.listener.port, service_port)
-        return policy.own_part(environment.spec, tmp=environment.sandbox.tmp, ports=ports, needed=plan.needed)
+        return policy.own_part(
+            environment.spec, tmp=environment.sandbox.tmp, ports=ports, needed=plan.needed, extras=plan.extras
+        )
 
     def _new_port(self) -> socket.socket:
         """A free port for a Runtime API: none to which other functions may connect."""

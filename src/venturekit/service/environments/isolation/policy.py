@@ -44,6 +44,9 @@ TASK_ROOT: Final = "/var/task"
 LAYER_ROOT: Final = "/opt"
 RUNTIME_ROOT: Final = "/var/runtime"
 BYTECODE_ROOT: Final = "/var/lang/pycache"
+EXTRAS_ROOT: Final = "/var/lang/venturekit"
+HIDDEN_FOLDERS: Final = (LITERAL_TMP, TASK_ROOT, RUNTIME_ROOT)
+"""Folders of this machine in whose place functions have their own, at the level ``namespace``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +90,28 @@ class Policy:
         return replace(spec, code_directory=Path(TASK_ROOT), layers=(Path(LAYER_ROOT),))
 
     def shown(self, path: str, spec: EnvironmentSpec) -> str:
-        """A path of the function's code or layers as the function sees it; others are the same."""
+        """A path of the function's code or layers, or of what its program reads, as the function sees it."""
         if self.level == "namespace":
             for folder, root in ((spec.code_directory, TASK_ROOT), *((layer, LAYER_ROOT) for layer in spec.layers)):
                 if path == str(folder) or path.startswith(f"{folder}/"):
                     return root + path.removeprefix(str(folder))
+            if _lies_in(path, HIDDEN_FOLDERS):
+                return f"{EXTRAS_ROOT}/{os.path.basename(path)}"
         return path
 
     def own_part(
-        self, spec: EnvironmentSpec, *, tmp: Path, ports: Iterable[int], needed: Sequence[str] = ()
+        self,
+        spec: EnvironmentSpec,
+        *,
+        tmp: Path,
+        ports: Iterable[int],
+        needed: Sequence[str] = (),
+        extras: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The part of one launch. ``needed`` are files and folders of this machine that the program itself reads.
 
-        Raises IsolationUnavailableError when the function's own folders would hide them.
+        The function's own folders may hide some of them. Those among ``extras`` are found elsewhere then, for nothing
+        in them depends on where they lie: see ``shown``. For the others it raises IsolationUnavailableError.
         """
         layers = [str(layer) for layer in spec.layers]
         elsewhere = [path for path in needed if not _lies_in(path, SYSTEM_FOLDERS)]
@@ -113,13 +125,16 @@ class Policy:
         }
         if self.level == "namespace":
             for path in elsewhere:
-                if _lies_in(path, (LITERAL_TMP, TASK_ROOT, RUNTIME_ROOT)):
+                if path not in extras and _lies_in(path, HIDDEN_FOLDERS):
                     raise IsolationUnavailableError(
                         f"{path} is needed to start the function, but functions at the isolation level 'namespace' "
                         f"have a {LITERAL_TMP} and a {TASK_ROOT} of their own: install it elsewhere"
                     )
             beside = elsewhere if _lies_in(resolver, (ETC, *SYSTEM_FOLDERS)) else [*elsewhere, resolver]
-            own["binds"] = [[str(spec.code_directory), TASK_ROOT], *([path, path] for path in _existing(beside))]
+            own["binds"] = [
+                [str(spec.code_directory), TASK_ROOT],
+                *([path, self.shown(path, spec) if path in extras else path] for path in _existing(beside)),
+            ]
             own["overlay"] = layers[::-1]
         return own
 
