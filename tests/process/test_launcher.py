@@ -674,6 +674,7 @@ def test_kill_ends_the_whole_tree(launching: Callable[..., None], assert_gone: C
     async def scenario(bench: Any) -> None:
         identifier, output = bench.fork(f"{TOOLS}\n{code}\nstay()")
         pids = [int(line) for line in await asyncio.to_thread(output.wait_lines, count + 1)]
+        await bench.event("started", identifier)
         assert bench.launcher.pid_of(identifier) in pids
         before = time.monotonic()
         bench.launcher.kill(identifier)
@@ -695,7 +696,9 @@ def test_what_a_dead_main_process_leaves_is_killed(
     async def scenario(bench: Any) -> None:
         identifier, output = bench.fork(f"{TOOLS}\n{code}\nsignal.signal(10, lambda *_: os._exit(3))\nstay()")
         bystander, _ = bench.fork("import signal; signal.pause()")
+        await bench.event("started", bystander)
         pids = [int(line) for line in await asyncio.to_thread(output.wait_lines, count + 1)]
+        await bench.event("started", identifier)
         main = bench.launcher.pid_of(identifier)
         os.kill(main, signal.SIGUSR1)
         await asyncio.to_thread(output.wait_end, TREE_END_SECONDS)
@@ -713,6 +716,7 @@ def test_control_a_process_group_kill_would_have_missed_the_daemon(
     async def scenario(bench: Any) -> None:
         identifier, output = bench.fork(f"{TOOLS}\nchild(daemon)\nstay()")
         pids = [int(line) for line in await asyncio.to_thread(output.wait_lines, 2)]
+        await bench.event("started", identifier)
         main = bench.launcher.pid_of(identifier)
         (daemon,) = set(pids) - {main}
         # The launcher is held still, so that only the plain kill acts.
