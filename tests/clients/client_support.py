@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tests.service.harness import PYTHON, Response, client_of, send, until, zip_
 from venturekit.service.access.credentials_file import write_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.service.harness import RunningService
@@ -68,6 +69,20 @@ class Key:
     def client(self, url: str, **options: Any) -> Any:
         """An unmodified boto3 client with this key."""
         return client_with(url, *self.triple, **options)
+
+
+@contextmanager
+def clients_of(url: str) -> Iterator[Callable[..., Any]]:
+    """Gives ``make(key, **options)``: boto3 clients of a service, which are closed in the end."""
+    made: list[Any] = []
+
+    def make(key: Key, **options: Any) -> Any:
+        made.append(key.client(url, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
 
 
 def client_with(url: str, access_key_id: str, secret: str, token: str | None = None, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.client_support import Key, client_with, create, wait, write_keys
+from tests.clients.client_support import client_with, clients_of, create, wait, write_keys
 from tests.clients.guarded_keys import FULL, KEYS
 from tests.service.harness import RunningService, zip_of
 
@@ -72,12 +72,5 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 @pytest.fixture
 def client_for(guarded: RunningService) -> Iterator[Callable[..., Any]]:
     """``client_for(key)``: boto3 with that key."""
-    made: list[Any] = []
-
-    def make(key: Key, **options: Any) -> Any:
-        made.append(key.client(guarded.url, **options))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
+    with clients_of(guarded.url) as make:
+        yield make

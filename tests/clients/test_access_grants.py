@@ -84,20 +84,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     running.close()
 
 
-@pytest.fixture
-def client_for(guarded: RunningService) -> Iterator[Callable[[Key], Any]]:
-    """``client_for(key)``: boto3 with that key."""
-    made: list[Any] = []
-
-    def make(key: Key) -> Any:
-        made.append(key.client(guarded.url))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
-
-
 def invoked(client: Any, name: str, event: Any = None, **members: Any) -> Any:
     answer = client.invoke(FunctionName=name, Payload=json.dumps(event), **members)
     assert "FunctionError" not in answer

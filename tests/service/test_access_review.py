@@ -15,6 +15,7 @@ from tests.clients.client_support import (
     Key,
     arn,
     client_with,
+    clients_of,
     create,
     not_allowed,
     refused,
@@ -78,15 +79,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 @pytest.fixture
 def client_for(guarded: RunningService) -> Iterator[Callable[[Key], Any]]:
     """``client_for(key)``: boto3 with that key."""
-    made: list[Any] = []
-
-    def make(key: Key) -> Any:
-        made.append(key.client(guarded.url))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
+    with clients_of(guarded.url) as make:
+        yield make
 
 
 # --- paths that are open to everybody --------------------------------------------------------------------------------

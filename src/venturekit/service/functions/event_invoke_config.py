@@ -8,7 +8,12 @@ from venturekit.service.functions import faults
 from venturekit.service.functions.destinations import Destinations
 from venturekit.service.functions.paging import page_of_qualifiers
 from venturekit.service.functions.records import LATEST
-from venturekit.service.functions.settings import EVENT_INVOKE_CONFIGS, qualified_settings, with_qualified_setting
+from venturekit.service.functions.settings import (
+    EVENT_INVOKE_CONFIGS,
+    find_qualified_setting,
+    qualified_settings,
+    with_qualified_setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,8 +110,7 @@ class EventInvokeConfigOperations:
 
     def _config(self, name: str, qualifier: str) -> Mapping[str, Any]:
         registry = self._plane.registry
-        configs = qualified_settings(registry.function(name), EVENT_INVOKE_CONFIGS) if name in registry else {}
-        config: Mapping[str, Any] | None = configs.get(qualifier)
+        config: Mapping[str, Any] | None = find_qualified_setting(registry, name, EVENT_INVOKE_CONFIGS, qualifier)
         if config is None:
             raise faults.no_event_invoke_config(registry.arn(name, qualifier))
         return config

@@ -13,7 +13,7 @@ from venturekit.service.functions.records import LATEST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from venturekit.service.functions.registry import Function
+    from venturekit.service.functions.registry import Function, FunctionRegistry
 
 POLICIES: Final = "policies"
 EVENT_INVOKE_CONFIGS: Final = "eventInvokeConfigs"
@@ -29,6 +29,11 @@ def qualified_settings(function: Function, member: str) -> Mapping[str, Any]:
     """The values of one member by qualifier, empty if there are none."""
     values: Mapping[str, Any] = function.settings.get(member, {})
     return values
+
+
+def find_qualified_setting(registry: FunctionRegistry, name: str, member: str, qualifier: str) -> Any:
+    """The value of one member for one qualifier; None if there is none, or no such function."""
+    return qualified_settings(registry.function(name), member).get(qualifier) if name in registry else None
 
 
 def with_qualified_setting(function: Function, member: str, qualifier: str, value: Any) -> Function:

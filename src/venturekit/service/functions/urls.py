@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.functions import faults
 from venturekit.service.functions.paging import page_of_qualifiers
-from venturekit.service.functions.settings import URL_CONFIGS, qualified_settings, with_qualified_setting
+from venturekit.service.functions.settings import (
+    URL_CONFIGS,
+    find_qualified_setting,
+    qualified_settings,
+    with_qualified_setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,9 +130,10 @@ class UrlOperations:
         return function
 
     def _config(self, address: Address) -> Mapping[str, Any]:
-        registry = self._plane.registry
-        configs = qualified_settings(registry.function(address.name), URL_CONFIGS) if address.name in registry else {}
-        config: Mapping[str, Any] | None = configs.get(address.qualifier or "")
+        qualifier = address.qualifier or ""
+        config: Mapping[str, Any] | None = find_qualified_setting(
+            self._plane.registry, address.name, URL_CONFIGS, qualifier
+        )
         if config is None:
             raise faults.no_such_resource()
         return config
