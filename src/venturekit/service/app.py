@@ -19,6 +19,7 @@ from venturekit.service.api.edge import Edge
 from venturekit.service.api.errors import api_error
 from venturekit.service.api.model import service_model
 from venturekit.service.api.operations import OperationTable
+from venturekit.service.asynchronous import AsynchronousInvocation
 from venturekit.service.config import least_isolation
 from venturekit.service.credentials import FunctionCredentials
 from venturekit.service.endpoint import LIMITS, Endpoint
@@ -35,16 +36,17 @@ from venturekit.service.functions.code_storage import AnyOf, CodeStorage
 from venturekit.service.functions.layer_registry import LayerRegistry
 from venturekit.service.functions.operations import register_operations
 from venturekit.service.functions.plane import ControlPlane
-from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
-from venturekit.service.functions.registry import FunctionRegistry, Resolution
+from venturekit.service.functions.records import STATE_ACTIVE, FunctionVersion
+from venturekit.service.functions.registry import FunctionRegistry
 from venturekit.service.functions.tasks import OwnedTasks
 from venturekit.service.functions.usage import reserved_executions
-from venturekit.service.invocation.concurrency import AccountConcurrency, FunctionConcurrency
+from venturekit.service.invocation.concurrency import AccountConcurrency
 from venturekit.service.invocation.identifiers import Identifiers
 from venturekit.service.invocation.invoke import InvokePath
 from venturekit.service.s3 import S3CodeSource
 from venturekit.service.served import build_registry
 from venturekit.service.store import Archives, DataDirectoryLock, Store
+from venturekit.service.targets import TargetFinder
 from venturekit.service.wire.listener import Clock, Listener
 
 if TYPE_CHECKING:
@@ -75,43 +77,22 @@ def _url_host(settings: Settings) -> str:
     return f"[{settings.host}]" if ":" in settings.host else settings.host
 
 
-class _Resolved:
-    """What the invocation path asked for: satisfies its port."""
-
-    __slots__ = ("_pool_of", "_resolution", "concurrency", "executed_version", "invoked_arn", "lasting")
-
-    def __init__(
-        self,
-        resolution: Resolution,
-        lasting: bool,
-        concurrency: FunctionConcurrency,
-        pool_of: Callable[[FunctionVersion], Pool],
-    ) -> None:
-        self._resolution = resolution
-        self.concurrency = concurrency
-        self._pool_of = pool_of
-        self.invoked_arn = resolution.invoked_arn
-        self.executed_version = resolution.version.version
-        self.lasting = lasting
-
-    @property
-    def pool(self) -> Pool:
-        return self._pool_of(self._resolution.version)
-
-
 class Service:
     """A Lambda of one's own. ``await start()``, then ``url`` is its address; ``await close()`` ends all of it.
 
     ``environ`` are the variables of the service's own process: where interpreters are looked for and, if the settings
-    say so, where functions' AWS credentials come from.
+    say so, where functions' AWS credentials come from. ``wall`` tells the time in epoch seconds.
     """
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], *, wall: Callable[[], float] = time.time
+    ) -> None:
         self.settings = settings
         self.url = ""
         self._environ = environ
+        self._wall = wall
         self._tasks = OwnedTasks(report)
-        self._clock = Clock(time.monotonic(), time.time())
+        self._clock = Clock(time.monotonic(), self._wall())
         self._identifiers = Identifiers(os.urandom)
         self._secret = os.urandom(32)
         self._credentials = FunctionCredentials(os.urandom, settings.account_id)
@@ -137,11 +118,15 @@ class Service:
             self._resources.push_async_callback(self._tasks.close, LAST_ANSWERS_SECONDS)
             self._resources.callback(self._listener.close)
             self._resources.push_async_callback(self._host.close)
+            # First of all at the end: what the host's end does to running functions is no outcome of their events.
+            self._resources.push_async_callback(self._asynchronous.close)
             self._host.warm()
             self._layers.load(await self._store.load_layers())
             self._accounts.load(await self._store.load_functions())
             self._tasks.spawn(self._code.collect_all())
+            await self._asynchronous.load()
             await self._listen()
+            self._asynchronous.begin()
         except BaseException:
             await self._resources.aclose()
             raise
@@ -151,10 +136,15 @@ class Service:
         """Accept nothing more and let running invocations finish. False when some had not in time."""
         self._listener.stop_accepting()
         self._extras.stop_waiting()
+        self._asynchronous.stop()
         deadline = time.monotonic() + self.settings.drain_timeout
-        while self._listener.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - connections raise no event
+        while self._busy and time.monotonic() < deadline:  # noqa: ASYNC110 - connections raise no event
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
-        return not self._listener.busy
+        return not self._busy
+
+    @property
+    def _busy(self) -> bool:
+        return self._listener.busy or self._asynchronous.busy
 
     async def close(self) -> None:
         """End every execution environment, close the store, release the data directory."""
@@ -176,6 +166,7 @@ class Service:
         self._directories = CodeDirectories(data_dir / "code", archives.path)
         self._host = self._build_host(data_dir)
         self._code = CodeStorage(archives, self._directories, self._code_keys, self._host.running_code_keys)
+        self._targets = TargetFinder(self._accounts, fraction=self._identifiers.fraction, pool_of=self._pool_of)
         self._extras = Extras(
             logs=self._logs,
             archive_path=archives.path,
@@ -184,10 +175,21 @@ class Service:
         )
         table = OperationTable(service_model().operations.values())
         self._access = self._build_access_control()
+        self._asynchronous = AsynchronousInvocation(
+            settings,
+            self._store,
+            targets=self._targets,
+            lease=self._identifiers.token(),
+            wall=self._wall,
+            loop=asyncio.get_running_loop(),
+            report=report,
+            warn=logger.warning,
+        )
         self._invoke = InvokePath(
+            events=self._asynchronous,
             identifiers=self._identifiers,
             clock=self._clock,
-            wall=time.time,
+            wall=self._wall,
             answer_error=self._answer_error,
             spawn=self._tasks.spawn,
             loop=asyncio.get_running_loop(),
@@ -203,7 +205,7 @@ class Service:
             allowed_hosts=LOOPBACK_HOSTS
             | {name.encode() for name in (_url_host(settings).lower(), *settings.allow_host)},
             clock=self._clock,
-            wall=time.time,
+            wall=self._wall,
             spawn=self._tasks.spawn,
         )
         self._listener = Listener(self._endpoint, self._clock, LIMITS)
@@ -217,7 +219,7 @@ class Service:
             code=self._code,
             layers=self._layers,
             fetch_code=self._s3.fetch_code,
-            now=time.time,
+            now=self._wall,
             new_id=self._identifiers.request_id,
             code_location=lambda code_key: self.url + self._extras.code_link(code_key),
             report=report,
@@ -253,7 +255,7 @@ class Service:
             pair=pair,
             file=file,
             region=settings.region,
-            resolve=self._resolve,
+            resolve=self._targets.find,
             report=logger.warning,
         )
 
@@ -291,7 +293,7 @@ class Service:
             ),
             loop=asyncio.get_running_loop(),
             clock=self._clock,
-            time=Time(monotonic=time.monotonic, wall=time.time),
+            time=Time(monotonic=time.monotonic, wall=self._wall),
             logs=self._logs,
             new_token=self._identifiers.token,
             prepare_code=self._prepare_code,
@@ -345,15 +347,6 @@ class Service:
     def _function_url(self, url_id: str) -> str:
         scheme, _, _ = self.url.partition("://")
         return f"{scheme}://{url_id}.lambda-url.{self.settings.region}.localhost:{self._listener.port}/"
-
-    def _resolve(self, account: Account, function_name: str, qualifier: str | None) -> _Resolved:
-        functions = account.functions
-        address = functions.address(function_name, qualifier)
-        resolution = functions.resolve(address.name, address.qualifier, draw=self._identifiers.fraction())
-        function = functions.function(address.name)
-        alias = function.aliases.get(address.qualifier or LATEST)
-        lasting = alias is None or alias.additional_version is None
-        return _Resolved(resolution, lasting, account.concurrency.function(address.name), self._pool_of)
 
     def _pool_of(self, version: FunctionVersion) -> Pool:
         if version.state != STATE_ACTIVE:
@@ -436,14 +429,16 @@ class Service:
             "version": venturekit.__version__,
             "functions": sum(len(account.functions) for account in self._accounts),
             "executionEnvironments": len(self._host.environments),
+            "queuedEvents": self._asynchronous.dispatcher.live,
             "runningInvocations": sum(account.concurrency.running for account in self._accounts),
         }
 
     def _sweep(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
         now = time.monotonic()
-        self._clock.advance(now, time.time())
+        self._clock.advance(now, self._wall())
         self._host.sweep(now)
+        self._asynchronous.dispatcher.sweep()
 
 
 async def serve_until(service: Service, stopped: asyncio.Event) -> None:

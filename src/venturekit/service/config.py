@@ -100,6 +100,21 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _hours(text: str) -> float:
+    try:
+        return _seconds(text)
+    except ValueError:
+        raise ValueError("must be a number of hours, 0 or more") from None
+
+
+def _delays(text: str) -> tuple[float, ...]:
+    """One or two numbers of seconds, separated by commas."""
+    delays = tuple(_seconds(part) for part in text.split(","))
+    if len(delays) > 2:
+        raise ValueError("must be one or two numbers of seconds: an event is retried twice at most")
+    return delays
+
+
 def _one_of(*values: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in values:
@@ -150,6 +165,11 @@ class Settings:
     account_id: str = "000000000000"
     region: str = "us-east-1"
     concurrency: int = 1000
+    async_retry_delays: tuple[float, ...] = (60.0, 120.0)
+    async_concurrency: int = 16
+    async_queue_limit: int = 1_000_000
+    event_history_hours: float = 72.0
+    event_history_limit: int = 100_000
     idle_timeout: float = 600.0
     drain_timeout: float = 10.0
     allow_host: tuple[str, ...] = ()
@@ -203,6 +223,16 @@ SETTINGS: Final = (
         "Region in ARNs and signatures.",
     ),
     Setting("concurrency", _count, "Invocations that may run or wait at once, over all functions; more get a 429."),
+    Setting(
+        "async_retry_delays",
+        _delays,
+        "Seconds after which an event whose function failed is run again, the first and the second time; AWS's are "
+        "60,120.",
+    ),
+    Setting("async_concurrency", _count, "Events of one function that are run at once."),
+    Setting("async_queue_limit", _count, "Events that may be queued; more get a 429."),
+    Setting("event_history_hours", _hours, "Hours for which events that have ended are kept for vk events."),
+    Setting("event_history_limit", _count, "How many events that have ended are kept at most."),
     Setting("idle_timeout", _seconds, "Seconds after which an idle execution environment is let go."),
     Setting("drain_timeout", _seconds, "Seconds that running invocations get to finish when the service ends."),
     Setting("allow_host", _hosts, "Further host names by which the service may be addressed, separated by commas."),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LIMITS: Final = Limits()
 INLINE_HASH_BYTES: Final = 256 * 1024
 SMALL_BODY_BYTES: Final = 65_536
-INVOKES: Final = frozenset({"Invoke", "InvokeWithResponseStream"})
+INVOKES: Final = frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"})
 # How the header of a signed request begins as all clients write it, with the access key right behind: what follows one
 # of 12 digits, which selects an account, and how one begins that a function of another account was given.
 CREDENTIAL: Final = b"AWS4-HMAC-SHA256 Credential="

@@ -10,7 +10,6 @@ from venturekit.service.api.registry import Registry
 from venturekit.service.functions.operations import register_operations
 
 NOT_YET: Final = {
-    "InvokeAsync": "asynchronous invocation is not built yet",
     "EventSourceMapping": "event source mappings are not built yet",
     "ProvisionedConcurrencyConfig": "provisioned concurrency is not built yet",
     "DurableExecution": "durable executions are not built: CreateFunction refuses DurableConfig",
@@ -35,7 +34,8 @@ def not_served() -> tuple[tuple[str, str], ...]:
 def build_registry() -> Registry:
     """The registry with what is answered on other paths than handlers."""
     operations = Registry()
-    operations.declare("Invoke", partly="InvocationType Event is answered with 501")
+    operations.declare("Invoke")
+    operations.declare("InvokeAsync")
     operations.declare(
         "InvokeWithResponseStream",
         partly="all events are sent when the function has ended: it does not stream, and its response is 6 MB at most",

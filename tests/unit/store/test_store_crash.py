@@ -51,36 +51,43 @@ def test_twenty_kills_lose_no_acknowledged_function(tmp_path: Path) -> None:
 PROGRAM_WITH_SMALL_FILES = """
 import os, resource, sys
 from pathlib import Path
-from venturekit.service.store import Store, StoreFailedError, StoreFullError
+from venturekit.service.store import Store, StoreUnavailableError
 store = Store.open(Path(sys.argv[1]), reserve_size_bytes=4096)
-def put(connection):
-    connection.execute("INSERT INTO functions VALUES ('1', hex(randomblob(8)), hex(randomblob(20000)))")
-store.submit(put).result(30)
+def put(name, connection):
+    connection.execute("INSERT INTO functions VALUES ('1', ?, hex(randomblob(20000)))", (name,))
+def try_to_put(name):
+    try:
+        store.submit(lambda connection: put(name, connection)).result(30)
+        return "stored"
+    except StoreUnavailableError as error:
+        return type(error).__name__
+try_to_put("first")
 # Room for a few more writes: a WAL file grows with each.
 limit = os.path.getsize(sys.argv[1] + "-wal") + 100_000
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-outcomes = []
-for _ in range(10):
-    try:
-        store.submit(put).result(30)
-        outcomes.append("stored")
-    except (StoreFailedError, StoreFullError) as error:
-        outcomes.append(type(error).__name__)
-print(" ".join(outcomes), store.failure is not None)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+print(*[try_to_put(f"limited-{number}") for number in range(10)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+print(*[try_to_put(f"free-{number}") for number in range(3)], store.failure)
+store.close()
 """
 
 
-def test_a_write_the_kernel_refuses_stops_all_acknowledgement(tmp_path: Path) -> None:
+def test_a_write_the_kernel_refuses_is_undone_and_the_next_ones_go_on(tmp_path: Path) -> None:
+    database = tmp_path / "store.db"
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM_WITH_SMALL_FILES, str(tmp_path / "store.db")],
+        [sys.executable, "-c", PROGRAM_WITH_SMALL_FILES, str(database)],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    *outcomes, failed = result.stdout.split()
-    assert failed == "True"
-    first = outcomes.index("StoreFailedError")
+    limited, free = (line.split() for line in result.stdout.splitlines())
+    first = limited.index("StoreDiskError")
     assert 0 < first < 9
-    assert set(outcomes[:first]) == {"stored"}
-    assert set(outcomes[first:]) == {"StoreFailedError"}
+    assert limited == ["stored"] * first + ["StoreDiskError"] * (10 - first)
+    assert free == ["stored"] * 3 + ["None"]
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        names = {name for (name,) in connection.execute("SELECT name FROM functions")}
+    assert names == {"first", *(f"limited-{n}" for n in range(first)), *(f"free-{n}" for n in range(3))}

@@ -63,6 +63,8 @@ ENUM_ORDER: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"RecursiveL
 
 REQUEST_LIMIT_BYTES: Final = 6291456
 CODE_REQUEST_LIMIT_BYTES: Final = 70167211
+EVENT_LIMIT_BYTES: Final = 1048576
+INVOKE_ASYNC_LIMIT_BYTES: Final = 262144
 CODE_OPERATIONS: Final = frozenset({"CreateFunction", "UpdateFunctionCode", "PublishLayerVersion"})
 
 BARE_NAME_LIMIT: Final = 64
@@ -86,19 +88,22 @@ def request_limit_bytes(operation_name: str) -> int:
     """The largest request body of an operation, in bytes.
 
     Recorded: 70167211 for CreateFunction, 6291456 for Invoke. Choice: the former for the other operations that carry
-    code, the latter for everything else (so that no request occupies the service for long).
+    code, the latter for everything else (so that no request occupies the service for long). Documented: 256 KB for
+    InvokeAsync.
     """
+    if operation_name == "InvokeAsync":
+        return INVOKE_ASYNC_LIMIT_BYTES
     return CODE_REQUEST_LIMIT_BYTES if operation_name in CODE_OPERATIONS else REQUEST_LIMIT_BYTES
 
 
-def request_too_large(operation_name: str) -> tuple[str, str]:
-    """Code and message for a body over :func:`request_limit_bytes`.
+def request_too_large(operation_name: str, limit_bytes: int | None = None) -> tuple[str, str]:
+    """Code and message for a body over ``limit_bytes``, by default over :func:`request_limit_bytes`.
 
     Recorded: the code on the wire is RequestEntityTooLargeException although the model has RequestTooLargeException,
     and Invoke calls itself InvokeFunction.
     """
     shown = "InvokeFunction" if operation_name == "Invoke" else operation_name
-    limit = request_limit_bytes(operation_name)
+    limit = limit_bytes or request_limit_bytes(operation_name)
     return "RequestEntityTooLargeException", f"Request must be smaller than {limit} bytes for the {shown} operation"
 
 

@@ -26,6 +26,10 @@ WAIT_LIMIT_SECONDS = 60.0
 """The longest an invocation waits for an environment while others are being started, beyond the function's timeout."""
 
 
+UNSTARTED = 2
+"""For how many events of the queue an environment may be started at once: a flood must not take all the starts."""
+
+
 def environments_to_start(waiting: int, starting: int, expected_back: int) -> int:
     """How many environments to start for ``waiting`` invocations. Pure."""
     return max(waiting - starting - expected_back, 0)
@@ -77,6 +81,11 @@ class Pool:
         invocation.enqueued = self.host.monotonic()
         self.waiting.append(invocation)
         self.scale()
+
+    @property
+    def room(self) -> int:
+        """How many more invocations of the event queue would find an environment soon; 0 or less: not now."""
+        return len(self.idle) + self.responded + UNSTARTED - len(self.waiting)
 
     def retire(self) -> None:
         """The code or configuration is outdated: idle environments go now, the others when they have answered."""

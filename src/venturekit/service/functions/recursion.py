@@ -1,4 +1,7 @@
-"""What happens when a function calls itself in a loop: the setting."""
+"""What happens when a function calls itself in a loop: the setting.
+
+Loops are detected by the lineage in trace headers (``protocol/lineage.py``), where a function is about to run.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,17 @@ if TYPE_CHECKING:
 
     from venturekit.service.api.registry import Call, Registry
     from venturekit.service.functions.plane import ControlPlane
+    from venturekit.service.functions.registry import Function
 
 RECURSIVE_LOOP: Final = "recursiveLoop"
 """The member of a function's settings; absent, it means ``Terminate``."""
 TERMINATE: Final = "Terminate"
+ALLOW: Final = "Allow"
+
+
+def recursion_allowed(function: Function) -> bool:
+    """Whether the function runs on in a loop, which otherwise is stopped after 16 rounds."""
+    return function.settings.get(RECURSIVE_LOOP) == ALLOW
 
 
 class RecursionOperations:
@@ -23,9 +33,8 @@ class RecursionOperations:
 
     def register(self, operations: Registry) -> None:
         """Serve these operations."""
-        partly = "the setting is kept; loops are not detected yet"
-        operations.serve("PutFunctionRecursionConfig", partly=partly)(self.put_function_recursion_config)
-        operations.serve("GetFunctionRecursionConfig", partly=partly)(self.get_function_recursion_config)
+        operations.serve("PutFunctionRecursionConfig")(self.put_function_recursion_config)
+        operations.serve("GetFunctionRecursionConfig")(self.get_function_recursion_config)
 
     async def put_function_recursion_config(self, call: Call) -> Mapping[str, Any]:
         """PutFunctionRecursionConfig: ``Allow`` or ``Terminate``."""

@@ -41,6 +41,13 @@ class FunctionConcurrency:
             self.account.unreserved_running -= 1
 
     @property
+    def room(self) -> int:
+        """How many more invocations :meth:`take` would count now."""
+        if self.reserved is not None:
+            return self.reserved - self.running
+        return self.account.unreserved_limit - self.account.unreserved_running
+
+    @property
     def exceeded(self) -> str:
         """The ``Reason`` of the throttle when :meth:`take` says no."""
         return ACCOUNT_EXCEEDED if self.reserved is None else RESERVED_EXCEEDED

@@ -43,11 +43,12 @@ class Identifiers:
         """A random number from 0 on and below 1."""
         return int(self._hex(8), 16) / (1 << 32)
 
-    def trace(self, now: float) -> tuple[bytes, bytes]:
+    def trace(self, now: float, lineage: str = "") -> tuple[bytes, bytes]:
         """A new trace that is not sampled: the header for the function and its form for the caller.
 
-        ``Root=1-...;Parent=...;Sampled=0`` and ``root=1-...;sampled=0``; ``now`` in epoch seconds.
+        ``Root=1-...;Parent=...;Sampled=0`` and ``root=1-...;sampled=0``; ``now`` in epoch seconds. ``lineage`` is the
+        end of the first of them: see ``protocol.lineage.first``.
         """
         text = self._hex(40)
         root = f"1-{int(now):08x}-{text[:24]}"
-        return f"Root={root};Parent={text[24:]};Sampled=0".encode(), f"root={root};sampled=0".encode()
+        return f"Root={root};Parent={text[24:]};Sampled=0{lineage}".encode(), f"root={root};sampled=0".encode()

@@ -1,4 +1,4 @@
-"""The operations Invoke and InvokeWithResponseStream (seed 002; AWS page "Invoke", Lambda API reference).
+"""The operations Invoke, InvokeWithResponseStream and InvokeAsync (seed 002; AWS page "Invoke", Lambda API reference).
 
 An invocation that looks like nearly all others takes the short path: its address was resolved before, nothing is
 parsed but the syntax of its payload is checked, and the event goes to an idle environment in the same callback.
@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, continued, first, key_of
 from venturekit.service.api.errors import ApiError, api_error
 from venturekit.service.api.parse import parse_request
-from venturekit.service.api.quirks import request_too_large
+from venturekit.service.api.quirks import EVENT_LIMIT_BYTES, request_limit_bytes, request_too_large
 from venturekit.service.api.validate import validate_members
+from venturekit.service.invocation.acceptance import Acceptance
 from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
 from venturekit.service.invocation.invocation import Invocation, with_response_form
 from venturekit.service.invocation.payload import is_json
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 
     from venturekit.service.api.operations import Match
     from venturekit.service.invocation.identifiers import Identifiers
-    from venturekit.service.invocation.ports import Caller, Pool, Resolved
+    from venturekit.service.invocation.ports import Caller, EventQueue, Pool, Resolved
     from venturekit.service.wire.exchange import Exchange
     from venturekit.service.wire.listener import Clock
 
 WITH_RESPONSE_STREAM: Final = "InvokeWithResponseStream"
-REQUEST_LIMIT_BYTES: Final = 6 * 1024 * 1024
+INVOKE_ASYNC: Final = "InvokeAsync"
+INVOCATIONS: Final = b"/invocations"
+"""What the path of Invoke has: only its addresses are kept, for InvokeAsync is another kind of request."""
 TARGETS_LIMIT: Final = 10_000
 KEPT_TARGET_BYTES: Final = 512
 """No address is longer; a presigned one is, and comes once."""
@@ -53,17 +57,34 @@ TRACE: Final = re.compile(rb"(?=(?:[^;]*;)*Root=)[\x21-\x7e]{1,1024}")
 class Target:
     """An address that was resolved: everything about it that does not change until a function does."""
 
-    __slots__ = ("concurrency", "invoked_arn", "pool", "version")
+    __slots__ = (
+        "account_id",
+        "concurrency",
+        "first_lineage",
+        "function_name",
+        "invoked_arn",
+        "lineage_key",
+        "pool",
+        "qualifier",
+        "recursion_allowed",
+        "version",
+    )
 
     def __init__(self, resolved: Resolved) -> None:
+        self.account_id = resolved.account_id
+        self.function_name = resolved.function_name
+        self.qualifier = resolved.qualifier
         self.pool: Pool = resolved.pool
         self.concurrency = resolved.concurrency
         self.invoked_arn = resolved.invoked_arn.encode()
         self.version = resolved.executed_version.encode()
+        self.recursion_allowed = resolved.recursion_allowed
+        self.lineage_key = key_of(resolved.invoked_arn)
+        self.first_lineage = first(self.lineage_key)
 
 
 class InvokePath:
-    """Answers Invoke and InvokeWithResponseStream."""
+    """Answers Invoke, InvokeWithResponseStream and InvokeAsync."""
 
     def __init__(
         self,
@@ -71,6 +92,7 @@ class InvokePath:
         identifiers: Identifiers,
         clock: Clock,
         wall: Callable[[], float],
+        events: EventQueue,
         answer_error: Callable[[Exchange, ApiError, str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         loop: asyncio.AbstractEventLoop,
@@ -78,6 +100,7 @@ class InvokePath:
         self.clock = clock
         self._identifiers = identifiers
         self._wall = wall
+        self._events = events
         self._answer_error = answer_error
         self._spawn = spawn
         self._loop = loop
@@ -87,7 +110,7 @@ class InvokePath:
         headers = exchange.headers
         invocation_type = headers.get(b"x-amz-invocation-type")
         if (
-            (invocation_type is not None and invocation_type != b"RequestResponse")
+            (invocation_type is not None and invocation_type != b"RequestResponse" and invocation_type != b"Event")
             or exchange.method != b"POST"
             or exchange.too_large
             or not RARE_HEADERS.isdisjoint(headers)
@@ -100,10 +123,14 @@ class InvokePath:
             if not tail and log_type != b"None":
                 return False
         payload = exchange.body or b"{}"
-        if not is_json(payload) or not target.concurrency.take():
+        if not is_json(payload):
+            return False
+        if invocation_type == b"Event":
+            return self._accept_known(exchange, target, payload)
+        if not target.concurrency.take():
             return False
         identifiers = self._identifiers
-        trace = identifiers.trace(self._wall())
+        trace = identifiers.trace(self._wall(), target.first_lineage)
         target.pool.submit(
             Invocation(
                 self,
@@ -125,12 +152,13 @@ class InvokePath:
         headers = exchange.headers
         request_id = self._identifiers.request_id()
         try:
-            if exchange.too_large or len(exchange.body) > REQUEST_LIMIT_BYTES:
-                raise api_error(*request_too_large(match.operation.name))
+            operation = match.operation.name
+            if exchange.too_large or len(exchange.body) > request_limit_bytes(operation):
+                raise api_error(*request_too_large(operation))
             members = parse_request(match, headers, exchange.body)
             validate_members(match.operation, members)
             request_id = self._request_id(headers, request_id)
-            resolved = caller.resolve(match.operation.name, members)
+            resolved = caller.resolve(operation, members)
             target = Target(resolved)
             extra = self._extra_headers(members)
             payload = exchange.body or b"{}"
@@ -141,24 +169,21 @@ class InvokePath:
             if invocation_type == "DryRun":
                 self._answer_dry_run(exchange, request_id)
                 return
-            if invocation_type == "Event":
-                raise api_error(
-                    "NotImplementedException",
-                    "The operation Invoke is not served with InvocationType Event yet. docs/compatibility.md lists "
-                    "what is.",
-                )
+            if invocation_type == "Event" or operation == INVOKE_ASYNC:
+                trace = self._trace_of(exchange, kept=invocation_type == "Event")
+                self._accept(exchange, target, payload, request_id, trace)
+                self._keep(exchange, target, resolved, caller)
+                return
+            trace = self._next_round(exchange, target)
             if not target.concurrency.take():
                 reason = target.concurrency.exceeded
                 raise api_error("TooManyRequestsException", "Rate Exceeded.", Reason=reason, retryAfterSeconds=1)
         except ApiError as error:
             self._answer_error(exchange, error, request_id)
             return
-        streamed = match.operation.name == WITH_RESPONSE_STREAM
-        if resolved.lasting and not streamed and len(exchange.target) <= KEPT_TARGET_BYTES:
-            if len(caller.targets) >= TARGETS_LIMIT:
-                caller.targets.clear()
-            caller.targets[exchange.target] = target
-        trace = self._trace_of(exchange)
+        streamed = operation == WITH_RESPONSE_STREAM
+        if not streamed:
+            self._keep(exchange, target, resolved, caller)
         tail = members.get("LogType") == "Tail"
         kind = StreamedInvocation if streamed else Invocation
         target.pool.submit(
@@ -180,9 +205,71 @@ class InvokePath:
         """Answer that no execution environment could be had."""
         self._answer_error(exchange, api_error("ServiceException", reason), request_id.decode())
 
-    def _trace_of(self, exchange: Exchange) -> tuple[bytes, bytes]:
+    def refuse(self, exchange: Exchange, error: ApiError, request_id: str) -> None:
+        """Answer with an error."""
+        self._answer_error(exchange, error, request_id)
+
+    def _accept_known(self, exchange: Exchange, target: Target, payload: bytes | bytearray) -> bool:
+        """The short path of an event. False when the careful one has to say what is wrong with it."""
+        if len(payload) > EVENT_LIMIT_BYTES:
+            return False
+        request_id = self._identifiers.request_id()
+        try:
+            self._accept(exchange, target, payload, request_id, self._new_trace())
+        except ApiError as error:
+            self._answer_error(exchange, error, request_id)
+        return True
+
+    def _accept(
+        self,
+        exchange: Exchange,
+        target: Target,
+        payload: bytes | bytearray,
+        request_id: str,
+        trace: tuple[bytes, bytes],
+    ) -> None:
+        """Queue an event; the caller is answered when it is durable. Raises ApiError: too large, the queue is full."""
+        if len(payload) > EVENT_LIMIT_BYTES:
+            raise api_error(*request_too_large("Invoke", EVENT_LIMIT_BYTES))
+        sent, shown = trace
+        self._events.put(
+            account_id=target.account_id,
+            function_name=target.function_name,
+            qualifier=target.qualifier,
+            request_id=request_id,
+            payload=payload,
+            trace=sent.decode("latin-1"),
+            done=Acceptance(self, exchange, request_id, shown).settle,
+        )
+
+    def _keep(self, exchange: Exchange, target: Target, resolved: Resolved, caller: Caller) -> None:
+        """Remember what an address stands for, for the short path."""
+        if resolved.lasting and len(exchange.target) <= KEPT_TARGET_BYTES and INVOCATIONS in exchange.target:
+            if len(caller.targets) >= TARGETS_LIMIT:
+                caller.targets.clear()
+            caller.targets[exchange.target] = target
+
+    def _new_trace(self) -> tuple[bytes, bytes]:
+        return self._identifiers.trace(self._wall())
+
+    def _trace_of(self, exchange: Exchange, *, kept: bool = True) -> tuple[bytes, bytes]:
+        """The caller's trace, or a new one where there is none, or none of use, or it is not to be ``kept``.
+
+        The lineage goes on in either case: a loop must not end at a header that somebody has spoilt.
+        """
         given = exchange.headers.get(b"x-amzn-trace-id", b"")
-        return with_response_form(given) if TRACE.fullmatch(given) else self._identifiers.trace(self._wall())
+        if kept and TRACE.fullmatch(given):
+            return with_response_form(given)
+        sent, shown = self._new_trace()
+        return continued(sent, given), shown
+
+    def _next_round(self, exchange: Exchange, target: Target) -> tuple[bytes, bytes]:
+        """The trace for a run of the function. Raises ApiError where it has run too often in this chain of requests."""
+        sent, shown = self._trace_of(exchange)
+        sent, rounds = advanced(sent, target.lineage_key)
+        if rounds >= ROUNDS_LIMIT and not target.recursion_allowed:
+            raise api_error("RecursiveInvocationException", STOPPED)
+        return sent, shown
 
     def _request_id(self, headers: Mapping[bytes, bytes], made: str) -> str:
         given = headers.get(b"x-amzn-requestid")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from venturekit.service.api.errors import ApiError
     from venturekit.service.invocation.concurrency import FunctionConcurrency
     from venturekit.service.invocation.invocation import Invocation
     from venturekit.service.invocation.invoke import Target
@@ -24,12 +25,28 @@ class Resolved(Protocol):
     """What a function name and qualifier stand for at this moment."""
 
     @property
+    def account_id(self) -> str:
+        """The account that the function belongs to."""
+
+    @property
+    def function_name(self) -> str:
+        """The function's name alone."""
+
+    @property
+    def qualifier(self) -> str:
+        """The version or alias that was addressed, empty if none was."""
+
+    @property
     def invoked_arn(self) -> str:
         """The ARN as the caller addressed the function."""
 
     @property
     def executed_version(self) -> str:
         """``$LATEST`` or the number of the version that runs."""
+
+    @property
+    def recursion_allowed(self) -> bool:
+        """Whether the function runs on in a loop of invocations, which is otherwise stopped."""
 
     @property
     def lasting(self) -> bool:
@@ -53,3 +70,23 @@ class Caller(Protocol):
 
     def resolve(self, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What the members of an invocation address. Raises ApiError: no such function, not authorized, ..."""
+
+
+class EventQueue(Protocol):
+    """Takes events of asynchronous invocations."""
+
+    def put(
+        self,
+        *,
+        account_id: str,
+        function_name: str,
+        qualifier: str,
+        request_id: str,
+        payload: bytes | bytearray,
+        trace: str,
+        done: Callable[[ApiError | None], None],
+    ) -> None:
+        """Accept an event; ``done`` is called once it is durable (None), or with why it is not.
+
+        Raises ApiError (429) when the queue is full.
+        """

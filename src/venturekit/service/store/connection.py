@@ -19,6 +19,8 @@ class Trouble(Enum):
     INTENTION = "the intention's own: undo it alone"
     BUSY = "another program holds the database"
     FULL = "no space left"
+    REFUSED = "the disk refused to read or write: nothing of the transaction is there, the next one may succeed"
+    DAMAGE = "the database is damaged"
     STORAGE = "the storage itself: what the disk holds is uncertain"
 
 
@@ -33,6 +35,20 @@ _OWN: Final = frozenset(
         sqlite3.SQLITE_TOOBIG,
     }
 )
+# Not those about a failed fsync: the kernel may have dropped what it could not write, and the next fsync would succeed.
+_REFUSED: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_FSTAT,
+        sqlite3.SQLITE_IOERR_SEEK,
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+    }
+)
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
@@ -43,9 +59,20 @@ def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT_BYTES:d}")
+        _empty_log(connection)
     else:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Move what the write-ahead log of a former process holds into the database, so that it begins anew."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as error:
+        # A full disk has no room for it, and does not need it: the log is read where it is.
+        if classify(error) is not Trouble.FULL:
+            raise
 
 
 def classify(error: Exception) -> Trouble:
@@ -59,4 +86,8 @@ def classify(error: Exception) -> Trouble:
         return Trouble.INTENTION
     if primary in _BUSY:
         return Trouble.BUSY
+    if primary in _DAMAGE:
+        return Trouble.DAMAGE
+    if code in _REFUSED:
+        return Trouble.REFUSED
     return Trouble.FULL if primary == sqlite3.SQLITE_FULL else Trouble.STORAGE

@@ -2,10 +2,12 @@
 
 StoreError
 ├── StoreUnavailableError          the store cannot make anything durable now
-│   ├── StoreFailedError           a write or fsync failed: nothing is acknowledged until a restart
+│   ├── StoreFailedError           an fsync failed, or the database is damaged: nothing is acknowledged until a restart
+│   ├── StoreDiskError             the disk refused to read or write: the change was undone
 │   ├── StoreFullError             the disk is full: only what frees space is taken
 │   ├── StoreBusyError             too much is waiting, or another program holds the database
 │   └── StoreClosedError           the store was closed
+├── StoreCorruptError              the database is damaged
 ├── StoreVersionError              the database was written by a newer release
 ├── DataDirectoryInUseError        another service runs on this data directory
 ├── DataDirectoryForeignError      the directory holds files that no service has written
@@ -26,7 +28,11 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreFailedError(StoreUnavailableError):
-    """A write or fsync failed. What the disk holds is uncertain, so nothing more is acknowledged."""
+    """An fsync failed, or the database is damaged. What the disk holds is uncertain: nothing more is acknowledged."""
+
+
+class StoreDiskError(StoreUnavailableError):
+    """The disk refused to read or write. The change was undone; a later one is tried again."""
 
 
 class StoreFullError(StoreUnavailableError):
@@ -39,6 +45,10 @@ class StoreBusyError(StoreUnavailableError):
 
 class StoreClosedError(StoreUnavailableError):
     """The store was closed before the intention was carried out."""
+
+
+class StoreCorruptError(StoreError):
+    """The database is damaged: the message names its file and says what to do. Nothing in it was changed."""
 
 
 class StoreVersionError(StoreError):

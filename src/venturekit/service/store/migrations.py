@@ -136,6 +136,68 @@ MIGRATIONS: Final = (
                ) WITHOUT ROWID, STRICT""",
         ),
     ),
+    Migration(
+        4,
+        "asynchronous events, their deliveries and their history",
+        (
+            # Changed three times in an event's life: kept short, the payload lies elsewhere. No index on request ids:
+            # they are random, so that every new event would write a page of its own, and are rarely looked for.
+            """CREATE TABLE events (
+                 id INTEGER PRIMARY KEY,
+                 account_id TEXT NOT NULL,
+                 function_name TEXT NOT NULL,
+                 qualifier TEXT NOT NULL,
+                 request_id TEXT NOT NULL,
+                 trace TEXT NOT NULL,
+                 state TEXT NOT NULL,
+                 accepted_at REAL NOT NULL,
+                 accepted_wall REAL NOT NULL,
+                 due_at REAL NOT NULL,
+                 attempts INTEGER NOT NULL DEFAULT 0,
+                 backoffs INTEGER NOT NULL DEFAULT 0,
+                 lease TEXT,
+                 finished_wall REAL
+               ) STRICT""",
+            """CREATE INDEX events_due ON events (account_id, function_name, due_at, id) WHERE state = 'queued'""",
+            """CREATE INDEX events_running ON events (id) WHERE state = 'running'""",
+            """CREATE INDEX events_finished ON events (finished_wall, id) WHERE finished_wall IS NOT NULL""",
+            # Of events that may be run again: not of those that succeeded.
+            """CREATE TABLE event_payloads (
+                 event_id INTEGER PRIMARY KEY REFERENCES events (id) ON DELETE CASCADE,
+                 payload BLOB NOT NULL
+               ) STRICT""",
+            """CREATE TABLE event_history (
+                 event_id INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+                 number INTEGER NOT NULL,
+                 wall REAL NOT NULL,
+                 kind TEXT NOT NULL,
+                 detail TEXT NOT NULL DEFAULT '',
+                 PRIMARY KEY (event_id, number)
+               ) WITHOUT ROWID, STRICT""",
+            # The outbox: what is here is not delivered yet.
+            """CREATE TABLE deliveries (
+                 id INTEGER PRIMARY KEY,
+                 event_id INTEGER NOT NULL REFERENCES events (id),
+                 kind TEXT NOT NULL,
+                 target TEXT NOT NULL,
+                 body BLOB NOT NULL,
+                 attributes TEXT NOT NULL,
+                 source TEXT NOT NULL,
+                 trace TEXT NOT NULL,
+                 attempts INTEGER NOT NULL DEFAULT 0,
+                 due_at REAL NOT NULL,
+                 reason TEXT NOT NULL DEFAULT '',
+                 created_wall REAL NOT NULL
+               ) STRICT""",
+            """CREATE INDEX deliveries_due ON deliveries (target, due_at, id)""",
+            """CREATE INDEX deliveries_of ON deliveries (event_id)""",
+            # Steady time is the time since the machine's boot plus this offset.
+            """CREATE TABLE steady_clock (
+                 boot_id TEXT PRIMARY KEY,
+                 offset_seconds REAL NOT NULL
+               ) STRICT""",
+        ),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from venturekit.service.store import functions, layers
+from venturekit.service.store import damage, functions, layers
 from venturekit.service.store.connection import connect
 from venturekit.service.store.migrations import migrate
 from venturekit.service.store.reserve import RESERVE_SIZE_BYTES, ReserveFile
@@ -29,30 +29,36 @@ class Store:
     """One SQLite database in WAL mode with full synchronisation; one writer thread, readers apart.
 
     Every ``async`` method is one atomic intention: it returns after the change is durable, or raises and nothing
-    happened. Besides what each names, all raise StoreFailedError, StoreFullError, StoreBusyError or StoreClosedError.
+    happened. Besides what each names, all raise StoreFailedError, StoreDiskError, StoreFullError, StoreBusyError or
+    StoreClosedError.
     """
 
-    def __init__(self, writer: Writer, reader: sqlite3.Connection) -> None:
+    def __init__(self, writer: Writer, reader: sqlite3.Connection, path: Path) -> None:
         self._writer = writer
         self._reader = reader
+        self._path = path
         self._reader_lock = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, *, reserve_size_bytes: int = RESERVE_SIZE_BYTES, max_pending: int = MAX_PENDING) -> Store:
         """Open the database at ``path``, made or brought up to date if need be; its directory must exist.
 
-        Raises StoreVersionError for a database of a newer release. The caller holds the ``DataDirectoryLock``.
+        Raises StoreCorruptError, StoreVersionError for a database of a newer release, and StoreFailedError if the disk
+        does not let it be opened. The caller holds the ``DataDirectoryLock``.
         """
-        connection = connect(path, writer=True)
-        try:
-            migrate(connection)
-            reader = connect(path, writer=False)
-        except BaseException:
-            connection.close()
-            raise
-        reserve = ReserveFile(path.with_name(f"{path.name}.reserve"), reserve_size_bytes)
+        reserve_path = path.with_name(f"{path.name}.reserve")
+        with damage.opening(path):
+            damage.check(path, reserve_path)
+            connection = connect(path, writer=True)
+            try:
+                migrate(connection)
+                reader = connect(path, writer=False)
+            except BaseException:
+                connection.close()
+                raise
+        reserve = ReserveFile(reserve_path, reserve_size_bytes)
         reserve.take()
-        return cls(Writer(connection, reserve, max_pending=max_pending), reader)
+        return cls(Writer(connection, reserve, max_pending=max_pending), reader, path)
 
     @property
     def failure(self) -> StoreFailedError | None:
@@ -75,13 +81,20 @@ class Store:
 
     async def perform(self, intention: Intention, *, essential: bool = False) -> Any:
         """``submit`` for a task of an event loop. Cancelling the waiter does not call back the change."""
+        return await self.begin(intention, essential=essential)
+
+    def begin(self, intention: Intention, *, essential: bool = False) -> asyncio.Future[Any]:
+        """``submit`` for callbacks of an event loop: a future of the running one."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._writer.submit(Job(intention, future, loop, essential=essential))
-        return await future
+        return future
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query of this package on the reading connection, in a thread, as of one moment."""
+        """Run a query of this package on the reading connection, in a thread, as of one moment.
+
+        Raises StoreCorruptError when it comes across damage.
+        """
         return await asyncio.to_thread(self._read, query)
 
     def close(self, timeout_seconds: float = 10.0) -> bool:
@@ -92,7 +105,7 @@ class Store:
         return closed
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        with self._reader_lock:
+        with self._reader_lock, damage.named_damage(self._path):
             self._reader.execute("BEGIN")
             try:
                 return query(self._reader)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.store.connection import Trouble, classify
+from venturekit.service.store.damage import advice
 from venturekit.service.store.errors import (
     StoreBusyError,
     StoreClosedError,
+    StoreDiskError,
     StoreError,
     StoreFailedError,
     StoreFullError,
@@ -62,13 +65,16 @@ class Job:
 class Writer:
     """Owns the writing connection. Nobody is told of success before the commit that holds the change is durable.
 
-    After a failed write or commit (``failure`` is then set) everything is refused: whether the failed data reached
-    the disk is unknown, and a later fsync would report success without having written it.
+    After a failed fsync (``failure`` is then set, and ``on_failure`` called once in the writer's thread) everything is
+    refused: whether the data reached the disk is unknown, and a later fsync would report success without having
+    written it. So it is when the database turns out to be damaged. A read or write that the disk refuses has no such
+    consequence: its transaction is undone, and nobody was told of it.
     """
 
     def __init__(self, connection: sqlite3.Connection, reserve: ReserveFile, *, max_pending: int = MAX_PENDING) -> None:
         self.commits = 0
         self.failure: StoreFailedError | None = None
+        self.on_failure: Callable[[StoreFailedError], None] | None = None
         self._connection = connection
         self._reserve = reserve
         self._max_pending = max_pending
@@ -134,9 +140,21 @@ class Writer:
             _fail(jobs, StoreFullError(f"the disk is full, even for what frees space: {error}"))
         elif trouble is Trouble.BUSY:
             _fail(jobs, StoreBusyError(f"another program holds the database: {error}"))
-        elif trouble is Trouble.STORAGE:
-            self.failure = StoreFailedError(f"the store failed and takes no more changes until a restart: {error}")
-            _fail(jobs, self.failure)
+        elif trouble is Trouble.REFUSED:
+            _fail(jobs, StoreDiskError(f"the disk refused to read or write: {error}"))
+        elif trouble is not None:
+            self._give_up(jobs, trouble, error)
+
+    def _give_up(self, jobs: list[Job], trouble: Trouble, error: Exception | None) -> None:
+        path = Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
+        if trouble is Trouble.DAMAGE:
+            reason = f"{path} is damaged ({error}). {advice(path)}"
+        else:
+            reason = f"{path}: {error}. Look for errors of its disk, then start the service again"
+        self.failure = StoreFailedError(f"the store failed and takes no more changes until a restart: {reason}")
+        _fail(jobs, self.failure)
+        if self.on_failure is not None:
+            self.on_failure(self.failure)
 
     def _admitted(self, batch: list[Job]) -> list[Job]:
         """Without the reserve in hand, only what frees space may use the little that is left."""
@@ -155,8 +173,7 @@ class Writer:
                 self._perform(job)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            trouble = classify(error)
-            return (Trouble.STORAGE if trouble is Trouble.INTENTION else trouble), self._rolled_back(error)
+            return self._rolled_back(classify(error), error)
         self.commits += 1
         return None, None
 
@@ -173,14 +190,18 @@ class Writer:
             self._connection.execute("ROLLBACK TO intention")
         self._connection.execute("RELEASE intention")
 
-    def _rolled_back(self, error: Exception) -> Exception:
+    def _rolled_back(self, trouble: Trouble, error: sqlite3.Error) -> tuple[Trouble, sqlite3.Error]:
+        if trouble is Trouble.INTENTION:
+            # Not one of an intention, but of what is around them all.
+            trouble = Trouble.STORAGE
         try:
             # SQLite has rolled back by itself after some errors.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error as second:
             error.add_note(f"rolling back failed too: {second}")
-        return error
+            trouble = Trouble.STORAGE
+        return trouble, error
 
 
 def _fail(jobs: Iterable[Job], error: StoreError) -> None:

@@ -1,0 +1,366 @@
+"""Runs queued events: claims those that are due, hands them to environments, settles what becomes of them.
+
+One round at a time: all that ended since the last one is settled and all that may run now is claimed, in one
+transaction. While it is being written the next round gathers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, key_of
+from venturekit.service.api.errors import ApiError
+from venturekit.service.events.attempt import Attempt
+from venturekit.service.events.invocation_record import Outcome
+from venturekit.service.events.lanes import SHARE, Lanes
+from venturekit.service.events.retry import (
+    EVENT_AGE_EXCEEDED,
+    FUNCTION_NOT_FOUND,
+    RECURSIVE_INVOCATION,
+    ZERO_RESERVED_CONCURRENCY,
+    Ended,
+    EventPolicy,
+    too_old,
+)
+from venturekit.service.events.settlement import Moment, Try, given_up, settled
+from venturekit.service.store.errors import StoreBusyError, StoreError, StoreFullError
+from venturekit.service.store.event_documents import QUEUED
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Sequence
+
+    from venturekit.service.events.lanes import Lane
+    from venturekit.service.events.ports import EventTarget, Pool, Targets
+    from venturekit.service.store.event_documents import ClaimedEvent, NewEvent, Settlement
+    from venturekit.service.store.event_documents import Lane as LaneKey
+    from venturekit.service.store.events import EventStore, Turn
+
+LEASE_MARGIN_SECONDS: Final = 600.0
+"""For how long an event stays claimed beyond its function's timeout: environments may have to be started, twice."""
+LOOK_AGAIN_SECONDS: Final = 0.02
+"""After which lanes are looked at again that had events but no room."""
+STORE_RETRY_SECONDS: Final = 1.0
+NO_POLICY: Final = EventPolicy()
+
+
+class Dispatcher:
+    """Runs the events of a store.
+
+    ``lease`` names this process among all that ever claimed events. ``steady`` and ``wall`` tell the time in seconds.
+    ``deliver(targets)`` is called when the outbox owes something new to these ARNs. ``concurrency`` is how many events
+    of one function run at once.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        targets: Targets,
+        lease: str,
+        steady: Callable[[], float],
+        wall: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[set[str]], None],
+        report: Callable[[BaseException], None],
+        warn: Callable[[str], None],
+        delays_seconds: Sequence[float],
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._targets = targets
+        self._lease = lease
+        self._steady = steady
+        self._wall = wall
+        self._loop = loop
+        self._deliver = deliver
+        self._report = report
+        self._warn = warn
+        self._delays_seconds = delays_seconds
+        self._lanes = Lanes(concurrency, self._room)
+        self._pools: dict[LaneKey, Pool] = {}
+        self._running: dict[int, Attempt | None] = {}
+        self._settlements: list[tuple[LaneKey, Settlement]] = []
+        self._live = 0
+        self._round: asyncio.Future[Turn] | None = None
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._claims = False
+        self._closed = False
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Put back what a former process was running, and see what waits."""
+        await self._store.release(self._wall())
+        for state in await self._store.lanes():
+            self._live += state.queued
+            self._lanes.due(state.lane, state.next_due_at)
+
+    def begin(self) -> None:
+        """Run events from now on."""
+        self._claims = True
+        self._wake()
+
+    def stop(self) -> None:
+        """Claim nothing more; what runs may end."""
+        self._claims = False
+
+    async def close(self) -> None:
+        """Make durable what has ended, and forget the rest: the next process runs it again."""
+        self._claims = False
+        while self._round is not None or self._settlements:
+            if self._round is None and not self._begin_round():
+                break
+            await self._quiet()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def live(self) -> int:
+        """How many events are queued or run."""
+        return self._live
+
+    @property
+    def running(self) -> int:
+        """How many events are being run."""
+        return len(self._running)
+
+    def sweep(self) -> None:
+        """Take back what is claimed for longer than any invocation can last: its outcome has been lost."""
+        now = self._steady()
+        for attempt in [each for each in self._running.values() if each is not None and each.lease_until < now]:
+            reason = "the outcome did not come: the event is claimed anew"
+            self._end(attempt.event, Try(ended=Ended.SYSTEM_ERROR, reason=reason), attempt.policy)
+
+    # --- what others tell ---------------------------------------------------------------------------------------
+
+    def accepted(self, events: Iterable[NewEvent]) -> None:
+        """These events were committed."""
+        for event in events:
+            self._live += 1
+            self._lanes.due(event.lane, event.accepted_at)
+        self._wake()
+
+    def due(self, lane: LaneKey, at: float) -> None:
+        """An event that was stored before is due at ``at``: somebody has changed that."""
+        self._lanes.due(lane, at)
+        self._wake()
+
+    def counted(self, change: int) -> None:
+        """Somebody else has ended (-1) or revived (+1) so many events."""
+        self._live += change
+
+    # --- rounds -------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._scheduled and not self._closed and self._round is None:
+            self._scheduled = True
+            self._loop.call_soon(self._next_round)
+
+    def _next_round(self) -> None:
+        self._scheduled = False
+        if self._round is None and not self._closed:
+            self._begin_round()
+
+    def _begin_round(self) -> bool:
+        """Begin a round if there is anything to do; False if there is not, or the store takes nothing."""
+        now = self._steady()
+        claims = self._lanes.take(now) if self._claims else []
+        if not claims and not self._settlements:
+            self._set_timer(now)
+            return False
+        settlements, self._settlements = self._settlements, []
+        try:
+            self._round = self._store.turn(self._lease, [item for _, item in settlements], claims, now, self._wall())
+        except StoreError as error:
+            self._round_failed(settlements, claims, error)
+            return False
+        self._round.add_done_callback(lambda future: self._round_ended(future, settlements, claims))
+        return True
+
+    def _round_ended(
+        self,
+        future: asyncio.Future[Turn],
+        settlements: list[tuple[LaneKey, Settlement]],
+        claims: list[tuple[LaneKey, int]],
+    ) -> None:
+        self._round = None
+        error = future.exception()
+        if error is not None:
+            self._round_failed(settlements, claims, error)
+            return
+        turn = future.result()
+        self._have_settled(settlements, frozenset(turn.stale))
+        per_lane: dict[LaneKey, int] = {}
+        for event in turn.claimed:
+            per_lane[event.lane] = per_lane.get(event.lane, 0) + 1
+            self._running[event.event_id] = None
+        for lane, next_due in turn.next_due.items():
+            self._lanes.claimed(lane, per_lane.get(lane, 0), next_due)
+        for event in turn.claimed:
+            self._run(event)
+        self._wake()
+
+    def _round_failed(
+        self,
+        settlements: list[tuple[LaneKey, Settlement]],
+        claims: list[tuple[LaneKey, int]],
+        error: BaseException,
+    ) -> None:
+        self._settlements = settlements + self._settlements
+        for lane, _ in claims:
+            self._lanes.unclaimed(lane)
+        if isinstance(error, (StoreBusyError, StoreFullError)):
+            self._warn(f"queued events wait: {error}")
+            self._timer_for(STORE_RETRY_SECONDS)
+            return
+        # What is held stays held in the database; the next process puts it back.
+        self._closed = True
+        self._warn(f"queued events are not run any more until a restart: {error}")
+
+    def _have_settled(self, settlements: list[tuple[LaneKey, Settlement]], stale: frozenset[int]) -> None:
+        owed: set[str] = set()
+        for lane, settlement in settlements:
+            self._running.pop(settlement.event_id, None)
+            self._lanes.ended(lane)
+            if lane not in self._lanes:
+                self._pools.pop(lane, None)
+            if settlement.event_id in stale:
+                continue
+            if settlement.state == QUEUED:
+                self._lanes.due(lane, settlement.due_at)
+            else:
+                self._live -= 1
+                owed.update(delivery.target for delivery in settlement.deliveries)
+        if owed:
+            self._deliver(owed)
+
+    def _set_timer(self, now: float) -> None:
+        if self._lanes.holds_back:
+            self._timer_for(LOOK_AGAIN_SECONDS)
+        elif (at := self._lanes.next_at()) is not None:
+            self._timer_for(max(at - now, 0.0))
+
+    def _timer_for(self, seconds: float) -> None:
+        at = self._loop.time() + seconds
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._wake)
+
+    async def _quiet(self) -> None:
+        future = self._round
+        if future is not None:
+            done = self._loop.create_future()
+            future.add_done_callback(lambda _: done.set_result(None))
+            await done
+
+    # --- one event ----------------------------------------------------------------------------------------------
+
+    def _room(self, lane: Lane) -> int:
+        """How many more events of a lane make sense now, as far as its function is concerned."""
+        concurrency = self._targets.concurrency(*lane.key)
+        if concurrency.reserved == 0:
+            return SHARE  # they end without being run
+        room = concurrency.room
+        if room <= 0:
+            # Nothing of its own will end and make room: one event finds out, and waits as a throttled one does.
+            return 0 if lane.running else 1
+        pool = self._pools.get(lane.key)
+        return room if pool is None else min(room, pool.room)
+
+    def _run(self, event: ClaimedEvent) -> None:
+        now = self._steady()
+        try:
+            target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
+        except ApiError as error:
+            self._unresolved(event, error, now)
+            return
+        policy, concurrency = target.policy, target.concurrency
+        # Of the trace that the event came with: a further try of it is no further round.
+        trace, rounds = advanced(event.trace.encode("latin-1"), key_of(target.invoked_arn))
+        if rounds >= ROUNDS_LIMIT and not target.recursion_allowed:
+            self._give_up(event, RECURSIVE_INVOCATION, STOPPED, policy)
+        elif too_old(now, event.accepted_at, policy):
+            self._give_up(event, EVENT_AGE_EXCEEDED, "it waited for longer than its maximum age", policy)
+        elif concurrency.reserved == 0:
+            self._give_up(event, ZERO_RESERVED_CONCURRENCY, "the function's reserved concurrency is 0", policy)
+        elif not concurrency.take():
+            self._lanes.pause(event.lane, now + 1.0)
+            self._end(event, Try(ended=Ended.THROTTLED, reason=concurrency.exceeded), policy)
+        else:
+            self._submit(event, target, policy, trace, now)
+
+    def _submit(self, event: ClaimedEvent, target: EventTarget, policy: EventPolicy, trace: bytes, now: float) -> None:
+        attempt = Attempt(
+            event,
+            invoked_arn=target.invoked_arn,
+            executed_version=target.executed_version,
+            trace=trace,
+            policy=policy,
+            concurrency=target.concurrency,
+            began=now,
+            lease_until=now + target.timeout_seconds + LEASE_MARGIN_SECONDS,
+            ended=self._answered,
+            refused=self._refused,
+        )
+        try:
+            pool = target.pool
+        except ApiError as error:
+            target.concurrency.release()
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), policy)
+            return
+        self._running[event.event_id] = attempt
+        self._pools[event.lane] = pool
+        pool.submit(attempt)
+
+    def _unresolved(self, event: ClaimedEvent, error: ApiError, now: float) -> None:
+        if error.status == 404:
+            self._give_up(event, FUNCTION_NOT_FOUND, _reason(error), NO_POLICY)
+        elif too_old(now, event.accepted_at, NO_POLICY):
+            self._give_up(event, EVENT_AGE_EXCEEDED, _reason(error), NO_POLICY)
+        else:
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), NO_POLICY)
+
+    def _answered(self, attempt: Attempt, payload: bytes | bytearray, error: bytes) -> None:
+        event = attempt.event
+        if self._closed or self._running.get(event.event_id) is not attempt:
+            return
+        outcome = Outcome(attempt.executed_version, bytes(payload), error.decode())
+        ended = Ended.FUNCTION_ERROR if error else Ended.SUCCESS
+        duration_ms = (self._steady() - attempt.began) * 1000
+        self._end(event, Try(ended=ended, outcome=outcome, duration_ms=duration_ms), attempt.policy)
+
+    def _refused(self, attempt: Attempt, reason: str) -> None:
+        if not self._closed and self._running.get(attempt.event.event_id) is attempt:
+            self._end(attempt.event, Try(ended=Ended.SYSTEM_ERROR, reason=reason), attempt.policy)
+
+    def _end(self, event: ClaimedEvent, made: Try, policy: EventPolicy) -> None:
+        settlement = settled(
+            event,
+            made,
+            policy=policy,
+            source=self._targets.arn(event.account_id, event.function_name, event.qualifier),
+            moment=self._moment(),
+            delays_seconds=self._delays_seconds,
+        )
+        self._settle(event, settlement)
+
+    def _give_up(self, event: ClaimedEvent, condition: str, reason: str, policy: EventPolicy) -> None:
+        source = self._targets.arn(event.account_id, event.function_name, event.qualifier)
+        self._settle(event, given_up(event, condition, reason, policy=policy, source=source, moment=self._moment()))
+
+    def _settle(self, event: ClaimedEvent, settlement: Settlement) -> None:
+        # It is this attempt's last word: a second one of the same attempt is not listened to.
+        self._running[event.event_id] = None
+        self._settlements.append((event.lane, settlement))
+        self._wake()
+
+    def _moment(self) -> Moment:
+        return Moment(self._steady(), self._wall())
+
+
+def _reason(error: ApiError) -> str:
+    return f"{error.code}: {error.message}" if error.message else error.code

@@ -1,0 +1,168 @@
+"""Which function's events are taken next. No I/O: times are steady seconds.
+
+Every function has a lane. Lanes take turns, so that a flood in one delays another by no more than its own share of a
+turn, and each has a limit of events that run at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from venturekit.service.store.event_documents import Lane as LaneKey
+
+SHARE: Final = 16
+"""How many events of one lane are taken in a turn."""
+TURN: Final = 128
+"""How many events are taken in a turn."""
+
+
+class Lane:
+    """The events of one function: when the next is due, and how many are being run."""
+
+    __slots__ = ("claiming", "key", "next_due", "paused_until", "place", "running")
+
+    def __init__(self, key: LaneKey) -> None:
+        self.key = key
+        self.next_due: float | None = None
+        self.paused_until = 0.0
+        self.running = 0
+        self.claiming = 0
+        # Where it stands: in the queue of those that may be taken from (0.0), in the heap at this time, or nowhere.
+        self.place: float | None = None
+
+    @property
+    def ready_at(self) -> float | None:
+        """When the next event may be taken, None while none is waiting."""
+        return None if self.next_due is None else max(self.next_due, self.paused_until)
+
+
+class Lanes:
+    """All lanes. ``limit`` is how many events of a function run at once; ``room(lane)`` how many more it can take now
+    for other reasons.
+    """
+
+    def __init__(self, limit: int, room: Callable[[Lane], int]) -> None:
+        self._limit = limit
+        self._room = room
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._ready: deque[Lane] = deque()
+        self._held: list[Lane] = []
+        self._later: list[tuple[float, int, Lane]] = []
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lanes
+
+    def due(self, key: LaneKey, at: float) -> None:
+        """An event waits that is due at ``at``."""
+        lane = self._lane(key)
+        if lane.next_due is None or at < lane.next_due:
+            lane.next_due = at
+            self._put(lane)
+
+    def take(self, now: float) -> list[tuple[LaneKey, int]]:
+        """What to claim now: lanes with how many events of each. Each of them waits for :meth:`claimed`."""
+        self._ripen(now)
+        taken: list[tuple[LaneKey, int]] = []
+        left = TURN
+        for _ in range(len(self._ready)):
+            if left <= 0:
+                break
+            lane = self._ready.popleft()
+            lane.place = None
+            ready_at = lane.ready_at
+            if lane.running >= self._limit or ready_at is None:
+                continue  # an event that ends puts it back
+            if ready_at > now:
+                self._put(lane)
+                continue
+            count = min(self._limit - lane.running, self._room(lane), SHARE, left)
+            if count <= 0:
+                self._held.append(lane)
+                continue
+            lane.claiming = count
+            left -= count
+            taken.append((lane.key, count))
+        return taken
+
+    def claimed(self, key: LaneKey, count: int, next_due: float | None) -> None:
+        """So many events were claimed; ``next_due`` is when the first of the others is due."""
+        lane = self._lane(key)
+        lane.claiming = 0
+        lane.running += count
+        lane.next_due = next_due
+        self._put(lane)
+        self._forget_idle(lane)
+
+    def unclaimed(self, key: LaneKey) -> None:
+        """The claim failed: what was due is due still."""
+        lane = self._lane(key)
+        lane.claiming = 0
+        self._put(lane)
+
+    def ended(self, key: LaneKey) -> None:
+        """One event of the lane is not being run any more."""
+        lane = self._lane(key)
+        lane.running -= 1
+        self._put(lane)
+        self._forget_idle(lane)
+
+    def pause(self, key: LaneKey, until: float) -> None:
+        """Take nothing of this lane before ``until``: there is no room for its function."""
+        self._lane(key).paused_until = until
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether some lane has events that are due but no room for them: to be looked at again soon."""
+        return bool(self._held)
+
+    def next_at(self) -> float | None:
+        """When the next lane becomes ready, None if none will by itself."""
+        while self._later and self._later[0][2].place != self._later[0][0]:
+            heapq.heappop(self._later)
+        return self._later[0][0] if self._later else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether :meth:`take` may have something at once."""
+        return bool(self._ready)
+
+    def _lane(self, key: LaneKey) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+        return lane
+
+    def _put(self, lane: Lane) -> None:
+        """Put a lane where it belongs; where it stood before counts no more."""
+        ready_at = lane.ready_at
+        if ready_at is None or lane.claiming or lane.running >= self._limit or lane.place == 0.0:
+            return
+        if lane.place is None or ready_at < lane.place:
+            lane.place = ready_at
+            heapq.heappush(self._later, (ready_at, next(self._numbers), lane))
+
+    def _ripen(self, now: float) -> None:
+        held, self._held = self._held, []
+        for lane in held:
+            if lane.place is None and not lane.claiming:
+                lane.place = 0.0
+                self._ready.append(lane)
+        while self._later and self._later[0][0] <= now:
+            at, _, lane = heapq.heappop(self._later)
+            if lane.place == at:
+                lane.place = 0.0
+                self._ready.append(lane)
+
+    def _forget_idle(self, lane: Lane) -> None:
+        if not lane.running and not lane.claiming and lane.next_due is None:
+            self._lanes.pop(lane.key, None)

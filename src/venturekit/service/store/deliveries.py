@@ -1,0 +1,33 @@
+"""What the outbox owes, as SQL: put down in the transaction that settles the event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from venturekit.service.store.event_documents import NewDelivery
+
+
+def insert_deliveries(connection: sqlite3.Connection, event_id: int, rows: Sequence[NewDelivery]) -> None:
+    """Owe these messages, which tell of the end of an event."""
+    connection.executemany(
+        "INSERT INTO deliveries (event_id, kind, target, body, attributes, source, trace, due_at, created_wall) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                event_id,
+                row.kind,
+                row.target,
+                row.body,
+                row.attributes,
+                row.source,
+                row.trace,
+                row.due_at,
+                row.created_wall,
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,118 @@
+"""What a function name and qualifier stand for, for those that invoke: the synchronous path and the queue of events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from venturekit.service.events.retry import MAXIMUM_EVENT_AGE_SECONDS, MAXIMUM_RETRY_ATTEMPTS, EventPolicy
+from venturekit.service.functions.records import LATEST
+from venturekit.service.functions.recursion import recursion_allowed
+from venturekit.service.functions.settings import EVENT_INVOKE_CONFIGS, qualified_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from venturekit.service.accounts import Account, Accounts
+    from venturekit.service.environments.pool import Pool
+    from venturekit.service.functions.records import FunctionVersion
+    from venturekit.service.functions.registry import Function, Resolution
+    from venturekit.service.invocation.concurrency import FunctionConcurrency
+
+
+class InvocationTarget:
+    """A version of a function as it is now. Satisfies the ports of both kinds of invocation."""
+
+    __slots__ = (
+        "_function",
+        "_pool_of",
+        "_resolution",
+        "account_id",
+        "concurrency",
+        "executed_version",
+        "function_name",
+        "invoked_arn",
+        "lasting",
+        "qualifier",
+    )
+
+    def __init__(
+        self,
+        account: Account,
+        function: Function,
+        resolution: Resolution,
+        qualifier: str,
+        pool_of: Callable[[FunctionVersion], Pool],
+    ) -> None:
+        self._function = function
+        self._resolution = resolution
+        self._pool_of = pool_of
+        alias = function.aliases.get(qualifier)
+        self.account_id = account.account_id
+        self.function_name = function.name
+        self.qualifier = qualifier
+        self.concurrency: FunctionConcurrency = account.concurrency.function(function.name)
+        self.executed_version = resolution.version.version
+        self.invoked_arn = resolution.invoked_arn
+        self.lasting = alias is None or alias.additional_version is None
+
+    @property
+    def pool(self) -> Pool:
+        """The environments of the version. Raises ApiError when it cannot run (state, runtime)."""
+        return self._pool_of(self._resolution.version)
+
+    @property
+    def recursion_allowed(self) -> bool:
+        """Whether the function runs on in a loop of invocations, which is otherwise stopped."""
+        return recursion_allowed(self._function)
+
+    @property
+    def timeout_seconds(self) -> int:
+        """How long the function may run."""
+        return self._resolution.version.timeout_seconds
+
+    @property
+    def policy(self) -> EventPolicy:
+        """The event invoke configuration of the qualifier, and the version's dead-letter queue."""
+        configs = qualified_settings(self._function, EVENT_INVOKE_CONFIGS)
+        config: dict[str, Any] = configs.get(self.qualifier or LATEST, {})
+        dead_letter = self._resolution.version.extras.get("DeadLetterConfig") or {}
+        return EventPolicy(
+            maximum_retry_attempts=config.get("MaximumRetryAttempts", MAXIMUM_RETRY_ATTEMPTS),
+            maximum_event_age_seconds=config.get("MaximumEventAgeInSeconds", MAXIMUM_EVENT_AGE_SECONDS),
+            on_success=config.get("OnSuccess", ""),
+            on_failure=config.get("OnFailure", ""),
+            dead_letter=dead_letter.get("TargetArn", ""),
+        )
+
+
+class TargetFinder:
+    """Finds targets among the accounts' functions; ``fraction()`` draws for weighted aliases (0.0 to 1.0)."""
+
+    def __init__(
+        self, accounts: Accounts, *, fraction: Callable[[], float], pool_of: Callable[[FunctionVersion], Pool]
+    ) -> None:
+        self._accounts = accounts
+        self._fraction = fraction
+        self._pool_of = pool_of
+
+    def find(self, account: Account, function_name: str, qualifier: str | None) -> InvocationTarget:
+        """What a caller's FunctionName and Qualifier mean. Raises ApiError."""
+        functions = account.functions
+        address = functions.address(function_name, qualifier)
+        resolution = functions.resolve(address.name, address.qualifier, draw=self._fraction())
+        function = functions.function(address.name)
+        return InvocationTarget(account, function, resolution, address.qualifier or "", self._pool_of)
+
+    # --- the port of the event queue ------------------------------------------------------------------------------
+
+    def arn(self, account_id: str, function_name: str, qualifier: str) -> str:
+        """The ARN of a function with its qualifier, ``$LATEST`` for the empty text."""
+        return self._accounts.get(account_id).functions.arn(function_name, qualifier or LATEST)
+
+    def resolve(self, account_id: str, function_name: str, qualifier: str) -> InvocationTarget:
+        """What an event runs now. Raises ApiError."""
+        return self.find(self._accounts.get(account_id), function_name, qualifier or None)
+
+    def concurrency(self, account_id: str, function_name: str) -> FunctionConcurrency:
+        """What counts the running invocations of a function."""
+        return self._accounts.get(account_id).concurrency.function(function_name)
