@@ -55,6 +55,21 @@ import catalogue
 def handler(event, context):
     return {"item": event["item"], "price": catalogue.PRICES[event["item"]]}
 """
+FAILING_SOURCE = """\
+def handler(event, context):
+    raise RuntimeError(f"no courier for {event['order']}")
+"""
+# A destination: what it is given is what AWS sends there.
+COLLECTOR_SOURCE = """\
+import json, os
+
+
+def handler(record, context):
+    path = os.environ["COLLECTED"]
+    with open(path + ".new", "w") as file:
+        json.dump(record, file)
+    os.rename(path + ".new", path)
+"""
 OTHER_ACCOUNT = "111122223333"
 
 # The calls of the runtime interface as its documentation shows them, in a loop.
@@ -136,7 +151,8 @@ class Service:
         """Start it; gives the milliseconds until it was ready. Raises DemoError after 30 s."""
         ready = self.folder / "ready"
         command = [str(BIN / "vk"), "serve", "--port", "0", "--ready-file", str(ready)]
-        command += ["--data-dir", str(self.folder / "data")]
+        # Retries after 0.2 and 0.4 s: AWS's minutes would be long for a tour.
+        command += ["--data-dir", str(self.folder / "data"), "--async-retry-delays", "0.2,0.4"]
         show("command", "vk " + shlex.join(command[1:]))
         begin = time.perf_counter()
         with self.log.open("wb") as output:
@@ -315,6 +331,43 @@ def other_account(owner: Any) -> None:
     expect(json.loads(payload)["in_stock"] == 3, f"unexpected answer {payload!r}")
 
 
+def failing_event(client: Any, folder: Path, url: str) -> None:
+    heading("An asynchronous invoke that fails, is retried, fails again, and arrives at its failure destination")
+    collected = folder / "record.json"
+    create(client, "deliver", RUNTIME, "app.handler", archive("app.py", FAILING_SOURCE))
+    create(client, "collector", RUNTIME, "app.handler", archive("app.py", COLLECTOR_SOURCE))
+    client.update_function_configuration(
+        FunctionName="collector", Environment={"Variables": {"COLLECTED": str(collected)}}
+    )
+    target = client.get_function(FunctionName="collector")["Configuration"]["FunctionArn"]
+    config = client.put_function_event_invoke_config(
+        FunctionName="deliver", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": target}}
+    )
+    show("on failure", config["DestinationConfig"]["OnFailure"]["Destination"])
+    accepted = client.invoke(FunctionName="deliver", InvocationType="Event", Payload=json.dumps({"order": 7}))
+    request_id = accepted["ResponseMetadata"]["RequestId"]
+    show("accepted", f"{accepted['StatusCode']}, request id {request_id}: the event is on disk")
+    give_up = time.monotonic() + 20
+    while not collected.exists():
+        expect(time.monotonic() < give_up, "no record arrived at the failure destination")
+        time.sleep(0.01)
+    record = json.loads(collected.read_text())
+    show("record", json.dumps(record, indent=2))
+    context = record["requestContext"]
+    expect(
+        (context["requestId"], context["condition"], context["approximateInvokeCount"], record["requestPayload"])
+        == (request_id, "RetriesExhausted", 2, {"order": 7})
+        and record["responseContext"]["functionError"] == "Unhandled"
+        and record["responsePayload"]["errorMessage"] == "no courier for 7",
+        f"not the record of this event: {record}",
+    )
+    command = [str(BIN / "vk"), "events", "show", request_id, "--endpoint-url", url]
+    show("command", "vk " + shlex.join(command[1:]))
+    done = subprocess.run(command, env=environment(url), check=False, capture_output=True, text=True, timeout=60)
+    expect(done.returncode == 0, f"vk events exited with {done.returncode}: {done.stderr.strip()}")
+    show("history", done.stdout)
+
+
 def bash_function(client: Any) -> None:
     heading("A custom runtime: bash and curl, the runtime interface's own examples in a loop")
     if not (shutil.which("bash") and shutil.which("curl")):
@@ -339,7 +392,7 @@ def command_line(url: str) -> None:
         expect(done.returncode == 0, f"aws exited with {done.returncode}: {done.stderr.strip()}")
         outputs.append(sorted(line.split("\t")[0] for line in done.stdout.splitlines()))
         show("output", done.stdout.expandtabs(20))
-    expect(outputs == [["prices", "shell", "stock"]] * 2, f"unexpected lists {outputs}")
+    expect(outputs == [["collector", "deliver", "prices", "shell", "stock"]] * 2, f"unexpected lists {outputs}")
 
 
 @contextlib.contextmanager
@@ -370,6 +423,7 @@ def tour(service: Service) -> None:
     weighted_alias(client)
     layer(client)
     other_account(client)
+    failing_event(client, service.folder, service.url)
     bash_function(client)
     command_line(service.url)
 

@@ -13,6 +13,7 @@ from venturekit.cli.credentials import new_secrets, summary
 from venturekit.service.access.credentials_file import CredentialsFile, read_document, write_document
 from venturekit.service.config import ConfigurationError, Settings, check_settings
 
+READING = ["lambda:Get*", "lambda:List*", "logs:FilterLogEvents", "venturekit:Get*", "venturekit:List*"]
 NOT_SHOWN_AGAIN = "vk: the secret is not shown again; it is kept in keys.json, which nobody but you can read\n"
 
 
@@ -83,7 +84,7 @@ def test_a_session_key_in_words(vk):
     ("arguments", "expected"),
     [
         (["--full-access"], [(["*"], "*")]),
-        (["--read-only"], [(["lambda:Get*", "lambda:List*", "logs:FilterLogEvents"], "*")]),
+        (["--read-only"], [(READING, "*")]),
         (["--invoke-only"], [(["lambda:InvokeFunction", "lambda:InvokeAsync", "lambda:InvokeFunctionUrl"], "*")]),
         (["--allow", "lambda:GetFunction:*"], [("lambda:GetFunction", "*")]),
         (
@@ -92,7 +93,7 @@ def test_a_session_key_in_words(vk):
         ),
         (
             ["--read-only", "--allow", "LAMBDA:tagresource:*"],
-            [("LAMBDA:tagresource", "*"), (["lambda:Get*", "lambda:List*", "logs:FilterLogEvents"], "*")],
+            [("LAMBDA:tagresource", "*"), (READING, "*")],
         ),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.service.harness import FunctionSet, client_of, until
 
@@ -72,7 +72,7 @@ class ServedProcess:
         self.process.kill()
         self.process.wait(END_SECONDS)
 
-    def __enter__(self) -> ServedProcess:
+    def __enter__(self) -> Self:
         return self.wait_ready()
 
     def __exit__(self, *_: object) -> None:

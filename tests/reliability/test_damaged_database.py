@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import struct
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,7 @@ from tests.reliability.serving import ServedProcess, serve_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 DATABASE = "venturekit.sqlite3"
 LOG = f"{DATABASE}-wal"
@@ -242,7 +242,5 @@ def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (data_dir / "lock").touch()
     ended = start_once(data_dir)
     assert ended.returncode == 1
-    assert f"the database {data_dir / DATABASE} cannot be opened: " in ended.stderr
+    assert f"the disk refused to read {data_dir / DATABASE}: " in ended.stderr
     assert "Traceback" not in ended.stderr
-
-

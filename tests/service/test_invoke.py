@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.service.harness import send
+from venturekit.protocol.lineage import key_of
 from venturekit.service.api.registry import Level
 from venturekit.service.served import compatibility_registry
 
@@ -129,29 +130,37 @@ def test_error_answer_names_its_code_in_a_header(functions: FunctionSet) -> None
 
 
 def test_a_trace_is_begun(functions: FunctionSet, echo: str) -> None:
-    answer = functions.post(echo)
-    inside = re.fullmatch(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24});Parent=[0-9a-f]{16};Sampled=0", answer.json["trace"])
-    assert inside
-    assert answer.headers["X-Amzn-Trace-Id"] == f"root={inside[1]};sampled=0"
+    lineage = f";Lineage=1:{key_of(f'{ARN}:{echo}')}:0"
+    for _ in range(2):
+        answer = functions.post(echo)
+        inside = re.fullmatch(
+            rf"Root=(1-[0-9a-f]{{8}}-[0-9a-f]{{24}});Parent=[0-9a-f]{{16}};Sampled=0{lineage}", answer.json["trace"]
+        )
+        assert inside
+        assert answer.headers["X-Amzn-Trace-Id"] == f"root={inside[1]};sampled=0"
 
 
 @pytest.mark.parametrize(
-    ("given", "answered"),
+    ("given", "lineage", "answered"),
     [
         (
             "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+            ";Lineage=",
             "root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;sampled=1",
         ),
         (
             "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0;Lineage=1:abc123:1",
+            "|",
             "root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;sampled=0",
         ),
     ],
 )
-def test_a_trace_of_the_caller_is_passed_on(functions: FunctionSet, echo: str, given: str, answered: str) -> None:
+def test_a_trace_of_the_caller_is_passed_on(
+    functions: FunctionSet, echo: str, given: str, lineage: str, answered: str
+) -> None:
     for _ in range(2):
         answer = functions.post(echo, X_Amzn_Trace_Id=given)
-        assert answer.json["trace"] == given
+        assert answer.json["trace"] == f"{given}{lineage}1:{key_of(f'{ARN}:{echo}')}:0"
         assert answer.headers["X-Amzn-Trace-Id"] == answered
 
 

@@ -19,6 +19,7 @@ MODULES: Final = {
     "invoke": "venturekit.cli.invoke",
     "functions": "venturekit.cli.functions",
     "logs": "venturekit.cli.logs",
+    "events": "venturekit.cli.events",
     "credentials": "venturekit.cli.credentials",
     "doctor": "venturekit.cli.doctor",
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FILE_VARIABLE: Final = "VENTUREKIT_CREDENTIALS"
 LONGEST_SESSION_HOURS: Final = 24 * 365
 FULL_ACCESS: Final = ("*",)
-READ_ONLY: Final = ("lambda:Get*", "lambda:List*", "logs:FilterLogEvents")
+READ_ONLY: Final = ("lambda:Get*", "lambda:List*", "logs:FilterLogEvents", "venturekit:Get*", "venturekit:List*")
 INVOKE_ONLY: Final = ("lambda:InvokeFunction", "lambda:InvokeAsync", "lambda:InvokeFunctionUrl")
 _ALLOWED: Final = re.compile(r"([^:]+:[^:]+):(.+)")
 
@@ -70,7 +70,7 @@ def create(
         ),
     ] = None,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Allow to get and list everything, logs included.")
+        bool, typer.Option("--read-only", help="Allow to get and list everything, logs and events included.")
     ] = False,
     invoke_only: Annotated[bool, typer.Option("--invoke-only", help="Allow to invoke every function.")] = False,
     full_access: Annotated[bool, typer.Option("--full-access", help="Allow everything.")] = False,

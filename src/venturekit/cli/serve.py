@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 def serve(arguments: Sequence[str]) -> int:
     """Run ``vk serve`` with these arguments. Returns the exit status.
 
-    Raises CommandError for a wrong option or setting, and for a service that cannot start.
+    Raises CommandError for a wrong option or setting, for a service that cannot start, and for one whose store failed.
     """
     flags = vars(build_parser().parse_args(list(arguments)))
     ready_file: Path | None = flags.pop("ready_file")
@@ -148,6 +148,7 @@ async def _serve(settings: Settings, ready_file: Path | None) -> int:
     from venturekit.service.app import Service, serve_until
 
     service = Service(settings, variables())
+    service.on_failure = ending.stopped.set
     await start(service)
     try:
         announce(service.url, ready_file)
@@ -158,6 +159,8 @@ async def _serve(settings: Settings, ready_file: Path | None) -> int:
     finally:
         remove(ready_file)
         await service.close()
+    if service.failure is not None:
+        raise CommandError(f"the service has ended: {service.failure}")
     return OK
 
 

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
-from venturekit.protocol.names import InvalidFunctionNameError, parse_function_reference
+from venturekit.protocol.names import InvalidFunctionNameError, function_arn, parse_function_reference
 from venturekit.protocol.sigv4_canonical import split_query
 from venturekit.protocol.sigv4_claim import SignatureError, claim_of
 from venturekit.service.access import principals
-from venturekit.service.access.actions import action_and_resource, condition_context
+from venturekit.service.access.actions import EVENT_PREFIX, action_and_resource, condition_context
 from venturekit.service.access.decision import authorize
 from venturekit.service.access.statements import parse_statements
-from venturekit.service.api.errors import api_error
+from venturekit.service.api.errors import ApiError, api_error
 from venturekit.service.functions.settings import POLICIES, qualified_settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from venturekit.service.access.principals import Principal
     from venturekit.service.access.statements import Statement
     from venturekit.service.accounts import Account, Accounts
-    from venturekit.service.credentials import FunctionCredentials, Minted
+    from venturekit.service.credentials import FunctionCredentials
     from venturekit.service.invocation.invoke import Target
     from venturekit.service.invocation.ports import Resolved
     from venturekit.service.wire.exchange import Exchange
@@ -68,6 +68,13 @@ class Caller:
     def authorize_logs(self, function_name: str) -> None:
         """Raise 403 AccessDeniedException unless this caller may read the log of a function of its account."""
         self._control.check_logs(self, function_name)
+
+    def authorize_events(self, action: str, function_name: str) -> None:
+        """Raise 403 AccessDeniedException unless this caller may do that to queued events of its account.
+
+        ``action`` is one of ``access.actions.EVENT_ACTIONS``. An empty ``function_name`` means all functions.
+        """
+        self._control.check_events(self, action, function_name)
 
     def resolve(self, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What an invocation runs, possibly in another account. Raises ApiError, 403 before 404."""
@@ -186,15 +193,19 @@ class AccessControl:
             return self.own
         minted = self._functions.find(access_key_id)
         if minted is not None:
-            return self._function_caller(minted)
+            return self.of_function(minted.account_id, minted.function_name, minted.version)
         entry = self._file.find(access_key_id) if self._file is not None else None
         if entry is None:
             return self.nobody
         return Caller(self, entry.principal.account_id, entry.principal)
 
-    def _function_caller(self, minted: Minted) -> Caller:
-        account_id, name = minted.account_id, minted.function_name
-        role = self.account(account_id).functions.version(name, minted.version).role
+    def of_function(self, account_id: str, name: str, version: str) -> Caller:
+        """A version (or alias) of a function as a caller, with its role; its account where it is gone."""
+        functions = self.account(account_id).functions
+        try:
+            role = functions.version(name, version).role
+        except ApiError:
+            return self._root(account_id)
         if self._file is not None:
             statements = self._file.role_statements(role, account_id)
         else:
@@ -227,6 +238,16 @@ class AccessControl:
         account_id = caller.account.account_id
         resource = f"arn:aws:logs:{self._region}:{account_id}:log-group:/aws/lambda/{function_name}"
         denial = authorize(caller.principal, "logs:FilterLogEvents", resource, account_id)
+        if denial is not None:
+            raise api_error("AccessDeniedException", denial.message, type=None)
+
+    def check_events(self, caller: Caller, action: str, function_name: str) -> None:
+        """Raise 403 AccessDeniedException unless ``caller`` may do this to queued events of a function, or of all."""
+        if caller.principal.statements is None:
+            return
+        account_id = caller.account.account_id
+        resource = function_arn(self._region, account_id, function_name) if function_name else "*"
+        denial = authorize(caller.principal, f"{EVENT_PREFIX}{action}", resource, account_id)
         if denial is not None:
             raise api_error("AccessDeniedException", denial.message, type=None)
 

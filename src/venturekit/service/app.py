@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import venturekit
+from venturekit.protocol.names import parse_function_reference
 from venturekit.protocol.sigv4 import Credentials, SignatureVerifier
 from venturekit.service.access_control import AccessControl
 from venturekit.service.accounts import Account, Accounts
@@ -20,6 +21,7 @@ from venturekit.service.api.errors import api_error
 from venturekit.service.api.model import service_model
 from venturekit.service.api.operations import OperationTable
 from venturekit.service.asynchronous import AsynchronousInvocation
+from venturekit.service.aws import AwsClients, begin_in_thread
 from venturekit.service.config import least_isolation
 from venturekit.service.credentials import FunctionCredentials
 from venturekit.service.endpoint import LIMITS, Endpoint
@@ -30,13 +32,15 @@ from venturekit.service.environments.logs import LogStore
 from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.environments.removal import remove_tree
 from venturekit.service.environments.runtimes import PythonSettings, is_served
+from venturekit.service.event_pages import EventPages
+from venturekit.service.events.target_check import TargetCheck
 from venturekit.service.extras import Extras
 from venturekit.service.functions.code_directories import CodeDirectories
 from venturekit.service.functions.code_storage import AnyOf, CodeStorage
 from venturekit.service.functions.layer_registry import LayerRegistry
 from venturekit.service.functions.operations import register_operations
 from venturekit.service.functions.plane import ControlPlane
-from venturekit.service.functions.records import STATE_ACTIVE, FunctionVersion
+from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
 from venturekit.service.functions.registry import FunctionRegistry
 from venturekit.service.functions.tasks import OwnedTasks
 from venturekit.service.functions.usage import reserved_executions
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from venturekit.service.config import Settings
     from venturekit.service.environments.isolation.policy import Policy
     from venturekit.service.environments.pool import Pool
+    from venturekit.service.store import StoreFailedError
     from venturekit.service.wire.exchange import Exchange
 
 logger = logging.getLogger("venturekit.service")
@@ -97,10 +102,14 @@ class Service:
         self._secret = os.urandom(32)
         self._credentials = FunctionCredentials(os.urandom, settings.account_id)
         self._layers = LayerRegistry()
-        self._s3 = S3CodeSource(environ, region=settings.region, allow_aws=settings.allow_aws)
+        self._aws = AwsClients(environ, region=settings.region, allow_aws=settings.allow_aws, own_url=lambda: self.url)
+        self._s3 = S3CodeSource(self._aws)
+        self._target_check = TargetCheck(self._aws, begin=begin_in_thread, warn=logger.warning)
         self._logs = LogStore()
         self._sweeper: asyncio.TimerHandle | None = None
         self._resources = AsyncExitStack()
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called once when the store has failed: nothing is accepted any more, and only a restart helps."""
 
     async def start(self) -> None:
         """Open the data directory and listen.
@@ -113,6 +122,8 @@ class Service:
             self._resources.callback(lock.release)
             self._store = Store.open(data_dir / "venturekit.sqlite3")
             self._resources.push_async_callback(asyncio.to_thread, self._store.close)
+            loop = asyncio.get_running_loop()
+            self._store.on_failure = lambda failure: loop.call_soon_threadsafe(self._store_failed, failure)
             self._build(data_dir)
             self._resources.push_async_callback(self._close_accounts)
             self._resources.push_async_callback(self._tasks.close, LAST_ANSWERS_SECONDS)
@@ -126,11 +137,20 @@ class Service:
             self._tasks.spawn(self._code.collect_all())
             await self._asynchronous.load()
             await self._listen()
-            self._asynchronous.begin()
+            await self._asynchronous.begin()
         except BaseException:
             await self._resources.aclose()
             raise
         self._sweep()
+
+    @property
+    def failure(self) -> StoreFailedError | None:
+        """Why the store takes no more changes, or None while it does."""
+        return self._store.failure
+
+    def _store_failed(self, failure: StoreFailedError) -> None:
+        logger.critical("%s", failure)
+        self.on_failure()
 
     async def drain(self) -> bool:
         """Accept nothing more and let running invocations finish. False when some had not in time."""
@@ -167,23 +187,26 @@ class Service:
         self._host = self._build_host(data_dir)
         self._code = CodeStorage(archives, self._directories, self._code_keys, self._host.running_code_keys)
         self._targets = TargetFinder(self._accounts, fraction=self._identifiers.fraction, pool_of=self._pool_of)
-        self._extras = Extras(
-            logs=self._logs,
-            archive_path=archives.path,
-            status=self._status,
-            secret=self._secret,
-        )
         table = OperationTable(service_model().operations.values())
         self._access = self._build_access_control()
         self._asynchronous = AsynchronousInvocation(
             settings,
             self._store,
             targets=self._targets,
-            lease=self._identifiers.token(),
+            aws=self._aws,
+            invocable=self._check_invocable,
+            new_id=self._identifiers.request_id,
             wall=self._wall,
             loop=asyncio.get_running_loop(),
             report=report,
             warn=logger.warning,
+        )
+        self._extras = Extras(
+            logs=self._logs,
+            archive_path=archives.path,
+            status=self._status,
+            events=EventPages(self._asynchronous.inspection),
+            secret=self._secret,
         )
         self._invoke = InvokePath(
             events=self._asynchronous,
@@ -226,6 +249,7 @@ class Service:
             log=logger.warning,
             concurrent_executions=settings.concurrency,
             function_url=self._function_url,
+            target_exists=self._target_check.target_exists,
         )
         operations = build_registry()
         register_operations(operations, plane)
@@ -407,6 +431,12 @@ class Service:
     def _answer_error(self, exchange: Exchange, error: ApiError, request_id: str) -> None:
         self._endpoint.answer_error(exchange, error, request_id)
 
+    def _check_invocable(self, source_arn: str, target_arn: str) -> None:
+        """Raise ApiError unless the function ``source_arn`` may invoke ``target_arn``, which exists."""
+        source = parse_function_reference(source_arn)
+        caller = self._access.of_function(source.account_id or "", source.name, source.qualifier or LATEST)
+        caller.resolve("Invoke", {"FunctionName": target_arn})
+
     def _function_changed(self, account: Account, name: str) -> None:
         self._access.forget_targets()
         live: set[tuple[str, str]] = set()
@@ -425,11 +455,12 @@ class Service:
 
     def _status(self) -> dict[str, object]:
         return {
-            "status": "ok" if self._store.failure is None else "failed",
+            "status": "ok" if self.failure is None else "failed",
             "version": venturekit.__version__,
             "functions": sum(len(account.functions) for account in self._accounts),
             "executionEnvironments": len(self._host.environments),
             "queuedEvents": self._asynchronous.dispatcher.live,
+            "owedDeliveries": self._asynchronous.outbox.owed,
             "runningInvocations": sum(account.concurrency.running for account in self._accounts),
         }
 

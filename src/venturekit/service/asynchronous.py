@@ -1,29 +1,41 @@
-"""The parts of asynchronous invocation, brought together: clock, intake, dispatcher."""
+"""The parts of asynchronous invocation, brought together: clock, intake, dispatcher, outbox, inspection, pruning."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from venturekit.service.api.errors import ApiError
+from venturekit.service.aws import begin_in_thread
+from venturekit.service.events.delivery import Courier
+from venturekit.service.events.delivery_errors import TargetFailedError
 from venturekit.service.events.dispatcher import Dispatcher
+from venturekit.service.events.inspection import Inspection
 from venturekit.service.events.intake import Intake
+from venturekit.service.events.outbox import Outbox
+from venturekit.service.events.pruning import Pruning
+from venturekit.service.events.senders import Senders
+from venturekit.service.events.sending_threads import SendingThreads
 from venturekit.service.events.steady_clock import SteadyClock, boot_id, boot_seconds
 from venturekit.service.store.event_documents import NewEvent
+from venturekit.service.store.event_queries import EventQueries
 from venturekit.service.store.events import EventStore
+from venturekit.service.store.outbox import Deliveries
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from venturekit.service.api.errors import ApiError
+    from venturekit.service.aws import AwsClients
     from venturekit.service.config import Settings
     from venturekit.service.events.ports import Targets
     from venturekit.service.store import Store
 
 
 class AsynchronousInvocation:
-    """The queue of events and what works it off. Satisfies the port of the invocation path.
+    """The queue of events and what works it off. Satisfies the ports of the invocation path and of the outbox.
 
-    ``lease`` names this process, ``wall`` tells epoch seconds. ``await load()`` before anything is put.
+    ``new_id()`` gives unique texts (UUIDs), ``wall`` tells epoch seconds, ``invocable(source_arn, target_arn)`` raises
+    ApiError unless one function may invoke another. ``await load()`` before anything is put.
     """
 
     def __init__(
@@ -32,7 +44,9 @@ class AsynchronousInvocation:
         store: Store,
         *,
         targets: Targets,
-        lease: str,
+        aws: AwsClients,
+        invocable: Callable[[str, str], object],
+        new_id: Callable[[], str],
         wall: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
         report: Callable[[BaseException], None],
@@ -40,15 +54,27 @@ class AsynchronousInvocation:
     ) -> None:
         self._store = EventStore(store)
         self._wall = wall
+        self._invocable = invocable
         self._steady = SteadyClock()
+        deliveries = Deliveries(store)
+        courier = Courier(
+            deliveries,
+            senders=Senders(aws),
+            functions=self,
+            threads=SendingThreads(begin_in_thread),
+            new_request_id=new_id,
+            steady=self._steady,
+            wall=wall,
+        )
+        self.outbox = Outbox(deliveries, courier, loop=loop, steady=self._steady, wall=wall, warn=warn, report=report)
         self.dispatcher = Dispatcher(
             self._store,
             targets=targets,
-            lease=lease,
+            lease=new_id(),
             steady=self._steady,
             wall=wall,
             loop=loop,
-            deliver=lambda _targets: None,
+            deliver=self.outbox.wake,
             report=report,
             warn=warn,
             delays_seconds=settings.async_retry_delays,
@@ -61,15 +87,29 @@ class AsynchronousInvocation:
             queued=lambda: self.dispatcher.live,
             accepted=self.dispatcher.accepted,
         )
+        queries = EventQueries(store)
+        self.inspection = Inspection(
+            queries, queue=self.dispatcher, deliver=self.outbox.wake, steady=self._steady, wall=wall
+        )
+        self._pruning = Pruning(
+            queries,
+            hours=settings.event_history_hours,
+            limit=settings.event_history_limit,
+            steady=self._steady,
+            warn=warn,
+            report=report,
+        )
 
     async def load(self) -> None:
         """Take over what a former process has left."""
         self._steady.offset_seconds = await self._store.steady_offset(boot_id(), boot_seconds(), self._wall())
         await self.dispatcher.load()
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Begin to work it off."""
         self.dispatcher.begin()
+        await self.outbox.start()
+        self._pruning.begin()
 
     @property
     def busy(self) -> bool:
@@ -82,7 +122,9 @@ class AsynchronousInvocation:
 
     async def close(self) -> None:
         """Make durable what has ended; the rest is run by the next process."""
+        await self._pruning.close()
         await self.dispatcher.close()
+        await self.outbox.close()
 
     def put(
         self,
@@ -99,3 +141,16 @@ class AsynchronousInvocation:
         now, wall = self._steady(), self._wall()
         event = NewEvent(account_id, function_name, qualifier, request_id, payload, trace, now, wall)
         self._intake.put(event, done)
+
+    # --- the port of the outbox -----------------------------------------------------------------------------------
+
+    def check_function_target(self, source_arn: str, target_arn: str) -> None:
+        """Raise DeliveryError unless ``source_arn`` may invoke ``target_arn``, which exists."""
+        try:
+            self._invocable(source_arn, target_arn)
+        except ApiError as error:
+            raise TargetFailedError(f"{error.code}: {error.message}" if error.message else error.code) from error
+
+    def accepted(self, event: NewEvent) -> None:
+        """An event was made of a record."""
+        self.dispatcher.accepted((event,))

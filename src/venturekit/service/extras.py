@@ -1,4 +1,4 @@
-"""What the service answers beside the Lambda API, below ``/_venturekit/``: health, logs, downloads of code."""
+"""What the service answers beside the Lambda API, below ``/_venturekit/``: health, logs, downloads of code, events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.access_control import Caller
     from venturekit.service.environments.logs import LogGroup, LogStore
+    from venturekit.service.event_pages import EventPages
     from venturekit.service.wire.exchange import Exchange
 
 PREFIX: Final = b"/_venturekit/"
@@ -44,12 +45,14 @@ class Extras:
         logs: LogStore,
         archive_path: Callable[[str], Path],
         status: Callable[[], dict[str, object]],
+        events: EventPages,
         secret: bytes,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._logs = logs
         self._archive_path = archive_path
         self._status = status
+        self._events = events
         self._secret = secret
         self._wall = wall
         self._waiting: set[asyncio.Event] = set()
@@ -86,7 +89,10 @@ class Extras:
     async def _answer(self, exchange: Exchange, caller: Caller) -> None:
         path, _, query = exchange.target.partition(b"?")
         parameters = parse_qs(query.decode("latin-1"))
-        if exchange.method != b"GET":
+        if self._events.handles(path.decode("latin-1")):
+            method, where, asked = (part.decode("latin-1") for part in (exchange.method, path, query))
+            self._send(exchange, 200, await self._events.answer(method, where, asked, caller))
+        elif exchange.method != b"GET":
             self._fail(exchange, 405, f"{path.decode('latin-1')} is served for GET only")
         elif path == HEALTH:
             self._send(exchange, 200, self._status())

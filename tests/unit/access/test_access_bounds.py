@@ -15,6 +15,7 @@ from venturekit.service.access_control import AccessControl
 from venturekit.service.accounts import EMPTY_LIMIT, Accounts
 from venturekit.service.api.errors import ApiError
 from venturekit.service.credentials import FunctionCredentials
+from venturekit.service.event_pages import EventPages
 from venturekit.service.extras import CODE_LINK_SECONDS, Extras
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def test_a_link_to_code_is_good_for_ten_minutes_and_for_this_code(tmp_path: Path
         logs=None,  # type: ignore[arg-type]
         archive_path=lambda key: tmp_path / key,
         status=dict,
+        events=EventPages(None),  # type: ignore[arg-type]
         secret=b"secret",
         wall=lambda: now[0],
     )

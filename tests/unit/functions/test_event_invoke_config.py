@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from venturekit.service.functions.destinations import printed, service_of
+from venturekit.service.api.errors import ApiError
+from venturekit.service.functions.destinations import printed, service_of, takes_dead_letters
 from venturekit.service.functions.event_invoke_config import merged
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:f"
@@ -189,7 +191,7 @@ def test_where_nothing_is_configured(run: Run) -> None:
         for operation in ("GetFunctionEventInvokeConfig", "DeleteFunctionEventInvokeConfig"):
             assert (await service.refused(operation, FunctionName="nobody")).message == no_config(nobody)
         error = await service.refused("UpdateFunctionEventInvokeConfig", FunctionName="nobody", MaximumRetryAttempts=1)
-        assert (error.status, error.message) == (404, NO_FUNCTION)
+        assert (error.status, error.message) == (404, no_config(nobody))
         error = await service.refused("UpdateFunctionEventInvokeConfig", FunctionName="f:1")
         assert error.message == "You must specify at least one of error handling or destination setting."
 
@@ -262,7 +264,6 @@ OTHER = f"{ARN[:-1]}g"
     "arn",
     [
         QUEUE,
-        f"{QUEUE}.fifo",
         TOPIC,
         OTHER,
         f"{OTHER}:1",
@@ -329,10 +330,16 @@ def invalid(arn: str) -> tuple[str, str]:
         invalid("arn:aws:lambda:eu-west-1:123456789012:layer:x"),
         invalid("arn:aws:lambda:eu-west-1:123456789012:function:a b"),
         invalid("arn:aws:sqs:eu-west-1:123456789012:a/b"),
+        invalid(f"{QUEUE}.fifo"),
+        invalid(f"{TOPIC}.fifo"),
         invalid("arn:aws:sns:eu-west-1::topic"),
         invalid("arn:aws:events:eu-west-1:123456789012:rule/x"),
         (ARN, ITSELF),
+        (f"{ARN}:$LATEST", ITSELF),
+        (f"{ARN}:1", ITSELF),
         (f"{ARN}:live", ITSELF),
+        # Its name is not looked up first.
+        (f"{ARN}:nobody", ITSELF),
         (IAM, f"The provided destination config {printed({'OnFailure': _to(IAM)})} is invalid."),
         (
             "kafka://topic",
@@ -353,6 +360,62 @@ def test_destinations_that_are_refused(run: Run, operation: str, arn: str, messa
     assert (error.code, error.message) == ("InvalidParameterValueException", message)
 
 
+BUS = "arn:aws:events:eu-west-1:123456789012:event-bus/bus"
+BUCKET = "arn:aws:s3:::a-bucket"
+
+
+@pytest.mark.parametrize("operation", ["PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"])
+@pytest.mark.parametrize("arn", [QUEUE, TOPIC, BUS, BUCKET])
+@pytest.mark.parametrize("found", [True, None, False])
+def test_somebody_is_asked_for_what_is_no_function(run: Run, operation: str, arn: str, found: bool | None) -> None:
+    asked: list[str] = []
+
+    async def target_exists(target: str) -> bool | None:
+        asked.append(target)
+        return found
+
+    async def scenario(service: Any) -> None:
+        await aliased(service)
+        await put(service, MaximumRetryAttempts=1)
+        assert asked == []
+        members = {"FunctionName": "f", "DestinationConfig": {"OnFailure": _to(arn), "OnSuccess": _to(OTHER)}}
+        if found is False:
+            before = service.registry.function("f")
+            error = await service.refused(operation, **members)
+            assert (error.status, error.message) == (400, f"The destination ARN {arn} is invalid.")
+            assert service.registry.function("f") is before
+        else:
+            answer = await service.call(operation, **members)
+            assert answer["DestinationConfig"]["OnFailure"] == _to(arn)
+        assert asked == [arn]
+
+    run(scenario, target_exists=target_exists)
+
+
+def test_a_change_does_not_wait_for_an_answer_about_another(run: Run) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def target_exists(target: str) -> bool | None:
+        asked.set()
+        await answered.wait()
+        return None
+
+    async def scenario(service: Any) -> None:
+        await aliased(service)
+        waiting = asyncio.ensure_future(put(service, DestinationConfig={"OnFailure": _to(QUEUE)}))
+        async with asyncio.timeout(20):
+            await asked.wait()
+            await put(service, MaximumRetryAttempts=0, Qualifier="1")
+            await service.call("DeleteFunction", FunctionName="f")
+            answered.set()
+            # It is gone by the time of the answer.
+            with pytest.raises(ApiError) as caught:
+                await waiting
+        assert caught.value.message == NO_FUNCTION
+
+    run(scenario, target_exists=target_exists)
+
+
 def test_how_a_config_is_printed() -> None:
     assert printed({"OnSuccess": _to("a"), "OnFailure": None}) == (
         "DestinationConfig(onSuccess=OnSuccess(destination=a), onFailure=null)"
@@ -364,6 +427,27 @@ def test_how_a_config_is_printed() -> None:
 @settings(deadline=None, max_examples=100)
 def test_any_text_has_a_service_or_none(text: str) -> None:
     assert service_of(text) in {None, "sqs", "sns", "events", "lambda", "s3"}
+
+
+@pytest.mark.parametrize(
+    ("arn", "taken"),
+    [
+        (QUEUE, True),
+        (TOPIC, True),
+        ("arn:aws-us-gov:sqs:us-gov-west-1:123456789012:q", True),
+        (f"{QUEUE}.fifo", False),
+        (f"{TOPIC}.fifo", False),
+        (f"{TOPIC}:subscription", False),
+        ("arn:aws:sqs:eu-west-1::queue", False),
+        ("arn:aws:sqs:queue", False),
+        (BUS, False),
+        (BUCKET, False),
+        (ARN, False),
+        ("", False),
+    ],
+)
+def test_what_takes_dead_letters(arn: str, taken: bool) -> None:
+    assert takes_dead_letters(arn) is taken
 
 
 NUMBERS = st.fixed_dictionaries(

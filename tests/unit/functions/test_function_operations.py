@@ -139,7 +139,10 @@ REFUSED_CREATIONS = [
     ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "SubnetIds and SecurityIds must coexist or be both empty list."),
     ({"VpcConfig": {"SecurityGroupIds": ["sg-1"]}}, "SubnetIds and SecurityIds must coexist or be both empty list."),
     ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::b"}}, ("DeadLetterConfig.TargetArn arn:aws:s3:::b must be the "
-     "ARN of an SQS queue or an SNS topic")),
+     "ARN of an SQS queue or an SNS topic, and not of a FIFO one")),
+    ({"DeadLetterConfig": {"TargetArn": "arn:aws:sns:eu-west-1:123456789012:t.fifo"}}, ("DeadLetterConfig.TargetArn "
+     "arn:aws:sns:eu-west-1:123456789012:t.fifo must be the ARN of an SQS queue or an SNS topic, and not of a FIFO "
+     "one")),
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "nodejs22.x"}, ("nodejs22.x is not supported for "
      "SnapStart enabled functions.")),
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "python3.11"}, ("python3.11 is not supported for "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,8 +12,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from venturekit.service.aws import AwsClients
 from venturekit.service.functions.code_source import CodeFetchError, CodeTooLargeError, S3RefusedError
-from venturekit.service.s3 import FETCHES_AT_ONCE, S3CodeSource, S3Target, s3_target
+from venturekit.service.s3 import FETCHES_AT_ONCE, S3CodeSource
 
 Run = Callable[..., Any]
 Put = Callable[[str, bytes], str]
@@ -52,38 +51,20 @@ def bucket(s3_url: str) -> Put:
     return lambda key, data: client.put_object(Bucket="code", Key=key, Body=data, ACL="public-read")["VersionId"]
 
 
+def source_with(environ: dict[str, str], **options: Any) -> S3CodeSource:
+    return S3CodeSource(AwsClients(environ, region="eu-west-1", allow_aws=False), **options)
+
+
 def source_of(url: str, **options: Any) -> S3CodeSource:
-    options = {"region": "eu-west-1", "allow_aws": False, **options}
-    return S3CodeSource({"AWS_ENDPOINT_URL_S3": url, **KEYS}, **options)
+    return source_with({"AWS_ENDPOINT_URL_S3": url, **KEYS}, **options)
 
 
 def fetched(source: S3CodeSource, key: str, version: str | None = None, bucket: str = "code") -> bytes:
     return asyncio.run(source.fetch_code(bucket, key, version))
 
 
-@pytest.mark.parametrize(
-    ("environ", "allow_aws", "target"),
-    [
-        ({}, False, None),
-        ({"AWS_ENDPOINT_URL": ""}, False, None),
-        ({}, True, S3Target(None, True)),
-        ({"AWS_ENDPOINT_URL": "http://a"}, False, S3Target("http://a", False)),
-        ({"AWS_ENDPOINT_URL": "http://a"}, True, S3Target("http://a", True)),
-        ({"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "http://b"}, False, S3Target("http://b", False)),
-        ({"AWS_ENDPOINT_URL_S3": "http://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, False, None),
-        (
-            {"AWS_ENDPOINT_URL_S3": "http://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "True"},
-            True,
-            S3Target(None, True),
-        ),
-    ],
-)
-def test_which_s3(environ: dict[str, str], allow_aws: bool, target: S3Target | None) -> None:
-    assert s3_target(environ, allow_aws=allow_aws) == target
-
-
 def test_without_an_s3_the_error_names_the_settings() -> None:
-    source = S3CodeSource({}, region="eu-west-1", allow_aws=False)
+    source = source_with({})
     with pytest.raises(CodeFetchError) as caught:
         fetched(source, "a")
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "--allow-aws", "ZipFile"):
@@ -94,7 +75,7 @@ def test_without_an_s3_the_error_names_the_settings() -> None:
 def test_objects_and_their_versions(s3_url: str, bucket: Put, keys: dict[str, str]) -> None:
     first = bucket("folder/v.zip", b"one")
     bucket("folder/v.zip", b"two" * 100_000)
-    source = S3CodeSource({"AWS_ENDPOINT_URL": s3_url, **keys}, region="eu-west-1", allow_aws=False)
+    source = source_with({"AWS_ENDPOINT_URL": s3_url, **keys})
     assert fetched(source, "folder/v.zip") == b"two" * 100_000
     assert fetched(source, "folder/v.zip", first) == b"one"
 
@@ -102,7 +83,7 @@ def test_objects_and_their_versions(s3_url: str, bucket: Put, keys: dict[str, st
 def test_what_may_not_be_read(run: Run, s3_url: str, bucket: Put, create_members: dict[str, Any]) -> None:
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=s3_url, **keys).put_object(Bucket="code", Key="private", Body=b"x")
-    source = S3CodeSource({"AWS_ENDPOINT_URL": s3_url}, region="eu-west-1", allow_aws=False)
+    source = source_with({"AWS_ENDPOINT_URL": s3_url})
     members = {**create_members, "Code": {"S3Bucket": "code", "S3Key": "private"}}
     error = run(lambda service: service.refused("CreateFunction", **members), fetch_code=source.fetch_code)
     assert (error.status, error.code) == (403, "AccessDeniedException")
@@ -216,28 +197,6 @@ def test_an_answer_that_breaks_off(trickle: tuple[str, Callable[[], None]]) -> N
     threading.Thread(target=end).start()
     with pytest.raises(CodeFetchError, match="could not be asked"):
         fetched(source_of(url), "a")
-
-
-def test_the_client_is_not_imported_before_it_is_needed() -> None:
-    lines = (
-        "import sys; from venturekit.service.s3 import S3CodeSource; "
-        "S3CodeSource({'AWS_ENDPOINT_URL': 'http://a'}, region='us-east-1', allow_aws=True); "
-        "print({'boto3', 'botocore'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "set()\n"
-
-
-def test_only_local_credentials_without_leave_to_call_aws(s3_url: str) -> None:
-    """Else a service without credentials would look for an instance's, which is a call of AWS."""
-    import botocore.session
-
-    from venturekit.service.s3 import _keep_local_credentials
-
-    session = botocore.session.Session()
-    _keep_local_credentials(session)
-    methods = [provider.METHOD for provider in session.get_component("credential_provider").providers]
-    assert methods == ["env", "shared-credentials-file", "config-file"]
 
 
 def test_a_function_made_of_an_object(

@@ -16,6 +16,9 @@ INVOKE_FUNCTION_URL: Final = "lambda:InvokeFunctionUrl"
 """The action of a request to a function URL, which is no operation."""
 READ_LOGS: Final = "logs:FilterLogEvents"
 """The action of reading the log of a function, as that of the log group it has on AWS."""
+EVENT_PREFIX: Final = "venturekit:"
+EVENT_ACTIONS: Final = ("ListEvents", "GetEvent", "RedriveEvent", "DropEvent")
+"""What is done to queued events by hand, with this prefix: AWS has no such actions."""
 
 Members = Mapping[str, Any]
 Find = Callable[[Members, str, str], str]
@@ -189,7 +192,12 @@ _RESOURCES: Final[Mapping[str, Find]] = MappingProxyType(
 )
 
 KNOWN_ACTIONS: Final = frozenset(
-    {*(PREFIX + _ACTIONS.get(operation, operation) for operation in _RESOURCES), INVOKE_FUNCTION_URL, READ_LOGS}
+    {
+        *(PREFIX + _ACTIONS.get(operation, operation) for operation in _RESOURCES),
+        *(EVENT_PREFIX + action for action in EVENT_ACTIONS),
+        INVOKE_FUNCTION_URL,
+        READ_LOGS,
+    }
 )
 """Every action that something here asks about."""
 

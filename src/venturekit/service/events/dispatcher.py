@@ -23,7 +23,7 @@ from venturekit.service.events.retry import (
     too_old,
 )
 from venturekit.service.events.settlement import Moment, Try, given_up, settled
-from venturekit.service.store.errors import StoreBusyError, StoreError, StoreFullError
+from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
 from venturekit.service.store.event_documents import QUEUED
 
 if TYPE_CHECKING:
@@ -31,15 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from venturekit.service.events.lanes import Lane
-    from venturekit.service.events.ports import EventTarget, Pool, Targets
+    from venturekit.service.events.ports import EventTarget, Loop, Pool, Targets, Timer
     from venturekit.service.store.event_documents import ClaimedEvent, NewEvent, Settlement
     from venturekit.service.store.event_documents import Lane as LaneKey
     from venturekit.service.store.events import EventStore, Turn
 
 LEASE_MARGIN_SECONDS: Final = 600.0
 """For how long an event stays claimed beyond its function's timeout: environments may have to be started, twice."""
-LOOK_AGAIN_SECONDS: Final = 0.02
+LOOK_AGAIN_SECONDS: Final = 0.05
 """After which lanes are looked at again that had events but no room."""
+CLOSING_ROUNDS: Final = 5
+"""How often it is tried to settle at the end what the store did not take."""
 STORE_RETRY_SECONDS: Final = 1.0
 NO_POLICY: Final = EventPolicy()
 
@@ -60,7 +62,7 @@ class Dispatcher:
         lease: str,
         steady: Callable[[], float],
         wall: Callable[[], float],
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         deliver: Callable[[set[str]], None],
         report: Callable[[BaseException], None],
         warn: Callable[[str], None],
@@ -84,9 +86,9 @@ class Dispatcher:
         self._live = 0
         self._round: asyncio.Future[Turn] | None = None
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer: Timer | None = None
         self._claims = False
+        self._closing = False
         self._closed = False
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -110,8 +112,9 @@ class Dispatcher:
     async def close(self) -> None:
         """Make durable what has ended, and forget the rest: the next process runs it again."""
         self._claims = False
-        while self._round is not None or self._settlements:
-            if self._round is None and not self._begin_round():
+        self._closing = True
+        for _ in range(CLOSING_ROUNDS):
+            if self._round is None and (not self._settlements or not self._begin_round()):
                 break
             await self._quiet()
         self._closed = True
@@ -134,6 +137,8 @@ class Dispatcher:
         for attempt in [each for each in self._running.values() if each is not None and each.lease_until < now]:
             reason = "the outcome did not come: the event is claimed anew"
             self._end(attempt.event, Try(ended=Ended.SYSTEM_ERROR, reason=reason), attempt.policy)
+        # The machine may have been asleep: steady time goes on then, and the loop's timers do not.
+        self._wake()
 
     # --- what others tell ---------------------------------------------------------------------------------------
 
@@ -170,7 +175,8 @@ class Dispatcher:
         now = self._steady()
         claims = self._lanes.take(now) if self._claims else []
         if not claims and not self._settlements:
-            self._set_timer(now)
+            if self._claims:
+                self._set_timer(now)
             return False
         settlements, self._settlements = self._settlements, []
         try:
@@ -200,8 +206,9 @@ class Dispatcher:
             self._running[event.event_id] = None
         for lane, next_due in turn.next_due.items():
             self._lanes.claimed(lane, per_lane.get(lane, 0), next_due)
-        for event in turn.claimed:
-            self._run(event)
+        if not self._closing:
+            for event in turn.claimed:
+                self._run(event)
         self._wake()
 
     def _round_failed(
@@ -213,12 +220,13 @@ class Dispatcher:
         self._settlements = settlements + self._settlements
         for lane, _ in claims:
             self._lanes.unclaimed(lane)
-        if isinstance(error, (StoreBusyError, StoreFullError)):
+        if isinstance(error, (StoreBusyError, StoreDiskError, StoreFullError)):
             self._warn(f"queued events wait: {error}")
             self._timer_for(STORE_RETRY_SECONDS)
             return
         # What is held stays held in the database; the next process puts it back.
         self._closed = True
+        self._running.clear()
         self._warn(f"queued events are not run any more until a restart: {error}")
 
     def _have_settled(self, settlements: list[tuple[LaneKey, Settlement]], stale: frozenset[int]) -> None:
@@ -239,16 +247,16 @@ class Dispatcher:
             self._deliver(owed)
 
     def _set_timer(self, now: float) -> None:
-        if self._lanes.holds_back:
-            self._timer_for(LOOK_AGAIN_SECONDS)
-        elif (at := self._lanes.next_at()) is not None:
-            self._timer_for(max(at - now, 0.0))
+        waits = [LOOK_AGAIN_SECONDS] if self._lanes.holds_back else []
+        if (at := self._lanes.next_at()) is not None:
+            waits.append(max(at - now, 0.0))
+        if waits:
+            self._timer_for(min(waits))
 
     def _timer_for(self, seconds: float) -> None:
-        at = self._loop.time() + seconds
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._wake)
+        self._timer = self._loop.call_later(seconds, self._wake)
 
     async def _quiet(self) -> None:
         future = self._round
@@ -272,6 +280,14 @@ class Dispatcher:
         return room if pool is None else min(room, pool.room)
 
     def _run(self, event: ClaimedEvent) -> None:
+        try:
+            self._resolve(event)
+        except Exception as error:
+            # One event that something is wrong with must not take the others with it.
+            self._report(error)
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r}"), NO_POLICY)
+
+    def _resolve(self, event: ClaimedEvent) -> None:
         now = self._steady()
         try:
             target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
@@ -328,7 +344,9 @@ class Dispatcher:
         event = attempt.event
         if self._closed or self._running.get(event.event_id) is not attempt:
             return
-        outcome = Outcome(attempt.executed_version, bytes(payload), error.decode())
+        # Of a success nobody is told of, the answer is not needed.
+        answer = bytes(payload) if error or attempt.policy.on_success else b""
+        outcome = Outcome(attempt.executed_version, answer, error.decode())
         ended = Ended.FUNCTION_ERROR if error else Ended.SUCCESS
         duration_ms = (self._steady() - attempt.began) * 1000
         self._end(event, Try(ended=ended, outcome=outcome, duration_ms=duration_ms), attempt.policy)

@@ -81,7 +81,8 @@ class Intake:
         try:
             written = self._store.put([event for event, _ in batch])
         except StoreError as error:
-            self._written(batch, error)
+            # Later: who is answered may put the next event at once, and would be refused ever deeper in this call.
+            self._loop.call_soon(self._written, batch, error)
             return
         written.add_done_callback(lambda future: self._written(batch, future.exception()))
 
@@ -89,11 +90,12 @@ class Intake:
         self, batch: list[tuple[NewEvent, Callable[[ApiError | None], None]]], error: BaseException | None
     ) -> None:
         self._in_store = 0
-        self._scheduled = bool(self._waiting)
         if error is None:
             self._accepted([event for event, _ in batch])
         for _, done in batch:
             done(None if error is None else _not_stored(error))
+        # Only now: who is answered may put the next event at once.
+        self._scheduled = bool(self._waiting)
         if self._scheduled:
             self._write()
 

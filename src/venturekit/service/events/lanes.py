@@ -20,6 +20,9 @@ SHARE: Final = 16
 """How many events of one lane are taken in a turn."""
 TURN: Final = 128
 """How many events are taken in a turn."""
+SPARE_PLACES: Final = 64
+"""How many places that lanes have left are kept, besides one for each lane."""
+_READY: Final = float("-inf")
 
 
 class Lane:
@@ -33,7 +36,7 @@ class Lane:
         self.paused_until = 0.0
         self.running = 0
         self.claiming = 0
-        # Where it stands: in the queue of those that may be taken from (0.0), in the heap at this time, or nowhere.
+        # Where it stands: in the queue of those that may be taken from, in the heap at this time, or nowhere.
         self.place: float | None = None
 
     @property
@@ -145,22 +148,33 @@ class Lanes:
     def _put(self, lane: Lane) -> None:
         """Put a lane where it belongs; where it stood before counts no more."""
         ready_at = lane.ready_at
-        if ready_at is None or lane.claiming or lane.running >= self._limit or lane.place == 0.0:
+        if ready_at is None or lane.claiming or lane.running >= self._limit:
             return
         if lane.place is None or ready_at < lane.place:
             lane.place = ready_at
             heapq.heappush(self._later, (ready_at, next(self._numbers), lane))
+            if len(self._later) > 2 * len(self._lanes) + SPARE_PLACES:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Forget places that lanes have left: with a retry far away, each event in between would leave one."""
+        self._later = [
+            (lane.place, next(self._numbers), lane)
+            for lane in self._lanes.values()
+            if lane.place is not None and lane.place != _READY
+        ]
+        heapq.heapify(self._later)
 
     def _ripen(self, now: float) -> None:
         held, self._held = self._held, []
         for lane in held:
             if lane.place is None and not lane.claiming:
-                lane.place = 0.0
+                lane.place = _READY
                 self._ready.append(lane)
         while self._later and self._later[0][0] <= now:
             at, _, lane = heapq.heappop(self._later)
             if lane.place == at:
-                lane.place = 0.0
+                lane.place = _READY
                 self._ready.append(lane)
 
     def _forget_idle(self, lane: Lane) -> None:

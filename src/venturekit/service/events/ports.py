@@ -5,8 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from typing import Any
+
     from venturekit.service.events.attempt import Attempt
     from venturekit.service.events.retry import EventPolicy
+
+
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """It is not to come any more."""
+
+
+class Loop(Protocol):
+    """The event loop, as far as it is needed: a manual one drives hours of retries at once."""
+
+    def call_soon(self, callback: Callable[[], object], /) -> object:
+        """Call in the next turn of the loop."""
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer:
+        """Call after so many seconds."""
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of the loop."""
 
 
 class Pool(Protocol):

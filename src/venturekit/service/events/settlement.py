@@ -104,16 +104,14 @@ def _finished(
 ) -> Settlement:
     succeeded = finished.condition == SUCCESS
     destination = policy.on_success if succeeded else policy.on_failure
-    # As the function had it, or would have had: what follows from the event belongs to the same chain of requests.
-    trace, rounds = advanced(event.trace.encode("latin-1"), key_of(source))
-    reason = made.reason
-    if (
-        finished.condition == RECURSIVE_INVOCATION
-        and rounds >= STOPPED_ROUNDS_LIMIT
-        and destination.split(":")[2:3] == ["lambda"]
-    ):
-        reason += f" The loop goes on through its destination: no record is sent to {destination}."
-        destination = ""
+    dead_letter = "" if succeeded else policy.dead_letter
+    trace, reason = b"", made.reason
+    if destination or dead_letter:
+        # As the function had it, or would have had: what follows from the event belongs to the same chain of requests.
+        trace, rounds = advanced(event.trace.encode("latin-1"), key_of(source))
+        if finished.condition == RECURSIVE_INVOCATION and _loops_on(rounds, destination):
+            reason += f" The loop goes on through its destination: no record is sent to {destination}."
+            destination = ""
     if not succeeded:
         detail = {"condition": finished.condition, **({"reason": reason} if reason else {})}
         lines = (*lines, Transition(moment.wall, "failed", _text(detail)))
@@ -129,13 +127,18 @@ def _finished(
             finished,
             made,
             destination=destination,
-            dead_letter="" if succeeded else policy.dead_letter,
+            dead_letter=dead_letter,
             source=source,
             trace=trace.decode("latin-1"),
             moment=moment,
         ),
         finished_wall=moment.wall,
     )
+
+
+def _loops_on(rounds: int, destination: str) -> bool:
+    """Whether a stopped event would only lead to the next one."""
+    return rounds >= STOPPED_ROUNDS_LIMIT and destination.split(":")[2:3] == ["lambda"]
 
 
 def _deliveries(
@@ -197,7 +200,7 @@ def _error_of(payload: bytes) -> dict[str, str]:
     """Type and message of a function error, shortened; a payload of another form as far as it goes."""
     try:
         value = json.loads(payload) if len(payload) <= PARSED_ERROR_BYTES else None
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         return {"errorMessage": payload[:MESSAGE_LIMIT].decode("utf-8", "replace")}
@@ -209,4 +212,8 @@ def _error_of(payload: bytes) -> dict[str, str]:
 
 
 def _text(detail: dict[str, Any]) -> str:
-    return json.dumps(detail, separators=(",", ":"), ensure_ascii=False) if detail else ""
+    if not detail:
+        return ""
+    text = json.dumps(detail, separators=(",", ":"), ensure_ascii=False)
+    # Half a character, which JSON can name, is none that the store takes.
+    return text.encode("utf-8", "replace").decode()

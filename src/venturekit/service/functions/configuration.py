@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from venturekit.service.functions import faults
+from venturekit.service.functions.destinations import takes_dead_letters
 from venturekit.service.functions.environment_variables import check_variables
 from venturekit.service.functions.records import SNAP_START_NONE, FunctionVersion, LayerReference
 from venturekit.service.functions.runtimes import check_runtime, supports_snap_start
@@ -171,7 +172,7 @@ def _extras(version: FunctionVersion, members: Mapping[str, Any]) -> dict[str, A
         extras["VpcConfig"] = _vpc_config(members["VpcConfig"])
     if members.get("DeadLetterConfig") is not None:
         target = members["DeadLetterConfig"].get("TargetArn")
-        if target and target.split(":")[2] not in ("sqs", "sns"):
+        if target and not takes_dead_letters(target):
             raise faults.no_dead_letter_target(target)
         extras["DeadLetterConfig"] = {"TargetArn": target} if target else None
     if members.get("KMSKeyArn") is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from venturekit.service.api.registry import Call, Registry
     from venturekit.service.functions.addressing import Address
     from venturekit.service.functions.plane import ControlPlane
+    from venturekit.service.functions.registry import Function
 
 _NUMBERS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
 _SIDES = ("OnSuccess", "OnFailure")
@@ -38,12 +39,11 @@ class EventInvokeConfigOperations:
 
     def register(self, operations: Registry) -> None:
         """Serve these operations."""
-        partly = "the configuration is kept; asynchronous invocations are not served yet"
-        operations.serve("PutFunctionEventInvokeConfig", partly=partly)(self.put_config)
-        operations.serve("UpdateFunctionEventInvokeConfig", partly=partly)(self.update_config)
-        operations.serve("GetFunctionEventInvokeConfig", partly=partly)(self.get_config)
-        operations.serve("DeleteFunctionEventInvokeConfig", partly=partly)(self.delete_config)
-        operations.serve("ListFunctionEventInvokeConfigs", partly=partly)(self.list_configs)
+        operations.serve("PutFunctionEventInvokeConfig")(self.put_config)
+        operations.serve("UpdateFunctionEventInvokeConfig")(self.update_config)
+        operations.serve("GetFunctionEventInvokeConfig")(self.get_config)
+        operations.serve("DeleteFunctionEventInvokeConfig")(self.delete_config)
+        operations.serve("ListFunctionEventInvokeConfigs")(self.list_configs)
 
     async def put_config(self, call: Call) -> Mapping[str, Any]:
         """PutFunctionEventInvokeConfig: replaces the whole configuration."""
@@ -61,19 +61,28 @@ class EventInvokeConfigOperations:
         address, qualifier = self._addressed(members)
         if all(members.get(member) is None for member in (*_NUMBERS, "DestinationConfig")):
             raise faults.nothing_to_configure()
+        self._changeable(address.name, qualifier, members, merge=merge)
+        # Others are asked, which can take seconds: not under the lock.
+        await self._destinations.check_existence(members.get("DestinationConfig") or {})
         async with plane.lock(address.name):
-            if address.name not in plane.registry:
-                raise faults.event_invoke_target_not_found()
-            function = plane.registry.function(address.name)
-            former = qualified_settings(function, EVENT_INVOKE_CONFIGS).get(qualifier)
-            if merge and former is None:
-                raise faults.no_event_invoke_config(plane.registry.arn(address.name, qualifier))
-            if qualifier not in function.versions and qualifier not in function.aliases:
-                raise faults.event_invoke_target_not_found()
-            self._destinations.check(members.get("DestinationConfig") or {}, address.name)
-            config = merged((former or {}) if merge else {}, members) | {"LastModified": plane.now()}
+            function, former = self._changeable(address.name, qualifier, members, merge=merge)
+            config = merged(former if merge else {}, members) | {"LastModified": plane.now()}
             await plane.commit(function, with_qualified_setting(function, EVENT_INVOKE_CONFIGS, qualifier, config))
         return self._shown(address.name, qualifier, config)
+
+    def _changeable(
+        self, name: str, qualifier: str, members: Mapping[str, Any], *, merge: bool
+    ) -> tuple[Function, Mapping[str, Any]]:
+        """The function and its configuration, if that may be changed so. Raises what callers are answered."""
+        registry = self._plane.registry
+        function = registry.function(name) if name in registry else None
+        former = qualified_settings(function, EVENT_INVOKE_CONFIGS).get(qualifier) if function else None
+        if merge and former is None:
+            raise faults.no_event_invoke_config(registry.arn(name, qualifier))
+        if function is None or (qualifier not in function.versions and qualifier not in function.aliases):
+            raise faults.event_invoke_target_not_found()
+        self._destinations.check(members.get("DestinationConfig") or {}, name)
+        return function, former or {}
 
     async def get_config(self, call: Call) -> Mapping[str, Any]:
         """GetFunctionEventInvokeConfig."""

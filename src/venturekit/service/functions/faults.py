@@ -375,8 +375,10 @@ def no_snap_start(what: str) -> ApiError:
 
 
 def no_dead_letter_target(arn: str) -> ApiError:
-    """400 for a dead letter target that is neither queue nor topic. The words are a choice."""
-    return invalid_parameter(f"DeadLetterConfig.TargetArn {arn} must be the ARN of an SQS queue or an SNS topic")
+    """400 for a dead letter target that is neither a standard queue nor a standard topic. The words are a choice."""
+    return invalid_parameter(
+        f"DeadLetterConfig.TargetArn {arn} must be the ARN of an SQS queue or an SNS topic, and not of a FIFO one"
+    )
 
 
 def reserved_log_group(name: str) -> ApiError:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from venturekit.service.functions.registry import Function, FunctionRegistry
 
 Activate = Callable[[FunctionVersion], Awaitable[None]]
+TargetExists = Callable[[str], Awaitable[bool | None]]
+"""Whether the queue, topic, event bus or bucket of an ARN exists; None where nobody can tell."""
 
 CONCURRENT_EXECUTIONS: Final = 1000
 """The concurrency of an account unless it has another quota (Developer Guide, "Lambda quotas")."""
@@ -41,6 +43,11 @@ CONCURRENT_EXECUTIONS: Final = 1000
 
 async def _activate_at_once(version: FunctionVersion) -> None:
     """Nothing needs preparing by default: the code is unpacked before it is stored."""
+
+
+async def _unknown(arn: str) -> None:
+    """A ``TargetExists`` that knows nobody to ask."""
+    del arn
 
 
 def _function_url(url_id: str) -> str:
@@ -55,7 +62,8 @@ class ControlPlane:
     awaited before a new or changed version becomes Active, ``code_location(code_key)`` is the URL that downloads an
     archive, ``layers`` are all accounts' layers, ``report`` gets unexpected exceptions, ``log`` a sentence about every
     refused archive, ``fetch_code`` gets archives from S3. ``concurrent_executions`` is the account's concurrency,
-    ``function_url(url_id)`` the address of a function URL.
+    ``function_url(url_id)`` the address of a function URL, ``target_exists`` is asked for destinations that are no
+    functions.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class ControlPlane:
         fetch_code: FetchCode = no_s3,
         concurrent_executions: int = CONCURRENT_EXECUTIONS,
         function_url: Callable[[str], str] = _function_url,
+        target_exists: TargetExists = _unknown,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -84,6 +93,7 @@ class ControlPlane:
         self.fetch_code = fetch_code
         self.concurrent_executions = concurrent_executions
         self.function_url = function_url
+        self.target_exists = target_exists
         self.usage = AccountUsage(registry)
         self.log = log
         self.tasks = OwnedTasks(report)

@@ -39,6 +39,8 @@ _OWN: Final = frozenset(
 _REFUSED: Final = frozenset(
     {
         sqlite3.SQLITE_IOERR_READ,
+        # Of a read that failed, like the former. To the writer SQLite reports most of these as damage, alas.
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
         sqlite3.SQLITE_IOERR_WRITE,
         sqlite3.SQLITE_IOERR_TRUNCATE,
         sqlite3.SQLITE_IOERR_FSTAT,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from venturekit.service.store.connection import Trouble, classify
-from venturekit.service.store.errors import StoreBusyError, StoreCorruptError, StoreFailedError
+from venturekit.service.store.errors import StoreBusyError, StoreCorruptError, StoreDiskError, StoreFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +45,7 @@ def check(path: Path, reserve: Path) -> None:
         return
     if (fault := log_header_fault(log)) is not None:
         raise corrupt(path, fault)
-    with named_damage(path), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as reader:
+    with reading(path), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as reader:
         _check_pages(reader, path)
         # As long as it is open, the index tells what SQLite took from the log.
         if _lost_transactions(log, path.with_name(f"{path.name}-shm")):
@@ -53,21 +53,24 @@ def check(path: Path, reserve: Path) -> None:
 
 
 @contextmanager
-def named_damage(path: Path) -> Iterator[None]:
-    """Turn SQLite's error about a damaged database into StoreCorruptError."""
+def reading(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors about the database and its disk into StoreCorruptError and StoreDiskError."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if classify(error) is not Trouble.DAMAGE:
-            raise
-        raise corrupt(path, str(error)) from error
+        trouble = classify(error)
+        if trouble is Trouble.DAMAGE:
+            raise corrupt(path, str(error)) from error
+        if trouble is Trouble.REFUSED:
+            raise StoreDiskError(f"the disk refused to read {path}: {error}") from error
+        raise
 
 
 @contextmanager
 def opening(path: Path) -> Iterator[None]:
     """Turn SQLite's errors while a database is opened into those of the store."""
     try:
-        with named_damage(path):
+        with reading(path):
             yield
     except sqlite3.Error as error:
         trouble = classify(error)

@@ -176,7 +176,8 @@ def lane_states(connection: sqlite3.Connection) -> list[LaneState]:
 def steady_offset(connection: sqlite3.Connection, boot_id: str, boot_seconds: float, wall: float) -> float:
     """The offset that is kept for this boot; for a new one steady time goes on from the wall's, never backwards."""
     found = connection.execute("SELECT offset_seconds FROM steady_clock WHERE boot_id = ?", (boot_id,)).fetchone()
-    if found is not None:
+    # A boot without a name may be another one each time.
+    if found is not None and boot_id:
         return float(found[0])
     (newest,) = connection.execute("SELECT max(accepted_at) FROM events WHERE finished_wall IS NULL").fetchone()
     offset = max(wall, newest or wall) - boot_seconds

@@ -66,6 +66,15 @@ class Store:
         return self._writer.failure
 
     @property
+    def on_failure(self) -> Callable[[StoreFailedError], object] | None:
+        """Called once, in a thread of the store, when ``failure`` has come to be set."""
+        return self._writer.on_failure
+
+    @on_failure.setter
+    def on_failure(self, call: Callable[[StoreFailedError], object]) -> None:
+        self._writer.on_failure = call
+
+    @property
     def commits(self) -> int:
         """How many transactions were committed since the start."""
         return self._writer.commits
@@ -93,7 +102,7 @@ class Store:
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query of this package on the reading connection, in a thread, as of one moment.
 
-        Raises StoreCorruptError when it comes across damage.
+        Raises StoreCorruptError when it comes across damage, StoreDiskError when the disk refuses.
         """
         return await asyncio.to_thread(self._read, query)
 
@@ -105,12 +114,14 @@ class Store:
         return closed
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        with self._reader_lock, damage.named_damage(self._path):
+        with self._reader_lock, damage.reading(self._path):
             self._reader.execute("BEGIN")
             try:
                 return query(self._reader)
             finally:
-                self._reader.execute("COMMIT")
+                # SQLite has ended it by itself after some errors.
+                if self._reader.in_transaction:
+                    self._reader.execute("COMMIT")
 
     async def load_functions(self) -> StoredFunctions:
         """All functions with their versions and aliases."""

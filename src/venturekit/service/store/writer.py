@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
@@ -74,7 +75,7 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, reserve: ReserveFile, *, max_pending: int = MAX_PENDING) -> None:
         self.commits = 0
         self.failure: StoreFailedError | None = None
-        self.on_failure: Callable[[StoreFailedError], None] | None = None
+        self.on_failure: Callable[[StoreFailedError], object] | None = None
         self._connection = connection
         self._reserve = reserve
         self._max_pending = max_pending
@@ -148,13 +149,15 @@ class Writer:
     def _give_up(self, jobs: list[Job], trouble: Trouble, error: Exception | None) -> None:
         path = Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
         if trouble is Trouble.DAMAGE:
-            reason = f"{path} is damaged ({error}). {advice(path)}"
+            reason = f"{path} is damaged, or its disk cannot be read ({error}). {advice(path)}"
         else:
-            reason = f"{path}: {error}. Look for errors of its disk, then start the service again"
+            reason = f"{path} ({error}). Look for errors of its disk, then start the service again"
         self.failure = StoreFailedError(f"the store failed and takes no more changes until a restart: {reason}")
         _fail(jobs, self.failure)
         if self.on_failure is not None:
-            self.on_failure(self.failure)
+            # Its loop may be closed: then nobody listens any more.
+            with suppress(RuntimeError):
+                self.on_failure(self.failure)
 
     def _admitted(self, batch: list[Job]) -> list[Job]:
         """Without the reserve in hand, only what frees space may use the little that is left."""

@@ -1,0 +1,340 @@
+"""The outbox: delivers what is owed to destinations and dead-letter queues, for as long as it takes.
+
+Every target has a lane of its own. A target that fails, hangs or throttles is left alone for a while, then tried with
+one message; the others do not notice. What is owed stays in the store until it was delivered: memory holds a few
+messages of each target that is being sent to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.events.delivery import DELIVERY_FAILED, SentNotSettledError, as_text, described, is_function
+from venturekit.service.events.delivery_errors import DeliveryError, MessageRefusedError
+from venturekit.service.events.delivery_retry import Health, after_refusal, after_target_failure, is_noted
+from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
+from venturekit.service.store.event_documents import Transition
+from venturekit.service.store.outbox import FailedDelivery, OwedDelivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from venturekit.service.events.delivery import Courier
+    from venturekit.service.events.delivery_retry import Retry
+    from venturekit.service.events.ports import Loop, Timer
+    from venturekit.service.store.outbox import Deliveries, OwedToTarget
+
+PAGE: Final = 64
+AT_ONCE: Final = 4
+"""So many messages are on their way to a target that works."""
+HOPS_AT_ONCE: Final = 32
+"""So many are to a function: they leave nothing but the store, which takes them together."""
+PARKED_LOOK_SECONDS: Final = 1.0
+"""New messages for a target that has no address are looked at no more often than this."""
+CLOSE_SECONDS: Final = 3.0
+_BEGINNING: Final = (float("-inf"), 0)
+
+
+class _Lane:
+    """What is known of a target that is owed something."""
+
+    __slots__ = (
+        "at_once",
+        "fresh",
+        "health",
+        "looked_at",
+        "owed",
+        "parked",
+        "place",
+        "reason",
+        "resume_at",
+        "target",
+        "task",
+        "unsettled",
+        "wake_at",
+    )
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.at_once = HOPS_AT_ONCE if is_function(target) else AT_ONCE
+        self.health = Health()
+        self.reason = ""
+        self.resume_at = 0.0
+        self.wake_at: float | None = None
+        self.task: asyncio.Task[None] | None = None
+        # Something has changed since the last look.
+        self.fresh = True
+        self.looked_at = float("-inf")
+        self.owed = 0
+        # Without an address: up to where the messages know about it.
+        self.parked = False
+        self.place = _BEGINNING
+        self.unsettled: dict[int, tuple[OwedDelivery, Sequence[Transition]]] = {}
+
+    def forget_failures(self) -> None:
+        """Try it again at once."""
+        self.health = Health()
+        self.resume_at = 0.0
+        self.parked = False
+        self.place = _BEGINNING
+        self.fresh = True
+
+
+class Outbox:
+    """Delivers what the store owes. ``await start()``; ``await close()`` leaves what was not confirmed to the next one.
+
+    ``steady`` and ``wall`` tell the time in seconds. ``warn`` gets a sentence when a target begins to fail, ``report``
+    unexpected exceptions.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        courier: Courier,
+        *,
+        loop: Loop,
+        steady: Callable[[], float],
+        wall: Callable[[], float],
+        warn: Callable[[str], None],
+        report: Callable[[BaseException], None],
+        close_seconds: float = CLOSE_SECONDS,
+    ) -> None:
+        self._deliveries = deliveries
+        self._courier = courier
+        self._loop = loop
+        self._steady = steady
+        self._wall = wall
+        self._warn = warn
+        self._report = report
+        self._close_seconds = close_seconds
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: Timer | None = None
+        self._stopped = True
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to deliver; what had to wait in a former process is tried at once."""
+        self._stopped = False
+        try:
+            await self._deliveries.release(self._steady())
+        except StoreError as error:
+            self._warn(f"deliveries that failed wait for their time: {error}")
+        self.wake([item.target for item in await self._deliveries.targets()])
+
+    async def close(self) -> None:
+        """Begin nothing new, give what is on its way some time, then end."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._close_seconds)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def owed(self) -> int:
+        """How many messages are owed, as of the last look at each target."""
+        return sum(lane.owed for lane in self._lanes.values())
+
+    def waiting(self) -> dict[str, str]:
+        """The targets that are left alone at the moment, and why."""
+        return {lane.target: lane.reason for lane in self._lanes.values() if lane.reason}
+
+    # --- what others tell ---------------------------------------------------------------------------------------
+
+    def wake(self, targets: Iterable[str]) -> None:
+        """Something new is owed to these targets, and is committed."""
+        for target in targets:
+            lane = self._lanes.get(target)
+            if lane is None:
+                lane = self._lanes[target] = _Lane(target)
+            lane.fresh = True
+            self._work(lane)
+        self._set_timer()
+
+    def redriven(self, targets: Iterable[str]) -> None:
+        """Somebody has made due what is owed to these targets, or has dropped some of it: they are tried at once."""
+        targets = frozenset(targets)
+        for target in targets:
+            if target in self._lanes:
+                self._lanes[target].forget_failures()
+        self.wake(targets)
+
+    # --- lanes --------------------------------------------------------------------------------------------------
+
+    def _work(self, lane: _Lane) -> None:
+        """Have a lane looked at, unless that happens already or it is too early."""
+        if self._stopped or lane.task is not None:
+            return
+        now = self._steady()
+        lane.wake_at = max(lane.resume_at, lane.looked_at + PARKED_LOOK_SECONDS if lane.parked else 0.0)
+        if lane.wake_at <= now:
+            lane.wake_at = None
+            lane.task = self._spawn(self._look(lane))
+            lane.task.add_done_callback(lambda task: self._looked(lane, task))
+
+    async def _look(self, lane: _Lane) -> None:
+        """Deliver what is due."""
+        lane.fresh = False
+        lane.looked_at = self._steady()
+        try:
+            await self._settle_sent(lane)
+            obstacle = self._courier.obstacle(lane.target)
+            lane.parked = bool(obstacle)
+            if obstacle:
+                await self._park(lane, obstacle)
+            else:
+                await self._drain(lane)
+            found = await self._deliveries.target(lane.target)
+        except StoreError as error:
+            self._store_failed(lane, error)
+        else:
+            self._plan(lane, found)
+
+    def _looked(self, lane: _Lane, task: asyncio.Task[None]) -> None:
+        lane.task = None
+        if not task.cancelled() and task.exception() is not None:
+            # Nothing of it is lost; it is tried again as if the target had failed.
+            self._stall(lane, after_target_failure(lane.health), "an unexpected failure, see the log of the service")
+            lane.wake_at = lane.resume_at
+        if lane.fresh:
+            self._work(lane)
+        elif lane.wake_at is None:
+            self._lanes.pop(lane.target, None)
+        self._set_timer()
+
+    def _plan(self, lane: _Lane, found: OwedToTarget | None) -> None:
+        """When to look again; never by itself where nothing is owed, or there is no address."""
+        lane.owed = found.count if found is not None else 0
+        if found is None and not lane.unsettled:
+            lane.reason = ""
+        elif lane.parked:
+            lane.wake_at = float("inf")
+        else:
+            lane.wake_at = max(lane.resume_at, found.next_due_at if found is not None else 0.0)
+
+    async def _drain(self, lane: _Lane) -> None:
+        while not self._stopped and lane.resume_at <= self._steady():
+            page = await self._deliveries.due(lane.target, self._steady(), PAGE)
+            if not page:
+                return
+            while page and not self._stopped and lane.resume_at <= self._steady():
+                count = lane.at_once if lane.health.is_good else 1
+                # All of them end before an error counts: none may be under way twice.
+                ends = await asyncio.gather(
+                    *(self._deliver(lane, delivery) for delivery in page[:count]), return_exceptions=True
+                )
+                for error in ends:
+                    if error is not None:
+                        raise error
+                del page[:count]
+
+    async def _park(self, lane: _Lane, reason: str) -> None:
+        """Tell every message once why it waits; that costs nothing more until something new comes."""
+        self._note_reason(lane, reason)
+        while not self._stopped:
+            page = await self._deliveries.after(lane.target, lane.place, PAGE)
+            if not page:
+                return
+            failures = [self._failure(item, reason, item.due_at) for item in page if item.reason != reason]
+            if failures:
+                await self._deliveries.failed(failures)
+            lane.place = (page[-1].due_at, page[-1].delivery_id)
+
+    # --- one delivery -------------------------------------------------------------------------------------------
+
+    async def _deliver(self, lane: _Lane, delivery: OwedDelivery) -> None:
+        def keep(history: Sequence[Transition]) -> None:
+            lane.unsettled[delivery.delivery_id] = (delivery, history)
+
+        health = lane.health
+        try:
+            await self._courier.deliver(delivery, doubtful=not health.is_good, late=keep)
+        except SentNotSettledError as error:
+            keep(error.history)
+            raise error.error from None
+        except MessageRefusedError as error:
+            await self._failed(lane, delivery, after_refusal(lane.health, delivery.attempts), str(error))
+        except DeliveryError as error:
+            # Those that were sent together have failed together: that counts once.
+            await self._failed(lane, delivery, after_target_failure(health), str(error))
+        else:
+            self._recovered(lane)
+
+    async def _failed(self, lane: _Lane, delivery: OwedDelivery, retry: Retry, reason: str) -> None:
+        due_at = self._steady() + retry.message_delay_seconds
+        self._stall(lane, retry, reason)
+        await self._deliveries.failed([self._failure(delivery, reason, due_at)])
+
+    def _failure(self, delivery: OwedDelivery, reason: str, due_at: float) -> FailedDelivery:
+        lines = []
+        if is_noted(delivery.attempts, delivery.reason, reason):
+            lines = [Transition(self._wall(), DELIVERY_FAILED, as_text(described(delivery) | {"reason": reason}))]
+        return FailedDelivery(delivery, due_at, reason, lines)
+
+    async def _settle_sent(self, lane: _Lane) -> None:
+        """What has left but could not be settled is settled, not sent again."""
+        for delivery, history in list(lane.unsettled.values()):
+            await self._deliveries.delivered(delivery, history)
+            lane.unsettled.pop(delivery.delivery_id, None)
+
+    # --- how a target fares -------------------------------------------------------------------------------------
+
+    def _recovered(self, lane: _Lane) -> None:
+        lane.health = Health()
+        lane.reason = ""
+
+    def _stall(self, lane: _Lane, retry: Retry, reason: str) -> None:
+        lane.health = retry.health
+        if retry.target_delay_seconds:
+            lane.resume_at = max(lane.resume_at, self._steady() + retry.target_delay_seconds)
+            self._note_reason(lane, reason)
+
+    def _note_reason(self, lane: _Lane, reason: str) -> None:
+        if reason != lane.reason:
+            lane.reason = reason
+            self._warn(f"what is owed to {lane.target} waits: {reason}")
+
+    def _store_failed(self, lane: _Lane, error: StoreError) -> None:
+        if isinstance(error, StoreBusyError | StoreDiskError | StoreFullError):
+            self._stall(lane, after_target_failure(lane.health), f"the store does not take it: {error}")
+            lane.wake_at = lane.resume_at
+        elif not self._stopped:
+            # Whatever was sent now would be sent again by the next process.
+            self._stopped = True
+            self._warn(f"nothing is delivered any more until a restart: {error}")
+
+    # --- tasks and time -----------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._report_failure)
+        return task
+
+    def _report_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._report(error)
+
+    def _set_timer(self) -> None:
+        """One timer, for the lane that is to be looked at first."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        times = [lane.wake_at for lane in self._lanes.values() if lane.wake_at is not None and lane.task is None]
+        at = min(times, default=float("inf"))
+        if not self._stopped and at < float("inf"):
+            self._timer = self._loop.call_later(max(0.0, at - self._steady()), self._ripen)
+
+    def _ripen(self) -> None:
+        now = self._steady()
+        for lane in list(self._lanes.values()):
+            if lane.wake_at is not None and lane.wake_at <= now:
+                self._work(lane)
+        self._set_timer()

@@ -1,0 +1,139 @@
+"""A data directory, clients and functions that outlive one service after the other, until everything has come to rest.
+
+Lives of the service end as the caller wants: killed, by themselves, or in order.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from tests.reliability import checker, workload
+from tests.reliability.clients import Flow, Ledger
+from tests.reliability.serving import VK, ServedProcess
+from tests.service.harness import TooLateError, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tests.reliability.checker import Findings, Remains
+
+FIRST_RUN_SECONDS: Final = 2.0
+ACKNOWLEDGE_SECONDS: Final = 60.0
+CLIENTS: Final = 8
+
+
+@dataclass
+class Life:
+    """From one start of the service to its end. Times in monotonic seconds; ``waiting`` is how many events waited."""
+
+    began: float
+    waiting: int
+    ready: float | None = None
+    ended: float = 0.0
+    left: Remains | None = None
+
+
+class Stage:
+    """What is the same in all lives. ``shares`` are those of the events that do not simply succeed, ``on_failure``
+    is the ARN where the records of some go instead of to a function.
+
+    Use it as a context: it ends the service and the clients.
+    """
+
+    def __init__(
+        self,
+        files: workload.Files,
+        *,
+        seed: int = 0,
+        shares: Mapping[str, float] = workload.SHARES,
+        options: Sequence[str] = workload.OPTIONS,
+        clients: int = CLIENTS,
+        on_failure: str = "",
+    ) -> None:
+        self.files = files
+        self.ledger = Ledger(files.ledger)
+        self.lives: list[Life] = []
+        self._plan = workload.Plan(seed, shares)
+        self._options = options
+        self._clients = clients
+        self._on_failure = on_failure
+
+    def __enter__(self) -> Self:
+        with self.serve() as running:
+            workload.create_functions(running.functions, self.files, self._on_failure)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ledger.close()
+
+    def serve(self, *options: str, program: Sequence[str] = VK, **more: Any) -> ServedProcess:
+        """A service on the data directory."""
+        return ServedProcess(self.files.data_dir, *self._options, *options, program=program, **more)
+
+    @contextmanager
+    def life(self, program: Sequence[str] = VK, **more: Any) -> Iterator[tuple[ServedProcess, Life]]:
+        """One life, which the caller ends; if not, it is killed. What it has left is looked at then."""
+        former = self.lives[-1].left if self.lives else None
+        life = Life(time.monotonic(), 0 if former is None else len(former.running) + former.queued)
+        self.lives.append(life)
+        running = self.serve(program=program, **more)
+        try:
+            yield running, life
+        finally:
+            running.kill()
+            life.ended = time.monotonic()
+        life.left = checker.remains(self.files.database)
+
+    @contextmanager
+    def flow(self, running: ServedProcess, count: int) -> Iterator[Flow]:
+        """Clients that send the next ``count`` events until the service ends. Other answers than 202 are a failure."""
+        flow = Flow(running.url, self._plan.share(count), self.ledger, self._clients)
+        try:
+            yield flow
+        finally:
+            flow.join()
+        assert not flow.refused, flow.refused[:3]
+
+    def wait_acknowledged(self, count: int) -> None:
+        """Wait until so many events were acknowledged in all."""
+        assert self.ledger.wait_for(count, ACKNOWLEDGE_SECONDS), f"{self.ledger.count} of {count} acknowledged"
+
+    def rest(self, count: int = 0, *, program: Sequence[str] = VK, seconds: float = 60.0) -> Findings:
+        """The last life: ``count`` more events are accepted and everything ends. Then all is checked.
+
+        What has not come to rest after ``seconds`` is among the findings.
+        """
+        with self.life(program) as (running, life):
+            running.wait_ready()
+            life.ready = time.monotonic()
+            with self.flow(running, count):
+                self.wait_acknowledged(self.ledger.count + count)
+            with suppress(TooLateError):
+                until(lambda: checker.is_at_rest(self.files.database), "every event and record ends", seconds)
+            running.__exit__()
+        findings = checker.check(self.files, [life.left for life in self.lives if life.left is not None])
+        self._check_first_runs(findings)
+        return findings
+
+    def _check_first_runs(self, findings: Findings) -> None:
+        """What waited at a restart is run soon after it."""
+        runs = sorted(run.at for run in self.files.all_runs())
+        starts = [life.ready - life.began for life in self.lives if life.ready is not None]
+        delays = []
+        for life in self.lives:
+            first = next((at for at in runs if life.began <= at <= life.ended), None)
+            if not life.waiting:
+                continue
+            if first is not None:
+                delays.append(first - life.began)
+            elif life.ended - life.began > FIRST_RUN_SECONDS:
+                findings.add(checker.LATE, f"a service with {life.waiting} events waiting ran none in its life")
+        for delay in delays:
+            if delay > FIRST_RUN_SECONDS:
+                findings.add(checker.LATE, f"the first event ran {delay:.2f} s after the restart")
+        findings.figures["running at a kill"] = sum(len(life.left.running) for life in self.lives if life.left)
+        findings.figures["longest start (s)"] = round(max(starts, default=0.0), 2)
+        findings.figures["longest time to a first run (s)"] = round(max(delays, default=0.0), 2)
