@@ -132,6 +132,9 @@ class Endpoint:
 
     def aborted(self, exchange: Exchange) -> None:
         """The caller has gone. As on AWS the function runs on; its answer is dropped."""
+        if exchange.on_drain is not None:
+            # A runtime that was held up for this caller goes on.
+            exchange.on_drain()
 
     def malformed(self, status: int, reason: str) -> bytes:
         """The answer to what is no request, in AWS's form; ``reason`` says what is wrong with it."""

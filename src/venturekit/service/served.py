@@ -36,10 +36,7 @@ def build_registry() -> Registry:
     operations = Registry()
     operations.declare("Invoke")
     operations.declare("InvokeAsync")
-    operations.declare(
-        "InvokeWithResponseStream",
-        partly="all events are sent when the function has ended: it does not stream, and its response is 6 MB at most",
-    )
+    operations.declare("InvokeWithResponseStream")
     for operation, reason in not_served():
         operations.decline(operation, reason)
     return operations

@@ -71,6 +71,7 @@ class Environment:
         "started_at",
         "state",
         "stream",
+        "streaming",
         "suppressed_init",
         "version",
         "wall_started",
@@ -89,6 +90,8 @@ class Environment:
         self.listener = Listener(self.api, self.host.clock, LIMITS)
         self.log = self.host.logs.group(pool.spec.function_arn)
         self.stream = sandbox.log_stream
+        # A streamed response has begun: the invocation is being answered.
+        self.streaming = False
         self.capture: Capture | None = None
         self.memory: TreeMemory | None = None
         self.memory_mb = 1
@@ -130,9 +133,9 @@ class Environment:
             self.pool.called_next(self)
 
     def answers(self, request_id: bytes) -> bool:
-        """Whether this is the invocation that the runtime has and has not answered."""
+        """Whether this is the invocation that the runtime has and has not begun to answer."""
         invocation = self.invocation
-        return invocation is not None and invocation.request_id == request_id
+        return invocation is not None and invocation.request_id == request_id and not self.streaming
 
     def answered(self, payload: bytes | bytearray, *, error: bool) -> None:
         """The runtime posted the outcome of its invocation."""
@@ -319,6 +322,7 @@ class Environment:
         invocation = self.invocation
         assert invocation is not None
         self.invocation = None
+        self.streaming = False
         now = self.host.monotonic()
         duration_ms = (now - self.started_at) * 1000
         if self.capture is not None:

@@ -93,11 +93,11 @@ def failed_to_start(request_id: bytes, error_type: str, reason: str) -> bytes:
     return _error(error_type, f"RequestId: {request_id.decode()} Error: {reason}")
 
 
-def response_too_large() -> bytes:
-    """The runtime answered with more than a buffered response may hold."""
+def response_too_large(limit_bytes: int = RESPONSE_LIMIT_BYTES) -> bytes:
+    """The runtime answered with more than a response may hold, by default a buffered one."""
     return _error(
         "Function.ResponseSizeTooLarge",
-        f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes).",
+        f"Response payload size exceeded maximum allowed payload size ({limit_bytes} bytes).",
     )
 
 

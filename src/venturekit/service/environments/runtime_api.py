@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Final
 from venturekit.service.environments import failures
 from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
 from venturekit.service.environments.lifecycle import State
+from venturekit.service.environments.response_body import ResponseBody
 from venturekit.service.wire.answers import answer
 from venturekit.service.wire.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from venturekit.service.environments.environment import Environment
     from venturekit.service.wire.exchange import Exchange
 
@@ -91,9 +94,16 @@ class RuntimeApi:
 
     # --- the wire's calls ---------------------------------------------------------------------------------------
 
-    def begin(self, exchange: Exchange) -> None:
-        # Refused before its body is read, or taken up to the listener's limit.
-        self._admit(exchange)
+    def begin(self, exchange: Exchange) -> ResponseBody | None:
+        # Refused before its body is read, taken piece by piece, or up to the listener's limit.
+        if not self._admit(exchange) or not _streams(exchange):
+            return None
+        request_id = exchange.target[INVOCATION_LENGTH:].partition(b"/")[0]
+        if not self.environment.answers(request_id):
+            exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
+            return None
+        self.environment.streaming = True
+        return ResponseBody(self, self.environment, exchange)
 
     def handle(self, exchange: Exchange) -> None:
         headers = exchange.headers
@@ -135,12 +145,19 @@ class RuntimeApi:
             message = f"Invalid function response mode: {mode.decode('latin-1')}"
             exchange.respond(error_answer(400, "InvalidFunctionResponseMode", message))
             return
-        trailers = exchange.trailers
-        if trailers and trailers.get(b"lambda-runtime-function-error-type"):
-            environment.answered(_trailing_error(trailers), error=True)
+        self.response_ended(exchange, exchange.body, exchange.trailers or {})
+
+    def response_ended(self, exchange: Exchange, body: bytes | bytearray, trailers: Mapping[bytes, bytes]) -> None:
+        """The runtime has sent all of a response; trailers may say that the function failed while it did."""
+        if trailers.get(b"lambda-runtime-function-error-type"):
+            self.environment.answered(_trailing_error(trailers), error=True)
         else:
-            environment.answered(exchange.body, error=False)
+            self.environment.answered(body, error=False)
         exchange.respond(ACCEPTED)
+
+    def refuse_late(self, exchange: Exchange) -> None:
+        """Answer that the invocation is over: it ran out of its time while it was being answered."""
+        exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
 
     def _error(self, exchange: Exchange, request_id: bytes) -> None:
         if not self._refuses(exchange, request_id):
@@ -155,7 +172,7 @@ class RuntimeApi:
             return True
         if exchange.too_large:
             environment.response_too_large()
-            self._too_large(exchange)
+            self.refuse_too_large(exchange)
             return True
         return False
 
@@ -164,7 +181,7 @@ class RuntimeApi:
         error_type = normalise_error_type(exchange.headers.get(b"lambda-runtime-function-error-type"))
         if exchange.too_large and self.environment.state is State.STARTING:
             environment.init_error(failures.response_too_large(), "Function.ResponseSizeTooLarge")
-            self._too_large(exchange)
+            self.refuse_too_large(exchange)
         elif environment.init_error(_error_body(exchange), error_type):
             exchange.respond(ACCEPTED)
         else:
@@ -206,8 +223,9 @@ class RuntimeApi:
         body = error_body("MethodNotAllowed", message)
         exchange.respond(answer(405, [*JSON, (b"Allow", b"GET")], body))
 
-    def _too_large(self, exchange: Exchange) -> None:
-        message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
+    def refuse_too_large(self, exchange: Exchange, limit_bytes: int = RESPONSE_LIMIT_BYTES) -> None:
+        """Answer that the response has more bytes than one may have."""
+        message = f"Exceeded maximum allowed payload size ({limit_bytes} bytes)."
         exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
 
     def _admit(self, exchange: Exchange) -> bool:
@@ -243,7 +261,19 @@ def _error_body(exchange: Exchange) -> bytes | bytearray:
     return json.dumps(error, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _trailing_error(trailers: dict[bytes, bytes]) -> bytes:
+def _streams(exchange: Exchange) -> bool:
+    """Whether this is a response whose body is to be taken as it comes."""
+    mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
+    return (
+        mode is not None
+        and mode.strip().lower() == b"streaming"
+        and exchange.method == b"POST"
+        and exchange.target.startswith(INVOCATION)
+        and exchange.target.endswith(b"/response")
+    )
+
+
+def _trailing_error(trailers: Mapping[bytes, bytes]) -> bytes:
     """The error that a streaming runtime reported after its body (base64 JSON in a trailer)."""
     try:
         body = base64.b64decode(trailers.get(b"lambda-runtime-function-error-body", b"").strip(), validate=True)

@@ -72,6 +72,14 @@ class Attempt:
         self._concurrency.release()
         self._ended(self, payload, error)
 
+    def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
+        """A streamed response is collected."""
+        return False
+
+    def chunk(self, data: bytes) -> bool:
+        """Nothing is taken piece by piece."""
+        raise NotImplementedError
+
     def reject(self, reason: str) -> None:
         """No execution environment could be had."""
         self._concurrency.release()

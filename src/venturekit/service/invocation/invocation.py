@@ -6,6 +6,8 @@ import base64
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from venturekit.service.invocation.concurrency import FunctionConcurrency
     from venturekit.service.invocation.invoke import InvokePath
     from venturekit.service.wire.exchange import Exchange
@@ -84,6 +86,14 @@ class Invocation:
             exchange.respond(head + payload)
         else:
             exchange.respond_parts(head, payload)
+
+    def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
+        """A streamed response is collected: the caller wants it in one piece."""
+        return False
+
+    def chunk(self, data: bytes) -> bool:
+        """Nothing is taken piece by piece."""
+        raise NotImplementedError
 
     def reject(self, reason: str) -> None:
         """Answer the caller that the function was not run."""

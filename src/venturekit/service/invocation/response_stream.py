@@ -4,40 +4,68 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.protocol.eventstream import encode_event
 from venturekit.service.invocation.invocation import Invocation
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STREAMED_TYPE: Final = b"X-Venturekit-Response-Content-Type"
+"""What the runtime says its stream is: a front end tells by it whether the stream begins with status and headers."""
 CHUNK_BYTES: Final = 65_536
 _BINARY: Final = "application/octet-stream"
 _JSON: Final = "application/json"
 
 
 class StreamedInvocation(Invocation):
-    """An invocation whose caller reads events. The function has ended before the first one is sent."""
+    """An invocation whose caller reads events: each piece as the runtime sends it, or all when the function ends."""
 
-    __slots__ = ()
+    __slots__ = ("_streaming",)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._streaming = False
+
+    def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
+        """The caller gets the head of the answer now, and the pieces as they come."""
+        self._streaming = True
+        self.exchange.on_drain = resume
+        self.exchange.start(self._head(b"Transfer-Encoding: chunked\r\n%b: %b\r\n" % (STREAMED_TYPE, content_type)))
+        return True
+
+    def chunk(self, data: bytes) -> bool:
+        """A piece of the response, as one event. What a caller who has gone would have got is dropped."""
+        exchange = self.exchange
+        return exchange.write(encode_event("PayloadChunk", data, _BINARY)) or exchange.gone
 
     def settle(self, payload: bytes | bytearray, error: bytes, log_tail: bytes) -> None:
-        """Answer with the payload in chunks, or none and the error, and how it ended."""
+        """Answer with what is left: the payload in chunks if it was not streamed, or the error, and how it ended."""
         self.concurrency.release()
         exchange = self.exchange
+        if self._streaming:
+            exchange.on_drain = None
+            exchange.write(complete_event(payload, error, log_tail))
+            exchange.finish()
+            return
         body = response_events(payload, error, log_tail)
-        head = (
-            b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/vnd.amazon.eventstream\r\nContent-Length: %d\r\n"
+        exchange.respond_parts(self._head(b"Content-Length: %d\r\n" % len(body)), body)
+
+    def _head(self, framing: bytes) -> bytes:
+        return (
+            b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/vnd.amazon.eventstream\r\n%b"
             b"Connection: %b\r\nx-amzn-RequestId: %b\r\nx-amzn-Remapped-Content-Length: 0\r\n"
             b"X-Amz-Executed-Version: %b\r\nX-Amzn-Trace-Id: %b\r\n\r\n"
             % (
                 self.path.clock.date,
-                len(body),
-                b"keep-alive" if exchange.keep_alive else b"close",
+                framing,
+                b"keep-alive" if self.exchange.keep_alive else b"close",
                 self.request_id,
                 self.version,
                 self.shown_trace,
             )
         )
-        exchange.respond_parts(head, body)
 
 
 def response_events(payload: bytes | bytearray, error: bytes, log_tail: bytes) -> bytes:
@@ -45,18 +73,23 @@ def response_events(payload: bytes | bytearray, error: bytes, log_tail: bytes) -
 
     A failed function sends no chunk: its payload is the ErrorDetails of InvokeComplete.
     """
-    complete: dict[str, str] = {}
     events = []
-    if error:
-        complete["ErrorCode"] = error.decode()
-        complete["ErrorDetails"] = payload.decode("utf-8", "replace")
-    else:
+    if not error:
         view = memoryview(payload)
         events = [
             encode_event("PayloadChunk", bytes(view[start : start + CHUNK_BYTES]), _BINARY)
             for start in range(0, len(view), CHUNK_BYTES)
         ]
+    events.append(complete_event(payload, error, log_tail))
+    return b"".join(events)
+
+
+def complete_event(payload: bytes | bytearray, error: bytes, log_tail: bytes) -> bytes:
+    """The last event of every response; with ``error``, ``payload`` tells of it."""
+    complete: dict[str, str] = {}
+    if error:
+        complete["ErrorCode"] = error.decode()
+        complete["ErrorDetails"] = payload.decode("utf-8", "replace")
     if log_tail:
         complete["LogResult"] = base64.b64encode(log_tail).decode()
-    events.append(encode_event("InvokeComplete", json.dumps(complete).encode(), _JSON))
-    return b"".join(events)
+    return encode_event("InvokeComplete", json.dumps(complete).encode(), _JSON)

@@ -1,0 +1,71 @@
+"""A response that a runtime sends piece by piece (AWS page "Response streaming"): a sink of the wire.
+
+Whoever invoked takes each piece as it comes, or has them collected. Back pressure goes all the way: a caller who does
+not keep up stops the reading of the runtime's socket.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments import failures
+from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from venturekit.service.environments.environment import Environment
+    from venturekit.service.environments.runtime_api import RuntimeApi
+    from venturekit.service.wire.exchange import Exchange
+
+STREAM_LIMIT_BYTES: Final = 200 * 1024 * 1024
+"""AWS page "Lambda quotas": the most that a streamed response may have."""
+
+
+class ResponseBody:
+    """Takes the body of one streamed response of a runtime."""
+
+    __slots__ = ("_api", "_collected", "_environment", "_exchange", "_invocation", "_left", "_live")
+
+    def __init__(self, api: RuntimeApi, environment: Environment, exchange: Exchange) -> None:
+        invocation = environment.invocation
+        assert invocation is not None  # the runtime has been asked for which one it answers
+        self._api = api
+        self._environment = environment
+        self._exchange = exchange
+        self._invocation = invocation
+        content_type = exchange.headers.get(b"content-type", b"application/octet-stream").strip()
+        self._live = invocation.begin_stream(content_type, exchange.resume)
+        self._left = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
+        self._collected = bytearray()
+
+    def chunk(self, data: bytes) -> None:
+        """The next piece."""
+        if self._is_over:
+            return  # timed out, or too large already: what still comes is nobody's
+        self._left -= len(data)
+        if self._left < 0:
+            self._collected = bytearray()
+            limit = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
+            self._environment.answered(failures.response_too_large(limit), error=True)
+            self._api.refuse_too_large(self._exchange, limit)
+        elif not self._live:
+            self._collected += data
+        elif not self._invocation.chunk(data):
+            self._exchange.pause()
+
+    def end(self, trailers: Mapping[bytes, bytes]) -> None:
+        """The body is complete; the trailers say whether the function failed in the middle of it."""
+        if self._is_over:
+            self._api.refuse_late(self._exchange)
+            return
+        self._api.response_ended(self._exchange, self._collected, trailers)
+
+    def aborted(self) -> None:
+        """The runtime's connection ended in the middle of the body."""
+        if not self._is_over:
+            self._environment.answered(failures.truncated_response(self._invocation.request_id), error=True)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._environment.invocation is not self._invocation
