@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BIN = HERE / "bin"
 RIE_WHEEL = "aws-sam-cli==1.170.0"
-PROGRAMS = ("lg", "crt", "crouter")
+PROGRAMS = ("lg", "crt", "crouter", "cst")
 ROLE = "arn:aws:iam::000000000000:role/bench"
 PYTHON_RUNTIME = f"python3.{sys.version_info.minor}"
 PYTHON_SOURCE = "def handler(event, context):\n    return event\n"

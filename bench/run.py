@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+import node
 import scale
+import streaming
 from rig import (
     PYTHON_RUNTIME,
     SDK_HEADERS,
@@ -115,6 +117,12 @@ class Bench:
         return self.stack.enter_context(router(pinned=True))
 
     @cached_property
+    def streaming(self) -> Service:
+        """A service on all CPUs with a function that streams."""
+        streaming.create(self.free)
+        return self.free
+
+    @cached_property
     def many(self) -> tuple[Service, list[float]]:
         """A service with a thousand functions, and what each creation took (ms)."""
         running, code = self.stack.enter_context(service()), python_archive(padding_bytes=800)
@@ -206,6 +214,14 @@ def cold_start(bench: Bench) -> Measured:
         statistics.median(times),
         f"median of {len(times)} functions, {times[0]:.1f} to {times[-1]:.1f}; none invoked before",
     )
+
+
+def node_cold_start(bench: Bench, kind: str) -> Measured:
+    return node.cold_start(bench.free, kind, bench.plan.cold_functions, first_answer_ms)
+
+
+def node_against_peer(bench: Bench) -> Measured:
+    return node.against_peer(bench.free, bench.plan.seconds, bench.interleaved, rate_ratio)
 
 
 def start_to_ready(bench: Bench) -> Measured:
@@ -314,6 +330,23 @@ ROWS = (
         lambda b: against_rie(b, "python", "awslambdaric", clients=1),
     ),
     Row("cold start, Python function, fork server", "ms", 8, False, cold_start),
+    Row("cold start, Node.js function, CommonJS", "ms", 60, False, lambda b: node_cold_start(b, "CommonJS")),
+    Row("cold start, Node.js function, ESM", "ms", 60, False, lambda b: node_cold_start(b, "ESM")),
+    Row("Node.js function / serverless-offline, 1 client", "x", 1.7, True, node_against_peer),
+    Row(
+        "streamed response, first byte behind the runtime's first chunk",
+        "ms",
+        2,
+        False,
+        lambda b: streaming.first_byte(b.streaming, b.plan.samples),
+    ),
+    Row(
+        "streamed response, bulk / copy of the same 64 KB chunks in C",
+        "x",
+        0.3,
+        True,
+        lambda b: streaming.bulk(b.streaming, b.plan.rounds),
+    ),
     Row("service start to ready", "ms", 250, False, start_to_ready),
     Row("service idle memory", "MiB", 40, False, idle_memory),
     Row("create function p50", "ms", 20, False, create_p50),

@@ -22,6 +22,7 @@ from venturekit.cli.run import split_target
 if TYPE_CHECKING:
     from pathlib import Path
 
+NODE_RUNTIME = code_module.node_runtime()
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -125,7 +126,13 @@ def test_a_zip_is_taken_as_it_is(tmp_path, folder):
         (["bootstrap"], "own", "provided.al2", ("own", "provided.al2")),
         (["a.py", "b.py"], "b.go", None, ("b.go", RUNTIME)),
         (["a.py", "b.py"], None, None, None),
-        (["index.mjs"], None, "nodejs22.x", None),
+        (["index.mjs"], None, "nodejs22.x", ("index.handler", "nodejs22.x")),
+        (["index.mjs"], None, None, ("index.handler", NODE_RUNTIME)),
+        (["b.js"], None, None, ("b.handler", NODE_RUNTIME)),
+        (["a.js", "index.js", "package.json"], None, None, ("index.handler", NODE_RUNTIME)),
+        (["a.js", "b.js"], None, None, None),
+        (["app.py", "static.js"], None, None, ("app.handler", RUNTIME)),
+        (["bootstrap", "index.mjs"], None, None, ("index.handler", "provided.al2023")),
     ],
 )
 def test_handler_and_runtime_follow_from_the_code(tmp_path, files, handler, runtime, expected):

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER = {
     "host": ("::1", "::1"),
     "port": ("0", "0"),
+    "front": ("true", "True"),
+    "front_port": ("0", "0"),
     "data_dir": ("elsewhere", "elsewhere"),
     "python_runtime": ("awslambdaric", "awslambdaric"),
     "python_start": ("spawn", "spawn"),
@@ -234,3 +236,15 @@ def test_every_setting_and_command_is_on_the_pages(reference):
 def test_doctor_counts_the_functions_of_all_accounts(count, words):
     endpoint = {"running": True, "health": {"version": "1", "functions": count}}
     assert _running(endpoint) == f"running, version 1, {words} in all accounts"
+
+
+@pytest.mark.parametrize(
+    ("front", "words"),
+    [
+        ({"state": "running", "port": 9002}, "function URLs at port 9002: running"),
+        ({"state": "off", "port": None}, "function URLs: off"),
+    ],
+)
+def test_doctor_says_how_function_urls_are(front, words):
+    endpoint = {"running": True, "health": {"version": "1", "functions": 0, "front": front}}
+    assert _running(endpoint).endswith(f"; {words}")

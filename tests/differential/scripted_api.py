@@ -48,7 +48,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it arrived: header names in lower case."""
+    """A request as it arrived: header names in lower case, trailers among the headers."""
 
     line: str
     headers: dict[str, str]
@@ -120,7 +120,16 @@ def _read_request(stream: IO[bytes]) -> Request | None:
     while (header := stream.readline().strip()) != b"":
         name, _colon, value = header.partition(b":")
         headers[name.decode("latin-1").lower()] = value.strip().decode("utf-8", "surrogateescape")
-    return Request(line, headers, stream.read(int(headers.get("content-length", "0"))))
+    if headers.get("transfer-encoding") != "chunked":
+        return Request(line, headers, stream.read(int(headers.get("content-length", "0"))))
+    body = b""
+    while size := int(stream.readline(), 16):
+        body += stream.read(size)
+        stream.readline()
+    while trailer := stream.readline().strip():
+        name, _colon, value = trailer.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    return Request(line, headers, body)
 
 
 @dataclass(frozen=True)

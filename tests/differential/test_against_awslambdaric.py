@@ -50,7 +50,24 @@ SURVIVES = "AWS's client dies of this; an invocation that fails is better than a
 NAMES_ITSELF = "below the function's frames each client names its own stream and log handler"
 WORDING = "each client has words of its own for the end of an environment"
 
+STREAMS = "AWS's client for Python cannot stream: ours sends what iterators and generators yield, piece by piece"
+
+
+def _streamed(text: str) -> Callable[[Observation], bool]:
+    return lambda ours: ours.wire[1].headers["transfer-encoding"] == "chunked" and ours.answers[0]["body"] == text
+
+
+def _refuses_numbers(observation: Observation) -> bool:
+    return _body(observation)["errorMessage"].endswith(
+        "a handler that streams yields bytes, bytearray, memoryview and str, not int"
+    )
+
+
 DIFFERENCES = {
+    "returns a generator": Difference(STREAMS, "answers stdout", _refuses_numbers),
+    "returns an iterator": Difference(STREAMS, "answers stdout", _refuses_numbers),
+    "is a generator": Difference(STREAMS, "answers stdout", _streamed("text")),
+    "is an asynchronous generator": Difference(STREAMS, "answers stdout", _streamed("bytes")),
     "handler: not callable": Difference(FRAMES, "answers stdout", _no_frames),
     "handler: too few parameters": Difference(FRAMES, "answers stdout", _no_frames),
     "context: client context a list": Difference(FRAMES, "answers stdout", _no_frames),

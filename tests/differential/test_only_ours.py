@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.differential.ric_peer import ACCEPTED, EVENT, NEXT, Peer, is_next
 from tests.differential.scripted_api import SOURCE_ROOT, Event, Observation, observe
 
 if TYPE_CHECKING:
@@ -114,14 +115,6 @@ def test_a_cancellation_fails_the_invocation_only(tmp_path: Path) -> None:
     assert (error["errorType"], error["errorMessage"], result) == ("HandlerCancelledError", "enough", "alive")
 
 
-def test_an_asynchronous_generator_is_no_result(tmp_path: Path) -> None:
-    (error,) = bodies(run(tmp_path, "async def handler(event, context):\n    yield 1\n", [Event()]))
-    assert error["errorType"] == "Runtime.MarshalError"
-    assert (
-        error["errorMessage"] == "Unable to marshal response: Object of type async_generator is not JSON serializable"
-    )
-
-
 def test_a_plain_handler_may_run_a_loop_of_its_own_and_pays_for_none(tmp_path: Path) -> None:
     source = """
         import sys
@@ -138,51 +131,6 @@ def test_a_plain_handler_may_run_a_loop_of_its_own_and_pays_for_none(tmp_path: P
 # --- on the wire -----------------------------------------------------------------------------------------------------
 
 
-class Peer:
-    """A Runtime API in the hands of a test: one connection at a time, byte by byte."""
-
-    def __init__(self, directory: Path, source: str) -> None:
-        (directory / "fn.py").write_text(textwrap.dedent(source))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(30)
-        environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(SOURCE_ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.listener.getsockname()[1]}",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "venturekit.ric", "fn.handler"],
-            cwd=directory,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.connection = self.accept()
-
-    def accept(self) -> socket.socket:
-        self.connection, _address = self.listener.accept()
-        self.connection.settimeout(30)
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self.connection
-
-    def receive(self) -> bytes:
-        return self.connection.recv(1 << 20)
-
-    def end(self) -> tuple[int, str]:
-        _stdout, stderr = self.process.communicate(timeout=30)
-        return self.process.returncode, stderr.decode()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=30)
-        self.connection.close()
-        self.listener.close()
-
-
-EVENT = b"Lambda-Runtime-Aws-Request-Id: 1-2\r\nLambda-Runtime-Deadline-Ms: 4102444800000\r\n"
-NEXT = b"HTTP/1.1 200 OK\r\n" + EVENT + b"Content-Length: 3\r\n\r\n"
-ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 ECHO = "def handler(event, context):\n    return event\n"
 
 
@@ -191,10 +139,6 @@ def peer(tmp_path: Path) -> Iterator[Peer]:
     made = Peer(tmp_path, ECHO)
     yield made
     made.close()
-
-
-def is_next(request: bytes) -> bool:
-    return request.startswith(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n") and request.endswith(b"\r\n\r\n")
 
 
 def test_an_answer_and_the_next_request_are_one_write(peer: Peer) -> None:

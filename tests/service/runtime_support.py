@@ -28,7 +28,7 @@ from venturekit.service.environments.runtimes import PythonSettings
 from venturekit.service.wire.listener import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from venturekit.service.environments.environment import Environment
@@ -149,6 +149,22 @@ class Event:
     rejections: list[str] = field(default_factory=list)
     log_tail: bytes = b""
     on_settled: Callable[[], None] | None = None
+    streams: bool = False
+    """Whether the caller takes a streamed response piece by piece; ``keeps_up`` whether it takes any more now."""
+    keeps_up: bool = True
+    content_type: bytes = b""
+    received: list[bytes] = field(default_factory=list)
+    resume: Callable[[], None] | None = None
+
+    def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
+        self.content_type, self.resume = content_type, resume
+        return self.streams
+
+    def chunks(self, pieces: Sequence[bytes]) -> bool:
+        assert self.ended == 0
+        assert all(pieces)
+        self.received += pieces
+        return self.keeps_up
 
     def settle(self, payload: bytes | bytearray, error: bytes, log_tail: bytes) -> None:
         self.outcomes.append((bytes(payload), error))

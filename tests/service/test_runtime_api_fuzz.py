@@ -30,6 +30,7 @@ STEPS, FULL_STEPS = 1_000, 5_000
 ENVIRONMENTS = 3
 CONNECTIONS = 3
 UNKNOWN_ID = b"00000000-0000-4000-8000-00000000ffff"
+STREAMING = {"Lambda-Runtime-Function-Response-Mode": "streaming"}
 CAUSE = "application/vnd.aws.lambda.error.cause+json"
 OVERSIZE = b"x" * (RESPONSE_LIMIT_BYTES + 1)
 Outcome = tuple[bytes, bytes]
@@ -115,9 +116,13 @@ class Walk:
         request_id = self.random.choice(ids)
         is_right = twin.event is not None and twin.event.request_id == request_id
         action, headers, body, status, result = self.random.choice(KINDS)(self.random)
+        if STREAMING.items() <= headers.items() and not is_right:
+            # Refused before its body is read, which ends the connection.
+            action, headers, body, status, result = _plain(self.random)
         target = f"{PREFIX}/invocation/{request_id.decode()}/{action}"
         if body is None:
-            data = request("POST", target, connection.port, {"Transfer-Encoding": "chunked"}).replace(
+            mode = STREAMING if STREAMING.items() <= headers.items() else {}
+            data = request("POST", target, connection.port, {"Transfer-Encoding": "chunked", **mode}).replace(
                 b"Content-Length: 0\r\n", b""
             )
             data += b"3\r\nabc\r\n0\r\n" + headers["trailers"].encode() + b"\r\n"
@@ -338,6 +343,13 @@ def _chunked(chance: random.Random) -> tuple[str, dict[str, str], bytes | None, 
     return "response", {"trailers": trailers}, None, 202, lambda _id: (error, b"Unhandled")
 
 
+def _streamed(chance: random.Random) -> tuple[str, dict[str, str], bytes | None, int, Callable[[bytes], Outcome]]:
+    if chance.random() < 0.2:
+        return "response", STREAMING, b"all", 202, lambda _id: (b"all", b"")
+    action, headers, body, status, result = _chunked(chance)
+    return action, headers | STREAMING, body, status, result
+
+
 def _large(chance: random.Random) -> tuple[str, dict[str, str], bytes | None, int, Callable[[bytes], Outcome]]:
     if chance.random() < 0.8:
         body = b"y" * 200_000
@@ -345,7 +357,7 @@ def _large(chance: random.Random) -> tuple[str, dict[str, str], bytes | None, in
     return "response", {}, OVERSIZE, 413, lambda _id: (failures.response_too_large(), b"Unhandled")
 
 
-KINDS = [*[_plain] * 20, *[_error] * 8, *[_chunked] * 6, *[_cause] * 3, *[_bad_mode] * 2, _large]
+KINDS = [*[_plain] * 20, *[_error] * 8, *[_chunked] * 6, *[_streamed] * 6, *[_cause] * 3, *[_bad_mode] * 2, _large]
 
 
 @pytest.mark.parametrize("seed", range(4))

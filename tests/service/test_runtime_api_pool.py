@@ -330,7 +330,7 @@ async def test_a_launcher_that_cannot_be_started(bench: Bench) -> None:
     assert not bench.host.environments
 
 
-@scenario("uvloop", runtime="nodejs22.x")
+@scenario("uvloop", runtime="java21")
 async def test_a_runtime_that_is_not_served(bench: Bench) -> None:
     event = bench.submit()
     await bench.until(lambda: event.ended)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from venturekit.cli import environ, javascript
 from venturekit.cli.exits import USAGE, CommandError, complain
 
 if TYPE_CHECKING:
@@ -26,32 +27,44 @@ LIMIT_BYTES: Final = 262_144_000
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 BOOTSTRAP: Final = "bootstrap"
 PROVIDED: Final = "provided.al2023"
+NODE_MAJORS: Final = (24, 22, 20, 18)
+NODE_DEFAULT: Final = "nodejs22.x"
 HANDLER_NAMES: Final = ("handler", "lambda_handler")
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """An archive, and what it suggests: the handler of a single Python file, and whether it has a bootstrap."""
+    """An archive, and what it suggests: the handler, whether it has a bootstrap, and whether it is JavaScript."""
 
     archive: bytes
     handler: str | None
     has_bootstrap: bool
+    is_node: bool = False
 
     def settings(self, handler: str | None, runtime: str | None, given_by: str = "--handler") -> tuple[str, str]:
         """Handler and runtime, where not given from the code. Raises CommandError when the code does not tell.
 
         ``given_by`` is what the error tells to use, as the command spells it.
         """
-        chosen = runtime or (PROVIDED if self.has_bootstrap else own_runtime())
+        chosen = runtime or (PROVIDED if self.has_bootstrap else node_runtime() if self.is_node else own_runtime())
         named = handler or self.handler or (BOOTSTRAP if chosen.startswith("provided") else None)
         if named is None:
-            raise CommandError(f"{given_by} is needed: MODULE.FUNCTION, for example app.handler for app.py", USAGE)
+            example = "app.mjs" if self.is_node else "app.py"
+            raise CommandError(f"{given_by} is needed: MODULE.FUNCTION, for example app.handler for {example}", USAGE)
         return named, chosen
 
 
 def own_runtime() -> str:
     """The runtime of the Python that runs this command."""
     return f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def node_runtime() -> str:
+    """The newest runtime that AWS has for a Node.js of this machine; without one, that of :data:`NODE_DEFAULT`."""
+    from venturekit.service.environments.nodes import find_nodes
+
+    majors = {node.version[0] for node in find_nodes(environ.variables(), str(Path.home()))}
+    return next((f"nodejs{major}.x" for major in NODE_MAJORS if major in majors), NODE_DEFAULT)
 
 
 def load_code(given: str) -> Code:
@@ -102,17 +115,18 @@ def _from_archive(path: Path) -> Code:
     data = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            has_bootstrap = BOOTSTRAP in archive.namelist()
+            names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise CommandError(f"{path} is not a zip archive: {error}", USAGE) from None
-    return Code(data, None, has_bootstrap)
+    return Code(data, None, BOOTSTRAP in names, is_node=javascript.is_node(names))
 
 
 def _from_file(path: Path) -> Code:
     _check_size(path.stat().st_size, path)
-    handler = default_handler(path) if path.suffix == ".py" else None
+    is_node = javascript.is_node([path.name])
+    handler = javascript.default_handler(path) if is_node else default_handler(path) if path.suffix == ".py" else None
     _warn_of_bootstrap([(path.name, path)])
-    return Code(_zip([(path.name, path)]), handler, path.name == BOOTSTRAP)
+    return Code(_zip([(path.name, path)]), handler, path.name == BOOTSTRAP, is_node)
 
 
 def _from_directory(path: Path) -> Code:
@@ -122,9 +136,13 @@ def _from_directory(path: Path) -> Code:
     _check_size(sum(file.stat().st_size for _, file in files), path)
     names = {name for name, _ in files}
     python = [file for name, file in files if name.endswith(".py") and "/" not in name]
-    handler = default_handler(python[0]) if len(python) == 1 else None
+    main = javascript.main_file(names)
+    if main is not None:
+        handler: str | None = javascript.default_handler(path / main)
+    else:
+        handler = default_handler(python[0]) if len(python) == 1 else None
     _warn_of_bootstrap(files)
-    return Code(_zip(files), handler, BOOTSTRAP in names)
+    return Code(_zip(files), handler, BOOTSTRAP in names, javascript.is_node(names))
 
 
 def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.config import Settings
 
-PACKAGES: Final = ("uvloop", "httptools", "orjson", "botocore", "boto3", "awslambdaric")
+PACKAGES: Final = ("uvloop", "httptools", "orjson", "starlette", "uvicorn", "botocore", "boto3", "awslambdaric")
 ISOLATION: Final = {
     "process": "Functions are processes that run as you: they read your files and reach your network. /tmp is the "
     "host's, TMPDIR a folder of the execution environment; /var/task does not exist, LAMBDA_TASK_ROOT names the "
@@ -120,7 +120,37 @@ def _interpreters() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         {"runtime": name, "path": choice.interpreter.path, "exact": choice.exact, "warning": choice.warning}
         for name, choice in choices.items()
     ]
-    return interpreters, runtimes
+    nodes, node_runtimes = _nodes()
+    return [*interpreters, *nodes], [*runtimes, *node_runtimes]
+
+
+def _nodes() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    from venturekit.service.environments.interpreters import RuntimeUnavailableError
+    from venturekit.service.environments.nodes import choose_node, find_nodes
+    from venturekit.service.functions.runtimes import SERVED
+
+    found = find_nodes(environ.variables(), os.path.expanduser("~"))
+    runtimes: list[dict[str, Any]] = []
+    for name in SERVED:
+        if not name.startswith("nodejs"):
+            continue
+        try:
+            choice = choose_node(name, found, strict=False)
+        except RuntimeUnavailableError as error:
+            runtimes.append({"runtime": name, "path": None, "exact": False, "warning": str(error)})
+        else:
+            row = {"path": choice.node.path, "exact": choice.warning is None, "warning": choice.warning}
+            runtimes.append({"runtime": name, **row})
+    nodes = [
+        {
+            "version": f"Node.js {'.'.join(map(str, node.version))}",
+            "path": node.path,
+            "exactly": [row["runtime"] for row in runtimes if row["path"] == node.path and row["exact"]],
+            "instead": [row["runtime"] for row in runtimes if row["path"] == node.path and not row["exact"]],
+        }
+        for node in found
+    ]
+    return nodes, runtimes
 
 
 def _isolation(settings: Settings, problems: list[str]) -> dict[str, Any]:
@@ -239,7 +269,12 @@ def _running(endpoint: dict[str, Any]) -> str:
         return str(endpoint["reason"])
     health = endpoint["health"]
     count = health.get("functions", 0)
-    return f"running, version {health['version']}, {count} function{'' if count == 1 else 's'} in all accounts"
+    served = f"running, version {health['version']}, {count} function{'' if count == 1 else 's'} in all accounts"
+    front = health.get("front")
+    if not front:
+        return served
+    where = f" at port {front['port']}" if front["port"] else ""
+    return f"{served}; function URLs{where}: {front['state']}"
 
 
 def _shown(limit: int | None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from venturekit.cli import environ, options
+from venturekit.cli import environ, javascript, options
 from venturekit.cli.api import FUNCTIONS, Api, ApiError, Endpoint, UnreachableError, find_endpoint, function_path
 from venturekit.cli.code import load_code
 from venturekit.cli.exits import FAILED, USAGE, CommandError, complain
@@ -70,7 +70,10 @@ def register(app: typer.Typer) -> None:
 
 def run(
     target: Annotated[
-        str, typer.Argument(metavar="FILE[:HANDLER]", help="A Python file, a bootstrap, a directory or a zip archive.")
+        str,
+        typer.Argument(
+            metavar="FILE[:HANDLER]", help="A Python or JavaScript file, a bootstrap, a directory or a zip."
+        ),
     ],
     payload: options.Payload = None,
     timeout: options.Timeout = RUN_TIMEOUT_SECONDS,
@@ -109,7 +112,7 @@ def split_target(target: str) -> tuple[str, str | None]:
 
 def _full_handler(path: str, handler: str | None) -> str | None:
     """``hello.py:greet`` means ``hello.greet``; a handler that names its module is complete."""
-    if handler is None or "." in handler or not path.endswith(".py"):
+    if handler is None or "." in handler or not path.endswith((".py", *javascript.SUFFIXES)):
         return handler
     return f"{Path(path).stem}.{handler}"
 
@@ -253,7 +256,7 @@ async def _serve_job(job: Job, directory: Path) -> int:
 
     known = environ.variables()
     try:
-        settings, _ = load_settings({"port": 0, "data_dir": directory}, _own_settings(known))
+        settings, _ = load_settings({"port": 0, "front": False, "data_dir": directory}, _own_settings(known))
     except ConfigurationError as error:
         raise CommandError(str(error), USAGE) from None
     service = Service(settings, known)

@@ -10,10 +10,10 @@ from . import errors
 from .client import Invocation, RuntimeApiClient
 from .context import FunctionIdentity, LambdaContext
 from .coroutines import COROUTINE_TYPE, CoroutineRunner
-from .faults import ApiGoneError, FaultError, RuntimeApiError
+from .faults import ApiGoneError, FaultError, ResponseStreamError, RuntimeApiError
 from .handler import awaitable_entry, is_coroutine_function, resolve_handler
 from .logs import FunctionLog
-from .marshal import Marshaller
+from .marshal import PLAIN_TYPES, Marshaller
 from .stream import unbuffer_standard_streams
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .errors import ErrorReport
+    from .response_stream import ResponseStream
 
 _TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
 _INITIALIZATION_FAILED = (
@@ -38,11 +39,11 @@ def preload(with_asyncio: bool = False) -> None:
     """
     import linecache
 
-    from . import json_errors, snapstart
+    from . import json_errors, response_stream, snapstart
 
     # Reading a source line needs more modules than importing the reader.
     linecache.getline(__file__, 1)
-    imported: list[object] = [json_errors, snapstart]
+    imported: list[object] = [json_errors, response_stream, snapstart]
     if with_asyncio:
         import asyncio
 
@@ -78,7 +79,19 @@ def run(
 class ExecutionEnvironment:
     """One function's process: its handler, its log and its connection to the Runtime API."""
 
-    __slots__ = ("_api", "_call", "_coroutines", "_environ", "_function", "_log", "_marshaller")
+    __slots__ = (
+        "_api",
+        "_call",
+        "_context",
+        "_coroutines",
+        "_environ",
+        "_function",
+        "_invocation",
+        "_log",
+        "_marshaller",
+        "_rest",
+        "_stream",
+    )
 
     def __init__(self, api: RuntimeApiClient, environ: MutableMapping[str, str]) -> None:
         self._api = api
@@ -88,6 +101,10 @@ class ExecutionEnvironment:
         self._coroutines = CoroutineRunner()
         self._function = FunctionIdentity(environ)
         self._call: Any = None
+        self._invocation: Invocation | None = None
+        self._context: LambdaContext | None = None
+        self._stream: ResponseStream | None = None
+        self._rest: bytes | None = None
 
     def initialize(self, handler_name: str) -> None:
         """The init phase: import the handler. Raises SystemExit 1, after it was reported, when that fails."""
@@ -111,20 +128,42 @@ class ExecutionEnvironment:
         """The invoke phases. Raises RuntimeApiError at the end."""
         invocation = self._api.next()
         while True:
-            invocation = self._api.exchange(self._invoke(invocation))
+            request = self._invoke(invocation)
+            invocation = self._api.exchange(request) if request else self._api.exchange_stream(self._take_rest())
+
+    def open_stream(self, context: LambdaContext) -> ResponseStream:
+        """The response stream of the invocation that `context` was made for. Raises ResponseStreamError when over."""
+        stream = self._stream
+        if context is self._context and self._invocation is not None:
+            if stream is not None:
+                return stream
+            from .response_stream import ResponseStream
+
+            stream = self._stream = ResponseStream(self._api, self._invocation)
+            # Asked again: this may be a thread, and the invocation may have ended meanwhile.
+            if context is self._context:
+                return stream
+            if self._stream is stream:
+                self._stream = None
+        raise ResponseStreamError("the response stream is closed: the invocation of this context is over")
 
     def _invoke(self, invocation: Invocation) -> bytes:
+        """The request that tells the outcome; none if it was streamed, and then its rest is to be taken."""
         self._log.invocation.request_id = invocation.request_id
         self._log.invocation.tenant_id = invocation.tenant_id
         self._set_trace(invocation.trace_id)
         try:
-            context = LambdaContext(self._function, invocation)
+            context = LambdaContext(self._function, invocation, self)
+            self._invocation, self._context = invocation, context
             event = self._marshaller.parse_event(invocation.body, invocation.content_type)
             # The event may be large, and nobody else should keep it while the handler runs.
             invocation.body = b""
             result = self._call(event, context)
-            if type(result) is COROUTINE_TYPE:
-                result = self._coroutines.run(result)
+            if type(result) not in PLAIN_TYPES:
+                result = self._resolve(result, context)
+            self._context = None
+            if self._stream is not None and self._end_stream():
+                return b""
             if isinstance(result, bytes):
                 return self._api.response_request(invocation, result, b"application/unknown")
             return self._api.response_request(invocation, self._marshaller.serialize_result(result))
@@ -132,9 +171,41 @@ class ExecutionEnvironment:
             report = errors.report_fault(fault, invocation.request_id)
         except Exception as error:
             report = errors.report_exception(error, invocation.request_id)
+        self._context = None
         self._write(report)
+        body = self._marshaller.serialize(report.body)
+        if self._stream is not None and self._end_stream(body, report.body["errorType"]):
+            return b""
         cause = self._marshaller.serialize(report.xray_cause)
-        return self._api.error_request(invocation, self._marshaller.serialize(report.body), cause)
+        return self._api.error_request(invocation, body, cause)
+
+    def _resolve(self, result: Any, context: LambdaContext) -> Any:
+        """The value that a coroutine returns; None for one that was taken piece by piece."""
+        if type(result) is COROUTINE_TYPE:
+            result = self._coroutines.run(result)
+        if type(result) in PLAIN_TYPES:
+            return result
+        from .response_stream import asend_all, is_stream, send_all
+
+        if not is_stream(result):
+            return result
+        stream = self.open_stream(context)
+        if hasattr(type(result), "__anext__"):
+            self._coroutines.run(asend_all(result, stream))
+        else:
+            send_all(result, stream)
+        return None
+
+    def _end_stream(self, error: bytes = b"", error_type: str = "") -> bool:
+        """Let nothing more be written. Whether anything was: then the rest is to be sent."""
+        assert self._stream is not None
+        self._rest = self._stream.over(error, error_type)
+        self._stream = None
+        return self._rest is not None
+
+    def _take_rest(self) -> bytes:
+        rest, self._rest = self._rest, None
+        return rest or b""
 
     def _set_trace(self, trace_id: str | None) -> None:
         if trace_id is not None:

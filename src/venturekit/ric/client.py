@@ -14,12 +14,19 @@ from .faults import ApiGoneError, ConnectionLostError, ProtocolError, RequestRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .http1 import ResponseHead
 
 _PREFIX = b"/2018-06-01/runtime/"
 _JSON = b"application/json"
 # AWS's client leaves a cause out from this size on; the service crops what is left.
 XRAY_CAUSE_LIMIT_BYTES = 1024 * 1024
+# What says that a result comes piece by piece, behind its content type.
+_STREAMING = (
+    b"\r\nLambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
+    b"Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n"
+)
 
 
 class Invocation:
@@ -102,18 +109,43 @@ class RuntimeApiClient:
         """
         acknowledgement = self._acknowledge(request + self._next_request)
         del request
-        refused = acknowledgement.status >= 300
-        if refused:
-            self._report_refusal(acknowledgement.status)
-        if acknowledgement.closes or not self._connection.is_open:
+        return self._read_next(acknowledgement)
+
+    def stream_head(self, invocation: Invocation, content_type: bytes) -> bytes:
+        """The head of the request that posts a result piece by piece, chunked; opens the connection if need be.
+
+        Raises ConnectionLostError.
+        """
+        if not self._connection.is_open:
+            self._connection.open()
+        return self._post_head(invocation, b"/response", b"Content-Type: " + content_type + _STREAMING) + b"\r\n"
+
+    def send_stream(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send some of a request, as far as the API takes it and else waiting. Raises ConnectionLostError."""
+        self._connection.send_parts(parts)
+
+    def send_stream_now(self, parts: Sequence[bytes | memoryview]) -> int:
+        """Send as much of `parts` as can be sent without waiting; how many bytes. Raises ConnectionLostError."""
+        return self._connection.send_now(parts)
+
+    @property
+    def stream_descriptor(self) -> int:
+        """The file descriptor that becomes writable when more can be sent."""
+        return self._connection.descriptor
+
+    def exchange_stream(self, rest: bytes) -> Invocation:
+        """Send the end of a streamed result and wait for the next event, both requests in one write.
+
+        A result that could not be sent is nobody's any more: that is printed. Raises RuntimeApiError.
+        """
+        if not self._connection.is_open:
             return self._ask_again()
         try:
-            return self._read_invocation()
-        except ApiGoneError:
-            if not refused:
-                raise
-            # A refusal may end the connection unannounced, with the second request unread.
+            acknowledgement = self._send_and_read(rest + self._next_request)
+        except ConnectionLostError as error:
+            sys.stderr.write(f"[ERROR] The result of this invocation was cut off: {error}\n")
             return self._ask_again()
+        return self._read_next(acknowledgement)
 
     def post_init_error(self, body: bytes, error_type: str) -> None:
         """Report that the function could not be initialised. Raises RuntimeApiError."""
@@ -143,13 +175,31 @@ class RuntimeApiClient:
             raise RequestRefusedError(f"the Runtime API answered {name} with {head.status}: {bytes(answer[:200])!r}")
 
     def _post(self, invocation: Invocation, operation: bytes, body: bytes, headers: bytes) -> bytes:
+        head = self._post_head(invocation, operation, headers)
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+    def _post_head(self, invocation: Invocation, operation: bytes, headers: bytes) -> bytes:
         request_id = invocation.request_id.encode("utf-8", "surrogateescape")
         if not request_id.replace(b"-", b"").isalnum():
             request_id = b"".join(_percent_encoded(byte) for byte in request_id)
         if invocation.invocation_id:
             headers += b"Lambda-Runtime-Invocation-Id: " + invocation.invocation_id + b"\r\n"
-        start = b"POST " + _PREFIX + b"invocation/" + request_id + operation + self._common
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (start, headers, len(body), body)
+        return b"POST " + _PREFIX + b"invocation/" + request_id + operation + self._common + headers
+
+    def _read_next(self, acknowledgement: ResponseHead) -> Invocation:
+        """The event that was asked for in the same write as an answer was posted."""
+        refused = acknowledgement.status >= 300
+        if refused:
+            self._report_refusal(acknowledgement.status)
+        if acknowledgement.closes or not self._connection.is_open:
+            return self._ask_again()
+        try:
+            return self._read_invocation()
+        except ApiGoneError:
+            if not refused:
+                raise
+            # A refusal may end the connection unannounced, with the second request unread.
+            return self._ask_again()
 
     def _acknowledge(self, data: bytes) -> ResponseHead:
         lost: ConnectionLostError | None = None

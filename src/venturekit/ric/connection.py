@@ -8,6 +8,10 @@ import _socket
 from .faults import ApiGoneError, ConnectionLostError, ProtocolError
 from .http1 import MAXIMUM_BODY_BYTES, MAXIMUM_HEAD_BYTES, ResponseHead, parse_chunk_size, parse_head
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _RECEIVE_BYTES = 65536
 _CONNECT_TIMEOUT_SECONDS = 5.0
 
@@ -60,13 +64,38 @@ class Connection:
             self._socket.close()
             self._socket = None
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`. Raises ConnectionLostError."""
         assert self._socket is not None
         try:
             self._socket.sendall(data)
         except OSError as error:
             raise ConnectionLostError(f"sending to the Runtime API failed: {error}") from None
+
+    def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send all of `parts`, in one write where that is possible. Raises ConnectionLostError."""
+        sent, size = self._send_message(parts, 0), sum(map(len, parts))
+        if sent < size:
+            self.send(memoryview(b"".join(parts))[sent:])
+
+    def send_now(self, parts: Sequence[bytes | memoryview]) -> int:
+        """Send what can be sent without waiting; how many bytes that was. Raises ConnectionLostError."""
+        return self._send_message(parts, _socket.MSG_DONTWAIT)
+
+    def _send_message(self, parts: Sequence[bytes | memoryview], flags: int) -> int:
+        if self._socket is None:
+            raise ConnectionLostError("the connection to the Runtime API is closed")
+        try:
+            return self._socket.sendmsg(parts, (), flags)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ConnectionLostError(f"sending to the Runtime API failed: {error}") from None
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 when there is none."""
+        return -1 if self._socket is None else self._socket.fileno()
 
     def read_response(self) -> tuple[ResponseHead, bytes | bytearray]:
         """The next final response and its body.

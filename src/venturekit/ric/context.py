@@ -7,14 +7,21 @@ import logging
 import sys
 import time
 
-from .faults import CONTEXT_UNMARSHAL_ERROR, FaultError
+from .faults import CONTEXT_UNMARSHAL_ERROR, FaultError, ResponseStreamError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
     from .client import Invocation
+    from .response_stream import ResponseStream
+
+    class Streams(Protocol):
+        """Who opens the response stream of the invocation that a context belongs to."""
+
+        def open_stream(self, context: LambdaContext) -> ResponseStream: ...
+
 
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
@@ -82,13 +89,20 @@ class FunctionIdentity:
         self.log_stream_name = environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
 
 
-class LambdaContext:
-    """Information about one invocation. Attributes may be added, so it has no slots.
+class StreamHolder:
+    """Keeps the way to the response stream out of a context's own attributes, which are AWS's and the function's."""
+
+    __slots__ = ("_streams",)
+
+
+class LambdaContext(StreamHolder):
+    """Information about one invocation. Attributes may be added, so it has no slots of its own.
 
     Raises FaultError when the client context or the identity is not JSON.
     """
 
-    def __init__(self, function: FunctionIdentity, invocation: Invocation) -> None:
+    def __init__(self, function: FunctionIdentity, invocation: Invocation, streams: Streams | None = None) -> None:
+        self._streams = streams
         self.aws_request_id = invocation.request_id
         self.log_group_name = function.log_group_name
         self.log_stream_name = function.log_stream_name
@@ -106,6 +120,20 @@ class LambdaContext:
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until this invocation is timed out, never below 0."""
         return max(0, self._epoch_deadline_time_in_ms - int(time.time() * 1000))
+
+    @property
+    def response_stream(self) -> ResponseStream:
+        """What the handler may write its response to, piece by piece (not AWS's: its client for Python has none).
+
+        Raises ResponseStreamError when the invocation is over, and for a copy of the context.
+        """
+        streams: Streams | None = getattr(self, "_streams", None)
+        if streams is None:
+            raise ResponseStreamError("this context is a copy: only the one that the handler got has a response stream")
+        return streams.open_stream(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
     def w3c(self) -> dict[str, str]:
         """The W3C trace context of the caller: any of `traceparent`, `tracestate`, `baggage`."""

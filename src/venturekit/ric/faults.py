@@ -2,6 +2,7 @@
 
 ClientError
 ├─ FaultError               the function's or the event's: reported to the Runtime API in AWS's words, the loop goes on
+├─ ResponseStreamError      raised in the function: its response stream takes nothing more
 └─ RuntimeApiError          the Runtime API's: the execution environment cannot go on
    ├─ ConnectionLostError   it went away in the middle of an exchange
    │  └─ ApiGoneError       it went away before it began to answer: while idle, an ordinary end
@@ -35,6 +36,10 @@ class FaultError(ClientError):
         self.error_type = error_type
         self.message = message
         self.stack_trace = stack_trace or []
+
+
+class ResponseStreamError(ClientError, OSError):
+    """The response stream is closed, or it is too late for what was asked of it."""
 
 
 class RuntimeApiError(ClientError):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Any, Any], Any]
 
-_CO_COROUTINE = 0x80
+# Coroutines and asynchronous generators.
+_CO_ASYNCHRONOUS = 0x80 | 0x200
 
 
 def resolve_handler(name: str) -> Any:
@@ -53,11 +54,14 @@ def awaitable_entry(handler: Any) -> Handler:
 
 
 def is_coroutine_function(function: Any) -> bool:
-    """Whether a call gives a coroutine, as far as that can be known without calling (and without `inspect`)."""
+    """Whether a call gives what needs an event loop, a coroutine or an asynchronous generator.
+
+    As far as that can be known without calling (and without `inspect`).
+    """
     for _depth in range(16):
         code = getattr(function, "__code__", None)
         if code is not None:
-            return bool(code.co_flags & _CO_COROUTINE)
+            return bool(code.co_flags & _CO_ASYNCHRONOUS)
         inner = getattr(function, "__func__", None) or getattr(function, "func", None)
         if inner is None:
             inner = next(

@@ -25,6 +25,8 @@ _RUNTIMES_WITH_UNICODE = ("3.12", "3.13", "3.14", "3.15")
 # Version 2 of the format keeps no table of references, which makes it the fast one.
 _MARSHAL_VERSION = 2
 _INFINITY = float("inf")
+PLAIN_TYPES = frozenset((dict, list, str, int, float, bool, type(None), bytes, tuple))
+"""What handlers return as a rule: nothing that has to be awaited or taken piece by piece."""
 
 
 class Marshaller:

@@ -10,7 +10,13 @@ from venturekit.protocol.names import InvalidFunctionNameError, function_arn, pa
 from venturekit.protocol.sigv4_canonical import split_query
 from venturekit.protocol.sigv4_claim import SignatureError, claim_of
 from venturekit.service.access import principals
-from venturekit.service.access.actions import EVENT_PREFIX, action_and_resource, condition_context
+from venturekit.service.access.actions import (
+    EVENT_PREFIX,
+    INVOKE_FUNCTION_URL,
+    PREFIX,
+    action_and_resource,
+    condition_context,
+)
 from venturekit.service.access.decision import authorize
 from venturekit.service.access.statements import parse_statements
 from venturekit.service.api.errors import ApiError, api_error
@@ -36,6 +42,10 @@ _CREDENTIAL: Final = re.compile(rb"Credential=([^/,\s]{1,128})/")
 _QUERY_CREDENTIAL: Final = re.compile(rb"[?&]X-Amz-Credential=([^&]{1,400})", re.IGNORECASE)
 CROSS_ACCOUNT: Final = frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"})
 """The operations that may address a function of another account by its ARN."""
+FRONT_OPERATIONS: Final = frozenset({"Invoke", "InvokeWithResponseStream"})
+"""What the front process does: it has found out before that whoever called a function URL may."""
+FRONT: Final = "front.venturekit"
+"""The name of the front process where a refusal says whom it refuses."""
 
 
 class Resolve(Protocol):
@@ -80,13 +90,17 @@ class Caller:
         """What an invocation runs, possibly in another account. Raises ApiError, 403 before 404."""
         return self._control.resolve(self, operation, members)
 
+    def url_refusal(self, function_arn: str, auth_type: str) -> str | None:
+        """Why this caller may not call the function URL of a function or alias, or None."""
+        return self._control.url_refusal(self, function_arn, auth_type)
+
 
 class AccessControl:
     """Everything about callers in one place; ``file`` and ``pair`` are the configured credentials, if any.
 
     Without either there is no access control: the access key then only selects the account. With them,
     ``credentials_of`` is what signatures are verified against. Resource-based policies guard functions against other
-    accounts in both cases.
+    accounts in both cases. ``front`` is the key pair of the front process.
     """
 
     def __init__(
@@ -99,6 +113,7 @@ class AccessControl:
         region: str,
         resolve: Resolve,
         report: Callable[[str], None],
+        front: Credentials | None = None,
     ) -> None:
         self._accounts = accounts
         self._functions = functions
@@ -107,6 +122,7 @@ class AccessControl:
         self._region = region
         self._resolve = resolve
         self._report = report
+        self.front_pair = front
         self._callers: dict[str, Caller] = {}
         self._policies: dict[tuple[str, str, str], tuple[object, tuple[Statement, ...]]] = {}
         self._statements_kept = 0
@@ -114,6 +130,7 @@ class AccessControl:
         self.own = self._root(accounts.own.account_id)
         # Whoever asks for what is open to everybody: what a request says of its sender is then not looked at.
         self.nobody = Caller(self, accounts.own.account_id, principals.anonymous())
+        self.front = Caller(self, accounts.own.account_id, principals.service(FRONT))
 
     # --- who ----------------------------------------------------------------------------------------------------
 
@@ -125,6 +142,8 @@ class AccessControl:
         """What a signature with this access key is verified against, or None."""
         if self._pair is not None and access_key_id == self._pair.access_key_id:
             return self._pair
+        if self.front_pair is not None and access_key_id == self.front_pair.access_key_id:
+            return self.front_pair
         minted = self._functions.find(access_key_id)
         if minted is not None:
             return minted.credentials
@@ -155,11 +174,15 @@ class AccessControl:
         if self.is_on:
             return self.nobody
         access_key_id = claimed_access_key(exchange.headers.get(b"authorization", b""), exchange.target)
-        if access_key_id is None:
-            return self.own
+        return self.own if access_key_id is None else self.claimed(access_key_id)
+
+    def claimed(self, access_key_id: str) -> Caller:
+        """The caller that an access key stands for while signatures are not checked."""
         caller = self._callers.get(access_key_id)
         if caller is not None:
             return caller
+        if self.front_pair is not None and access_key_id == self.front_pair.access_key_id:
+            return self._keep(access_key_id, self.front)
         minted = self._functions.find(access_key_id)
         if minted is not None:
             return self._keep(access_key_id, self._root(minted.account_id))
@@ -176,6 +199,7 @@ class AccessControl:
         """A function has changed: addresses may mean something else now, roles and policies too."""
         self.own.targets.clear()
         self.nobody.targets.clear()
+        self.front.targets.clear()
         self._callers.clear()
 
     def _keep(self, access_key_id: str, caller: Caller) -> Caller:
@@ -191,6 +215,8 @@ class AccessControl:
         # In the order of credentials_of: this is about whoever's secret was verified.
         if self._pair is not None and access_key_id == self._pair.access_key_id:
             return self.own
+        if self.front_pair is not None and access_key_id == self.front_pair.access_key_id:
+            return self.front
         minted = self._functions.find(access_key_id)
         if minted is not None:
             return self.of_function(minted.account_id, minted.function_name, minted.version)
@@ -225,6 +251,8 @@ class AccessControl:
         principal = caller.principal
         if principal.statements is None and account_id == principal.account_id:
             return
+        if caller is self.front and operation in FRONT_OPERATIONS:
+            return
         action, resource = action_and_resource(operation, members, region=self._region, account_id=account_id)
         context = condition_context(operation, members, region=self._region, account_id=account_id)
         denial = authorize(principal, action, resource, account_id, self._policy(account_id, resource), context)
@@ -250,6 +278,29 @@ class AccessControl:
         denial = authorize(caller.principal, f"{EVENT_PREFIX}{action}", resource, account_id)
         if denial is not None:
             raise api_error("AccessDeniedException", denial.message, type=None)
+
+    def url_refusal(self, caller: Caller, function_arn: str, auth_type: str) -> str | None:
+        """Why ``caller`` may not call the function URL of a function or alias, or None.
+
+        Two actions must be allowed, each with a condition key of its own (Developer Guide, "Control access to Lambda
+        function URLs").
+        """
+        principal = caller.principal
+        account_id = function_arn.split(":")[4]
+        if principal.statements is None and account_id == principal.account_id:
+            return None
+        policy = self._policy(account_id, function_arn)
+        for action, context in (
+            (INVOKE_FUNCTION_URL, {"lambda:FunctionUrlAuthType": auth_type}),
+            (f"{PREFIX}InvokeFunction", {"lambda:InvokedViaFunctionUrl": "true"}),
+        ):
+            denial = authorize(principal, action, function_arn, account_id, policy, context)
+            if denial is not None:
+                key, value = next(iter(context.items()))
+                who = "everybody" if principal is self.nobody.principal else principal.arn
+                why = denial.decision.value.format(action=action)
+                return f"{who} is not authorized to perform {action} on {function_arn} with {key} {value} {why}"
+        return None
 
     def resolve(self, caller: Caller, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What an invocation runs. The caller is authorized first: a stranger does not learn what there is."""

@@ -29,12 +29,14 @@ from venturekit.service.environments import libraries
 from venturekit.service.environments.host import EnvironmentHost, HostSettings, Time
 from venturekit.service.environments.interpreters import find_interpreters, own_interpreter
 from venturekit.service.environments.logs import LogStore
+from venturekit.service.environments.nodes import find_nodes
 from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.environments.removal import remove_tree
 from venturekit.service.environments.runtimes import PythonSettings, is_served
 from venturekit.service.event_pages import EventPages
 from venturekit.service.events.target_check import TargetCheck
 from venturekit.service.extras import Extras
+from venturekit.service.function_urls import FunctionUrls
 from venturekit.service.functions.code_directories import CodeDirectories
 from venturekit.service.functions.code_storage import AnyOf, CodeStorage
 from venturekit.service.functions.layer_registry import LayerRegistry
@@ -114,7 +116,7 @@ class Service:
     async def start(self) -> None:
         """Open the data directory and listen.
 
-        Raises DataDirectoryInUseError, the errors of the store, OSError when the address is taken.
+        Raises DataDirectoryInUseError, the errors of the store, FrontPortError, OSError when the address is taken.
         """
         data_dir = self.settings.data_dir.absolute()
         try:
@@ -131,12 +133,15 @@ class Service:
             self._resources.push_async_callback(self._host.close)
             # First of all at the end: what the host's end does to running functions is no outcome of their events.
             self._resources.push_async_callback(self._asynchronous.close)
+            self._resources.push_async_callback(self._urls.process.close)
             self._host.warm()
             self._layers.load(await self._store.load_layers())
             self._accounts.load(await self._store.load_functions())
             self._tasks.spawn(self._code.collect_all())
             await self._asynchronous.load()
+            await self._urls.listen()
             await self._listen()
+            self._urls.begin()
             await self._asynchronous.begin()
         except BaseException:
             await self._resources.aclose()
@@ -154,6 +159,7 @@ class Service:
 
     async def drain(self) -> bool:
         """Accept nothing more and let running invocations finish. False when some had not in time."""
+        self._urls.stop()
         self._listener.stop_accepting()
         self._extras.stop_waiting()
         self._asynchronous.stop()
@@ -164,7 +170,7 @@ class Service:
 
     @property
     def _busy(self) -> bool:
-        return self._listener.busy or self._asynchronous.busy
+        return self._listener.busy or self._asynchronous.busy or self._urls.process.is_alive
 
     async def close(self) -> None:
         """End every execution environment, close the store, release the data directory."""
@@ -189,6 +195,9 @@ class Service:
         self._targets = TargetFinder(self._accounts, fraction=self._identifiers.fraction, pool_of=self._pool_of)
         table = OperationTable(service_model().operations.values())
         self._access = self._build_access_control()
+        self._urls = FunctionUrls(
+            settings, self._accounts, self._access, environ=self._environ, wall=self._wall, service_url=lambda: self.url
+        )
         self._asynchronous = AsynchronousInvocation(
             settings,
             self._store,
@@ -207,6 +216,7 @@ class Service:
             status=self._status,
             events=EventPages(self._asynchronous.inspection),
             secret=self._secret,
+            urls=self._urls.pages,
         )
         self._invoke = InvokePath(
             events=self._asynchronous,
@@ -281,6 +291,7 @@ class Service:
             region=settings.region,
             resolve=self._targets.find,
             report=logger.warning,
+            front=self._credentials.pair(),
         )
 
     def _build_host(self, data_dir: Path) -> EnvironmentHost:
@@ -289,7 +300,8 @@ class Service:
         wanted = [*libraries.BOTO, *(libraries.AWSLAMBDARIC if settings.python_runtime == "awslambdaric" else ())]
         missing = libraries.link_packages(runtime_directory, wanted)
         own = own_interpreter()
-        interpreters = find_interpreters(self._environ, os.path.expanduser("~"), own)
+        home = os.path.expanduser("~")
+        interpreters = find_interpreters(self._environ, home, own)
         python = PythonSettings(
             interpreters=interpreters,
             own=own,
@@ -314,6 +326,7 @@ class Service:
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
                 python=python,
                 isolation=self._isolation(data_dir, runtime_directory, own.path),
+                find_nodes=lambda: find_nodes(self._environ, home),
             ),
             loop=asyncio.get_running_loop(),
             clock=self._clock,
@@ -369,8 +382,7 @@ class Service:
     # --- what the parts ask one another ---------------------------------------------------------------------------
 
     def _function_url(self, url_id: str) -> str:
-        scheme, _, _ = self.url.partition("://")
-        return f"{scheme}://{url_id}.lambda-url.{self.settings.region}.localhost:{self._listener.port}/"
+        return self._urls.url(url_id)
 
     def _pool_of(self, version: FunctionVersion) -> Pool:
         if version.state != STATE_ACTIVE:
@@ -382,7 +394,7 @@ class Service:
         if not is_served(version.runtime):
             raise api_error(
                 "InvalidRuntimeException",
-                f"The runtime {version.runtime} is not served yet: python3.*, provided, provided.al2 and "
+                f"The runtime {version.runtime} is not served yet: python3.*, nodejs*.x, provided, provided.al2 and "
                 "provided.al2023 are. docs/compatibility.md lists what is.",
             )
         return self._host.pool_for(self._environment_spec(version))
@@ -447,11 +459,14 @@ class Service:
             live = {(version.version, version.identity) for version in function.versions.values()}
             account.concurrency.reserve(name, reserved_executions(function))
             self._logs.function_exists(arn)
+            latest = function.versions[LATEST]
+            self._host.expect(latest.runtime, latest.memory_size_mb, lambda: self._environment_spec(latest))
         else:
             account.concurrency.forget(name)
             self._logs.function_deleted(arn)
         self._credentials.keep_only(arn, {number for number, _ in live})
         self._host.keep_only(arn, live)
+        self._urls.function_changed(functions, name)
 
     def _status(self) -> dict[str, object]:
         return {
@@ -462,6 +477,7 @@ class Service:
             "queuedEvents": self._asynchronous.dispatcher.live,
             "owedDeliveries": self._asynchronous.outbox.owed,
             "runningInvocations": sum(account.concurrency.running for account in self._accounts),
+            "front": self._urls.process.status(),
         }
 
     def _sweep(self) -> None:

@@ -158,6 +158,8 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 9001
+    front: bool = True
+    front_port: int | None = None
     data_dir: Path = Path(".venturekit")
     python_runtime: Literal["ric", "awslambdaric"] = "ric"
     python_start: Literal["fork", "spawn"] = "fork"
@@ -204,6 +206,12 @@ class Settings:
 SETTINGS: Final = (
     Setting("host", _text, "Address to listen on. Another one than loopback takes access keys, TLS and --isolation."),
     Setting("port", _port, "Port of the Lambda API; 0 takes any free port."),
+    Setting("front", _switch, "Serve function URLs, by a process of its own that is started when there is a URL."),
+    Setting(
+        "front_port",
+        _port,
+        "Port of function URLs; 0 takes any free one. Without it the one after --port, or a free one if that is taken.",
+    ),
     Setting("data_dir", _path, "Directory that keeps functions and their code; empty or new at the first start."),
     Setting(
         "python_runtime",
@@ -215,7 +223,7 @@ SETTINGS: Final = (
         _one_of("fork", "spawn"),
         "How Python environments start: forked from a prepared process (fork), or as new processes (spawn).",
     ),
-    Setting("strict_runtimes", _switch, "Refuse a runtime whose exact Python version is not on this machine."),
+    Setting("strict_runtimes", _switch, "Refuse a runtime whose exact version of Python or Node.js is not on this machine."),
     Setting("account_id", _matching(r"\d{12}", "12 digits"), "Account id in ARNs."),
     Setting(
         "region",

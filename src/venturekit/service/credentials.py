@@ -54,9 +54,15 @@ class FunctionCredentials:
         versions = self._by_function.setdefault(function_arn, {})
         minted = versions.get(version)
         if minted is None:
-            minted = versions[version] = Minted(self._new(function_arn), function_arn, version)
+            prefix = OWN_PREFIX if function_arn.split(":")[4] == self._account_id else OTHER_PREFIX
+            minted = versions[version] = Minted(self._new(prefix), function_arn, version)
             self._by_key[minted.credentials.access_key_id] = minted
         return minted.credentials
+
+    def pair(self) -> Credentials:
+        """A key pair for a process of the service's own, which is no function's; without a session token."""
+        made = self._new(OTHER_PREFIX)
+        return Credentials(made.access_key_id, made.secret_access_key)
 
     def keep_only(self, function_arn: str, versions: Collection[str]) -> None:
         """The other versions of the function are gone: their credentials are accepted no more."""
@@ -70,9 +76,8 @@ class FunctionCredentials:
         """What was minted under an access key, or None."""
         return self._by_key.get(access_key_id)
 
-    def _new(self, function_arn: str) -> Credentials:
+    def _new(self, prefix: str) -> Credentials:
         digits = self._entropy(70)
-        prefix = OWN_PREFIX if function_arn.split(":")[4] == self._account_id else OTHER_PREFIX
         return Credentials(
             access_key_id=prefix + base64.b32encode(digits[:10]).decode()[:15],
             secret_access_key=base64.b64encode(digits[10:40]).decode(),

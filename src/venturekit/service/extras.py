@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from venturekit.service.access_control import Caller
     from venturekit.service.environments.logs import LogGroup, LogStore
     from venturekit.service.event_pages import EventPages
+    from venturekit.service.url_pages import UrlPages
     from venturekit.service.wire.exchange import Exchange
 
 PREFIX: Final = b"/_venturekit/"
@@ -47,12 +48,14 @@ class Extras:
         status: Callable[[], dict[str, object]],
         events: EventPages,
         secret: bytes,
+        urls: UrlPages | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._logs = logs
         self._archive_path = archive_path
         self._status = status
         self._events = events
+        self._urls = urls
         self._secret = secret
         self._wall = wall
         self._waiting: set[asyncio.Event] = set()
@@ -92,6 +95,8 @@ class Extras:
         if self._events.handles(path.decode("latin-1")):
             method, where, asked = (part.decode("latin-1") for part in (exchange.method, path, query))
             self._send(exchange, 200, await self._events.answer(method, where, asked, caller))
+        elif self._urls is not None and self._urls.handles(path):
+            self._urls.answer(exchange, caller)
         elif exchange.method != b"GET":
             self._fail(exchange, 405, f"{path.decode('latin-1')} is served for GET only")
         elif path == HEALTH:

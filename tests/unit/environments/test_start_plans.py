@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.environments.test_environment_variables import SPEC
 from venturekit.service.environments.interpreters import Interpreter
+from venturekit.service.environments.nodes import Node
 from venturekit.service.environments.runtimes import (
     AWSLAMBDARIC_PROGRAM,
     PythonSettings,
@@ -102,14 +103,21 @@ def test_no_bootstrap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "served"),
-    [("python3.12", True), ("provided", True), ("provided.al2023", True), ("nodejs22.x", False), ("python2.7", False)],
+    [
+        ("python3.12", True),
+        ("provided", True),
+        ("provided.al2023", True),
+        ("nodejs22.x", True),
+        ("nodejs4.3", False),
+        ("python2.7", False),
+    ],
 )
 def test_what_is_served(tmp_path: Path, runtime: str, served: bool) -> None:
     assert is_served(runtime) == served
     (tmp_path / "bootstrap").touch()
     spec = replace(SPEC, runtime=runtime, code_directory=tmp_path)
     if served:
-        assert isinstance(plan_start(spec, python()), StartPlan)
+        assert isinstance(plan_start(spec, python(), [Node((22, 1, 0), "/node")]), StartPlan)
     else:
         with pytest.raises(StartRefusedError, match="not served"):
             plan_start(spec, python())

@@ -11,10 +11,19 @@ from venturekit.ric import handler as handlers
 from venturekit.ric.faults import FaultError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
 async def coroutine(event: Any, context: Any) -> None: ...
+
+
+async def asynchronous_generator(event: Any, context: Any) -> AsyncIterator[bytes]:
+    yield b""
+
+
+def generator(event: Any, context: Any) -> Iterator[bytes]:
+    yield b""
 
 
 def plain(event: Any, context: Any) -> None: ...
@@ -42,6 +51,8 @@ class WithAcall:
     ("function", "expected"),
     [
         (coroutine, True),
+        (asynchronous_generator, True),
+        (generator, False),
         (plain, False),
         (lambda event, context: None, False),
         (AsyncCallable(), True),
@@ -57,7 +68,7 @@ class WithAcall:
         (None, False),
     ],
 )
-def test_coroutine_functions_are_recognised(function: Any, expected: bool) -> None:
+def test_what_needs_an_event_loop_is_recognised(function: Any, expected: bool) -> None:
     assert handlers.is_coroutine_function(function) is expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,72 @@ def test_pause_before_the_first_byte(run: Any) -> None:
     run(main())
 
 
+def test_sink_is_told_what_came_together(run: Any) -> None:
+    async def main() -> None:
+        async with bench() as at:
+            sink = sinking(at)
+            client = await at.connect()
+            await client.send(STREAM_REQUEST + b"1\r\na\r\n1\r\nb\r\n")
+            await at.until(lambda: sink.size == 2)
+            assert (sink.pieces, sink.flushed) == ([b"a", b"b"], [2])
+            await client.send(b"1\r\nc\r\n")
+            await at.until(lambda: sink.size == 3)
+            assert sink.flushed == [2, 3]
+            # The end says the same.
+            await client.send(b"1\r\nd\r\n0\r\n\r\n")
+            assert (await client.answer()).body == b"4"
+            assert sink.flushed == [2, 3]
+
+    run(main())
+
+
+def test_sink_is_told_what_was_held(run: Any) -> None:
+    async def main() -> None:
+        async with bench() as at:
+            sink = sinking(at)
+            at.app.on_handle = at.app.keep
+            client = await at.connect()
+            await client.send(GOOD + STREAM_REQUEST + b"3\r\nabc\r\n")
+            await at.until(lambda: bool(at.app.pending))
+            echo(at.app.pending.pop())
+            assert (await client.answer()).status == 200
+            assert sink.flushed == [3]
+            await client.send(b"0\r\n\r\n")
+            assert (await client.answer()).body == b"3"
+
+    run(main())
+
+
+@pytest.mark.parametrize(("piece", "most"), [(b"x", 100_000), (b"x" * 65_536, 600_000)])
+def test_a_flood_lets_the_others_have_their_turn(run: Any, piece: bytes, most: int) -> None:
+    async def main() -> None:
+        async with bench() as at:
+            sink = Sink(at.app)
+
+            def begin(exchange: Exchange) -> Sink:
+                exchange.pause()
+                return sink
+
+            at.app.on_begin = begin
+            client = await at.connect()
+            await client.send(STREAM_REQUEST)
+            await at.until(lambda: bool(at.app.begun))
+            wire = b"%x\r\n%b\r\n" % (len(piece), piece)
+            await fill(at, client, wire * (393_216 // len(wire)))
+            at.app.begun[0].resume()
+            steps = [sink.size]
+            while len(steps) < 4 or steps[-1] != steps[-4]:
+                await asyncio.sleep(0)
+                steps.append(sink.size)
+            assert steps[-1] > 2 * 40_000
+            assert max(after - before for before, after in itertools.pairwise(steps)) <= most
+            client.close()
+            await at.gone()
+            assert sink.aborted_count == 1
+
+    run(main())
+
+
 @pytest.mark.parametrize("how", ["close", "reset", "half close", "garbage", "timeout of nothing"])
 @pytest.mark.parametrize("answering", [False, True])
 def test_peer_that_goes_in_mid_body_aborts_once(run: Any, how: str, answering: bool) -> None:
@@ -273,7 +340,7 @@ def test_streamed_answer_with_trailers(run: Any) -> None:
                 assert exchange.write(b"one")
                 assert exchange.write(b"")
                 await at.settle(1)
-                assert exchange.write(b"two" * 1000)
+                assert exchange.write_parts((b"two" * 500, memoryview(b"two" * 250), bytearray(b"two" * 250)))
                 exchange.finish({b"X-End": b"%d" % n})
                 got = await client.answer()
                 assert (got.body, got.trailers) == (b"one" + b"two" * 1000, {"x-end": str(n)})
@@ -291,6 +358,7 @@ def test_aborted_answer_is_seen_to_be_cut(run: Any) -> None:
                 exchange.write(b"one")
                 exchange.abort()
                 exchange.write(b"two")
+                exchange.write_parts([b"three"])
                 exchange.finish()
 
             at.app.on_handle = cut

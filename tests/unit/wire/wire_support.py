@@ -106,6 +106,7 @@ class Sink:
         self.recorder = recorder
         self.pieces: list[bytes] = []
         self.size = 0
+        self.flushed: list[int] = []
         self.trailers: dict[bytes, bytes] | None = None
         self.aborted_count = 0
         self.on_chunk = on_chunk
@@ -117,6 +118,9 @@ class Sink:
         if self.on_chunk is not None:
             self.on_chunk(data)
         self.recorder.changed.set()
+
+    def flush(self) -> None:
+        self.flushed.append(self.size)
 
     def end(self, trailers: Mapping[bytes, bytes]) -> None:
         self.trailers = dict(trailers)

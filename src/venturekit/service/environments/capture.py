@@ -80,9 +80,20 @@ class Capture:
 
     __slots__ = ("_pipe", "_poll", "_write", "framed")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sink: Callable[[bytes], None], *, framed: bool) -> None:
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(write, True)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sink: Callable[[bytes], None],
+        *,
+        framed: bool,
+        descriptor: int | None = None,
+    ) -> None:
+        """``descriptor`` is the reading end where the environment's processes have the other one already."""
+        if descriptor is None:
+            read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            os.set_blocking(write, True)
+        else:
+            read, write = descriptor, -1
         self.framed = framed
         self._write = write
         self._poll = select.poll()

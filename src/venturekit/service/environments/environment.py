@@ -149,6 +149,13 @@ class Environment:
         """The runtime posted more than the caller may get."""
         self.answered(failures.response_too_large(), error=True)
 
+    def cut_off(self) -> None:
+        """The runtime's connection closed in the middle of its answer."""
+        assert self.invocation is not None
+        # Killed for its memory, it is answered for when it is gone: the cut is only how that shows.
+        if not self.over_memory:
+            self.answered(failures.truncated_response(self.invocation.request_id), error=True)
+
     def invalid_response_mode(self, mode: bytes) -> None:
         """The runtime named an unknown response mode."""
         assert self.invocation is not None
@@ -175,10 +182,10 @@ class Environment:
                 self.pool.lost_idle(self)
                 self.deadline = self.host.monotonic() + RETURN_SECONDS
                 self.host.watch.busy(self)
-        elif not exchange.complete and self.invocation is not None:
+        elif not exchange.complete and self.invocation is not None and not self.streaming:
             request_id = self.invocation.request_id
             if exchange.target.endswith((request_id + b"/response", request_id + b"/error")):
-                self.answered(failures.truncated_response(request_id), error=True)
+                self.cut_off()
 
     def listens(self) -> bool:
         """Whether the connection on which the runtime waits for an event is still open on its side.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -20,15 +22,16 @@ from venturekit.service.environments.isolation.levels import IsolationUnavailabl
 from venturekit.service.environments.launcher import LauncherError, LauncherSet, LaunchSpec
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.memory import TreeMemory
+from venturekit.service.environments.node_start import may_wait
 from venturekit.service.environments.pool import Pool
 from venturekit.service.environments.runtimes import INVALID_ENTRYPOINT, StartRefusedError, plan_start
 from venturekit.service.environments.sandbox import Sandbox
+from venturekit.service.environments.spares import Spares
 from venturekit.service.environments.variables import execution_environment_variables
 from venturekit.service.environments.watch import Watch
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.isolation.policy import Policy
     from venturekit.service.environments.launcher import ExitStatus, Launcher, LaunchFailure
     from venturekit.service.environments.logs import LogStore
+    from venturekit.service.environments.nodes import Node
     from venturekit.service.environments.ports import EnvironmentSpec
     from venturekit.service.environments.runtimes import PythonSettings, StartPlan
     from venturekit.service.wire.listener import Clock
@@ -52,7 +56,10 @@ EXEC_ERRORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """What all environments share. Times in seconds. ``isolation`` None is the level ``process``."""
+    """What all environments share. Times in seconds. ``isolation`` None is the level ``process``.
+
+    ``find_nodes`` looks for installations of Node.js, and may take a while.
+    """
 
     directory: Path
     runtime_directory: Path
@@ -63,6 +70,7 @@ class HostSettings:
     starting_limit: int
     python: PythonSettings
     isolation: Policy | None = None
+    find_nodes: Callable[[], Sequence[Node]] = tuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +125,9 @@ class EnvironmentHost:
             policy=settings.isolation.common if settings.isolation else None,
         )
         self._compiled_for: set[str] = set()
+        self._nodes: asyncio.Future[Sequence[Node]] | None = None
+        self._expected: set[tuple[str, int]] = set()
+        self.spares = Spares(lambda: self._launcher_for(None), lambda: next(self._numbers), loop, time.monotonic)
 
     # --- pools --------------------------------------------------------------------------------------------------
 
@@ -162,6 +173,32 @@ class EnvironmentHost:
                 self._launcher_for(own if own in interpreters else interpreters[-1])
         except LauncherError as error:
             logger.warning("%s", error)
+
+    def expect(self, runtime: str, memory_size_mb: int, spec: Callable[[], EnvironmentSpec]) -> None:
+        """There is such a function: its first invocation should find what it needs prepared."""
+        key = (runtime, memory_size_mb)
+        if not runtime.startswith("nodejs") or key in self._expected or self.settings.isolation is not None:
+            return
+        expected = spec()
+        if may_wait(expected):
+            self._expected.add(key)
+            self._spawn(self._prepare_spare(key, expected))
+
+    async def _prepare_spare(self, key: tuple[str, int], spec: EnvironmentSpec) -> None:
+        nodes = await self._found_nodes()
+        with contextlib.suppress(StartRefusedError):
+            plan = plan_start(spec, self.settings.python, nodes)
+            if plan.may_wait:
+                self.spares.want(plan.argv)
+                return
+        # This one cannot use such a process, another function may.
+        self._expected.discard(key)
+
+    async def _found_nodes(self) -> Sequence[Node]:
+        if self._nodes is None:
+            self._nodes = self.loop.run_in_executor(None, self.settings.find_nodes)
+        # Whoever stops waiting must not stop the search.
+        return await asyncio.shield(self._nodes)
 
     # --- starting -----------------------------------------------------------------------------------------------
 
@@ -209,6 +246,7 @@ class EnvironmentHost:
             sandbox.create()
             for code_key in (pool.spec.code_key, *pool.spec.layer_keys):
                 await self._prepare_code(code_key)
+            nodes = await self._found_nodes() if pool.spec.runtime.startswith("nodejs") else ()
             if environment.state is State.STARTING:
                 await environment.listener.start(sock=self._new_port())
             if environment.state is not State.STARTING:
@@ -216,7 +254,7 @@ class EnvironmentHost:
                 environment.exited(Exit(signal=9))
                 environment.listener.close()
                 return
-            self._hand_to_launcher(environment, plan_start(pool.spec, self.settings.python))
+            self._hand_to_launcher(environment, plan_start(pool.spec, self.settings.python, nodes))
         except StartRefusedError as error:
             environment.launch_failed(error.error_type, str(error))
         except IsolationUnavailableError as error:
@@ -234,7 +272,6 @@ class EnvironmentHost:
         spec = policy.inside(environment.spec) if policy else environment.spec
         port = environment.listener.port
         environment.api.serve_on(port)
-        environment.capture = capture = Capture(self.loop, environment.wrote, framed=plan.framed_log)
         self._log_init_start(environment, plan)
         variables = execution_environment_variables(
             spec,
@@ -245,6 +282,9 @@ class EnvironmentHost:
             tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
             log_stream=environment.stream,
         )
+        if plan.may_wait and policy is None and self._use_spare(environment, plan, variables):
+            return
+        environment.capture = capture = Capture(self.loop, environment.wrote, framed=plan.framed_log)
         python_path = self._python_path(spec)
         if plan.mode == "exec" and plan.interpreter is not None:
             variables["PYTHONPATH"] = ":".join(python_path)
@@ -263,6 +303,23 @@ class EnvironmentHost:
         launcher = self._launcher_for(plan.interpreter if plan.mode == "fork" else None)
         launcher.launch(launch, capture.output_write, capture.frames_write)
         capture.handed_over()
+
+    def _use_spare(self, environment: Environment, plan: StartPlan, variables: dict[str, str]) -> bool:
+        """Have the process that waits become this environment's. False when there is none, or it fails."""
+        self.spares.want(plan.argv)
+        spare = self.spares.take(plan.argv)
+        if spare is None:
+            return False
+        if not spare.become(variables, str(environment.spec.code_directory)):
+            spare.close()
+            return False
+        del self.environments[environment.number]
+        environment.number = spare.number
+        self.environments[spare.number] = environment
+        environment.capture = Capture(self.loop, environment.wrote, framed=True, descriptor=spare.output)
+        if spare.pid is not None:
+            environment.launched(spare.pid, TreeMemory(spare.pid))
+        return True
 
     def _isolation_of(self, environment: Environment, plan: StartPlan) -> dict[str, Any] | None:
         policy = self.settings.isolation
@@ -317,6 +374,7 @@ class EnvironmentHost:
     def _log_init_start(self, environment: Environment, plan: StartPlan) -> None:
         spec = environment.spec
         family = spec.runtime.replace("python3", "python:3").replace("provided.", "provided:")
+        family = family.replace("nodejs", "nodejs:")
         arn = f"arn:aws:lambda:{self.settings.region}::runtime:{spec.runtime}"
         log, stream, now = environment.log, environment.stream, self.wall()
         log.append(now, stream, platform_lines.init_start_line(family, arn))
@@ -351,6 +409,7 @@ class EnvironmentHost:
         """Let go of what has been idle for too long. ``now`` is the coarse monotonic time, in seconds."""
         for pool in tuple(self.pools.values()):
             pool.sweep(now, self.settings.idle_seconds)
+        self.spares.sweep()
 
     async def close(self) -> None:
         """Stop every environment and every launcher; returns when no process of theirs is left."""
@@ -359,6 +418,7 @@ class EnvironmentHost:
         for pool in tuple(self.pools.values()):
             pool.stop()
         self.watch.close()
+        self.spares.close()
         await self.launchers.close()
         for environment in tuple(self.environments.values()):
             environment.exited(Exit(signal=9))
@@ -371,11 +431,13 @@ class EnvironmentHost:
     # --- the launchers' reports ---------------------------------------------------------------------------------
 
     def _on_started(self, number: int, pid: int, baseline_bytes: int) -> None:
+        self.spares.started(number, pid)
         environment = self.environments.get(number)
         if environment is not None:
             environment.launched(pid, TreeMemory(pid, baseline_bytes))
 
     def _on_failed(self, number: int, failure: LaunchFailure) -> None:
+        self.spares.ended(number)
         environment = self.environments.get(number)
         if environment is None:
             return
@@ -389,6 +451,7 @@ class EnvironmentHost:
         return "/var/task/bootstrap" if environment.spec.runtime.startswith("provided") else environment.spec.runtime
 
     def _on_exited(self, number: int, status: ExitStatus) -> None:
+        self.spares.ended(number)
         environment = self.environments.get(number)
         if environment is not None:
             environment.exited(Exit(code=status.code or 0, signal=status.signal or 0))
@@ -397,12 +460,14 @@ class EnvironmentHost:
         # They may still answer for a moment, but nothing new is handed to them. What they have is answered when they
         # are gone.
         for number in numbers:
+            self.spares.ended(number)
             environment = self.environments.get(number)
             if environment is not None and environment.state in (State.IDLE, State.RESPONDED):
                 environment.stop()
 
     def _on_lost(self, numbers: list[int]) -> None:
         for number in numbers:
+            self.spares.ended(number)
             environment = self.environments.get(number)
             if environment is not None:
                 environment.exited(Exit(signal=9))

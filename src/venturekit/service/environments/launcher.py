@@ -207,10 +207,11 @@ class Launcher:
         """
         return await asyncio.wait_for(asyncio.shield(self._ready), timeout_seconds)
 
-    def launch(self, spec: LaunchSpec, stdout_fd: int, log_fd: int | None = None) -> None:
+    def launch(self, spec: LaunchSpec, stdout_fd: int, log_fd: int | None = None, stdin_fd: int | None = None) -> None:
         """Start a main process with `stdout_fd` as its standard output and error and `log_fd` as its framed log.
 
-        The descriptors stay the caller's, who may close them on return. Whatever goes wrong arrives by `on_failed`.
+        Its standard input is empty, or for one with a framed log `stdin_fd`. The descriptors stay the caller's, who may
+        close them on return. Whatever goes wrong arrives by `on_failed`.
         Raises LauncherError when the launcher is not usable any more, ValueError when the id is in use.
         """
         if not self.is_usable:
@@ -229,7 +230,8 @@ class Launcher:
             "writes_bytecode": spec.writes_bytecode,
             "isolation": None if spec.isolation is None else dict(spec.isolation),
         }
-        problem = self._send(packets.encode(head, body), [stdout_fd] if log_fd is None else [stdout_fd, log_fd])
+        descriptors = [descriptor for descriptor in (stdout_fd, log_fd, stdin_fd) if descriptor is not None]
+        problem = self._send(packets.encode(head, body), descriptors)
         if problem is not None:
             self._loop.call_soon(self._fail, spec.id, LaunchFailure("message", None, problem))
 

@@ -10,7 +10,7 @@ The socket is one end of an AF_UNIX SOCK_SEQPACKET pair; each packet is one JSON
 
     in   {"op": "start", "id", "mode": "fork" | "exec", "isolated"}
          {"argv", "environ", "cwd", "handler", "python_path", "pycache_prefix", "writes_bytecode", "isolation"}
-         with the descriptors [standard output and error, framed log (may be left out)]
+         with the descriptors [standard output and error, framed log, standard input (the last two may be left out)]
          {"op": "signal", "id", "signal"}    to the process group of the main process
          {"op": "kill", "id"}                the whole tree
     out  {"event": "ready", "version", "pid", "subreaper", "ric_error"}

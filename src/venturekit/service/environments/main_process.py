@@ -75,10 +75,10 @@ def become_main(
 ) -> Callable[[], None]:
     """Turn a child that has settled in into the main process that `request` describes.
 
-    `descriptors` are standard output and, if there is one, the framed log. `control` is the launcher's socket to the
-    service: the child itself says that it exists, so that none is ever unknown; `own` is who it is. `prepare` gives
-    the way into its isolation, if it is to have one. Returns only in fork mode and only when all is prepared; what it
-    returns is the rest of the process's life.
+    `descriptors` are standard output and, if there are any, the framed log and standard input. `control` is the
+    launcher's socket to the service: the child itself says that it exists, so that none is ever unknown; `own` is who
+    it is. `prepare` gives the way into its isolation, if it is to have one. Returns only in fork mode and only when all
+    is prepared; what it returns is the rest of the process's life.
     """
     try:
         hello = {"event": "forked", "id": request["id"], "pid": own[0], "start_ticks": own[1]}
@@ -89,7 +89,12 @@ def become_main(
         if prepare is not None:
             _isolate(prepare, request["isolation"])
         has_log = len(descriptors) > 1
-        _arrange_descriptors(descriptors[0], descriptors[1] if has_log else None, status_fd)
+        _arrange_descriptors(
+            descriptors[0],
+            descriptors[1] if has_log else None,
+            status_fd,
+            descriptors[2] if len(descriptors) > 2 else os.open(os.devnull, os.O_RDONLY),
+        )
         status_fd = STATUS_DESCRIPTOR
         _enter_directory(request["cwd"])
         environ = dict(request["environ"])
@@ -118,18 +123,21 @@ def _isolate(prepare: Callable[[], Entrance], own_part: dict[str, Any]) -> None:
         raise StartError("isolation", f"cannot isolate the execution environment: {error}", error) from None
 
 
-def _arrange_descriptors(stdout_fd: int, log_fd: int | None, status_fd: int) -> None:
-    """Leave exactly 0 (null), 1 and 2 (`stdout_fd`), 3 (`log_fd`, if any) and the status pipe, which execve closes."""
-    sources = [stdout_fd, status_fd] if log_fd is None else [stdout_fd, status_fd, log_fd]
+def _arrange_descriptors(stdout_fd: int, log_fd: int | None, status_fd: int, stdin_fd: int) -> None:
+    """Leave exactly 0 (`stdin_fd`), 1 and 2 (`stdout_fd`), 3 (`log_fd`, if any) and the status pipe.
+
+    The last is closed by execve.
+    """
+    sources = [stdin_fd, stdout_fd, status_fd] if log_fd is None else [stdin_fd, stdout_fd, status_fd, log_fd]
     # Out of the way first: a source may have one of the target numbers.
     spare = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_DESCRIPTOR) for source in sources]
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(spare[0], 1)
-    os.dup2(spare[0], 2)
-    os.dup2(spare[1], STATUS_DESCRIPTOR, inheritable=False)
+    os.dup2(spare[0], 0)
+    os.dup2(spare[1], 1)
+    os.dup2(spare[1], 2)
+    os.dup2(spare[2], STATUS_DESCRIPTOR, inheritable=False)
     keep = {0, 1, 2, STATUS_DESCRIPTOR}
     if log_fd is not None:
-        os.dup2(spare[2], LOG_DESCRIPTOR)
+        os.dup2(spare[3], LOG_DESCRIPTOR)
         keep.add(LOG_DESCRIPTOR)
     close_all_but(keep)
 

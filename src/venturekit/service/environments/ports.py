@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -29,13 +29,16 @@ class Invocation(Protocol):
         """The outcome: ``error`` is empty on success, else the value of ``X-Amz-Function-Error``. Called once."""
 
     def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
-        """The runtime begins to stream its response. Whether whoever invoked takes it by :meth:`chunk`, as it comes.
+        """The runtime begins to stream its response. Whether whoever invoked takes it by :meth:`chunks`, as it comes.
 
-        ``resume`` is to be called when somebody for whom :meth:`chunk` has returned False has caught up.
+        ``resume`` is to be called when somebody for whom :meth:`chunks` has returned False has caught up.
         """
 
-    def chunk(self, data: bytes) -> bool:
-        """A piece of the response; False when no more should come for now. :meth:`settle` follows the last one."""
+    def chunks(self, pieces: Sequence[bytes]) -> bool:
+        """What has come of the response in one go; False when no more should come for now.
+
+        :meth:`settle` follows the last ones.
+        """
 
     def reject(self, reason: str) -> None:
         """It was not run: no environment could be had in time. Called once, instead of :meth:`settle`."""

@@ -25,7 +25,7 @@ STREAM_LIMIT_BYTES: Final = 200 * 1024 * 1024
 class ResponseBody:
     """Takes the body of one streamed response of a runtime."""
 
-    __slots__ = ("_api", "_collected", "_environment", "_exchange", "_invocation", "_left", "_live")
+    __slots__ = ("_api", "_collected", "_environment", "_exchange", "_invocation", "_left", "_live", "_pieces")
 
     def __init__(self, api: RuntimeApi, environment: Environment, exchange: Exchange) -> None:
         invocation = environment.invocation
@@ -35,9 +35,11 @@ class ResponseBody:
         self._exchange = exchange
         self._invocation = invocation
         content_type = exchange.headers.get(b"content-type", b"application/octet-stream").strip()
+        environment.streaming = True
         self._live = invocation.begin_stream(content_type, exchange.resume)
         self._left = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
         self._collected = bytearray()
+        self._pieces: list[bytes] = []
 
     def chunk(self, data: bytes) -> None:
         """The next piece."""
@@ -45,17 +47,23 @@ class ResponseBody:
             return  # timed out, or too large already: what still comes is nobody's
         self._left -= len(data)
         if self._left < 0:
-            self._collected = bytearray()
-            limit = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
-            self._environment.answered(failures.response_too_large(limit), error=True)
-            self._api.refuse_too_large(self._exchange, limit)
-        elif not self._live:
+            self._too_large()
+        elif self._live:
+            self._pieces.append(data)
+        else:
             self._collected += data
-        elif not self._invocation.chunk(data):
-            self._exchange.pause()
+
+    def flush(self) -> None:
+        """Pass on what one read has brought: a function that sends many small pieces costs no event for each."""
+        pieces = self._pieces
+        if pieces:
+            self._pieces = []
+            if not self._invocation.chunks(pieces):
+                self._exchange.pause()
 
     def end(self, trailers: Mapping[bytes, bytes]) -> None:
         """The body is complete; the trailers say whether the function failed in the middle of it."""
+        self.flush()
         if self._is_over:
             self._api.refuse_late(self._exchange)
             return
@@ -63,8 +71,16 @@ class ResponseBody:
 
     def aborted(self) -> None:
         """The runtime's connection ended in the middle of the body."""
+        self.flush()
         if not self._is_over:
-            self._environment.answered(failures.truncated_response(self._invocation.request_id), error=True)
+            self._environment.cut_off()
+
+    def _too_large(self) -> None:
+        self.flush()
+        self._collected = bytearray()
+        limit = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
+        self._environment.answered(failures.response_too_large(limit), error=True)
+        self._api.refuse_too_large(self._exchange, limit)
 
     @property
     def _is_over(self) -> bool:

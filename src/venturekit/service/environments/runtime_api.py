@@ -17,6 +17,7 @@ from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.response_body import ResponseBody
 from venturekit.service.wire.answers import answer
+from venturekit.service.wire.bounds import CUT_SHORT
 from venturekit.service.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ ACCEPTED_BODY: Final = b'{"status":"OK"}\n'
 ACCEPTED: Final = answer(202, [(b"Content-Type", b"application/json")], ACCEPTED_BODY)
 JSON: Final = [(b"Content-Type", b"application/json")]
 ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
+ERROR_TRAILERS: Final = (b"lambda-runtime-function-error-type", b"lambda-runtime-function-error-body")
+"""Either says that the function failed while it was answering."""
 ERROR_CAUSE_TYPE: Final = b"application/vnd.aws.lambda.error.cause+json"
 
 # AWS's Python and Go runtimes put up to 1 MiB of stack trace into one header line. There are no time limits: the
@@ -59,9 +62,9 @@ STATE_NAMES: Final = {
 }
 
 
-def error_answer(status: int, error_type: str, message: str) -> bytes:
-    """An error of the Runtime API: JSON with ``errorMessage`` and ``errorType``."""
-    return answer(status, JSON, error_body(error_type, message))
+def error_answer(status: int, error_type: str, message: str, *, close: bool = False) -> bytes:
+    """An error of the Runtime API: JSON with ``errorMessage`` and ``errorType``; ``close`` says that it is the last."""
+    return answer(status, JSON, error_body(error_type, message), close=close)
 
 
 def error_body(error_type: str, message: str) -> bytes:
@@ -96,13 +99,14 @@ class RuntimeApi:
 
     def begin(self, exchange: Exchange) -> ResponseBody | None:
         # Refused before its body is read, taken piece by piece, or up to the listener's limit.
-        if not self._admit(exchange) or not _streams(exchange):
+        if not self._admit(exchange) or not _is_response(exchange):
+            return None
+        mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
+        if mode is None:
             return None
         request_id = exchange.target[INVOCATION_LENGTH:].partition(b"/")[0]
-        if not self.environment.answers(request_id):
-            exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
+        if self._refuses(exchange, request_id) or self._refuses_mode(exchange, mode):
             return None
-        self.environment.streaming = True
         return ResponseBody(self, self.environment, exchange)
 
     def handle(self, exchange: Exchange) -> None:
@@ -131,33 +135,35 @@ class RuntimeApi:
         self.environment.connection_gone(exchange)
 
     def malformed(self, status: int, reason: str) -> bytes:
-        return answer(status, JSON, error_body("InvalidRequest", reason), close=True)
+        error_type = "TruncatedHTTPRequest" if reason == CUT_SHORT else "InvalidRequest"
+        return answer(status, JSON, error_body(error_type, reason), close=True)
 
     # --- the calls of the runtime -------------------------------------------------------------------------------
 
     def _response(self, exchange: Exchange, request_id: bytes) -> None:
-        environment = self.environment
         if self._refuses(exchange, request_id):
             return
         mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
-        if mode is not None and mode.strip().lower() != b"streaming":
-            environment.invalid_response_mode(mode)
-            message = f"Invalid function response mode: {mode.decode('latin-1')}"
-            exchange.respond(error_answer(400, "InvalidFunctionResponseMode", message))
-            return
-        self.response_ended(exchange, exchange.body, exchange.trailers or {})
+        if mode is None:
+            self.response_ended(exchange, exchange.body, exchange.trailers or {})
+        elif not self._refuses_mode(exchange, mode):
+            # A stream that is over already: its body was small, and all of it was announced.
+            body = ResponseBody(self, self.environment, exchange)
+            body.chunk(bytes(exchange.body))
+            body.end(exchange.trailers or {})
 
     def response_ended(self, exchange: Exchange, body: bytes | bytearray, trailers: Mapping[bytes, bytes]) -> None:
         """The runtime has sent all of a response; trailers may say that the function failed while it did."""
-        if trailers.get(b"lambda-runtime-function-error-type"):
+        if any(trailers.get(name, b"").strip() for name in ERROR_TRAILERS):
             self.environment.answered(_trailing_error(trailers), error=True)
         else:
             self.environment.answered(body, error=False)
         exchange.respond(ACCEPTED)
 
     def refuse_late(self, exchange: Exchange) -> None:
-        """Answer that the invocation is over: it ran out of its time while it was being answered."""
-        exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
+        """Answer that there is no such invocation, or that it is over: it may end while it is being answered."""
+        answered = error_answer(400, "InvalidRequestID", "Invalid request ID", close=not exchange.complete)
+        exchange.respond(answered)
 
     def _error(self, exchange: Exchange, request_id: bytes) -> None:
         if not self._refuses(exchange, request_id):
@@ -168,13 +174,23 @@ class RuntimeApi:
         """Whether this was no answer to the invocation that the runtime has, or too large a one."""
         environment = self.environment
         if not environment.answers(request_id):
-            exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID"))
+            self.refuse_late(exchange)
             return True
         if exchange.too_large:
             environment.response_too_large()
             self.refuse_too_large(exchange)
             return True
         return False
+
+    def _refuses_mode(self, exchange: Exchange, mode: bytes) -> bool:
+        """Whether there is no such response mode, in which case the invocation has failed."""
+        if mode.strip().lower() == b"streaming":
+            return False
+        self.environment.invalid_response_mode(mode)
+        message = f"Invalid function response mode: {mode.decode('latin-1')}"
+        answered = error_answer(400, "InvalidFunctionResponseMode", message, close=not exchange.complete)
+        exchange.respond(answered)
+        return True
 
     def _init_error(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -226,7 +242,7 @@ class RuntimeApi:
     def refuse_too_large(self, exchange: Exchange, limit_bytes: int = RESPONSE_LIMIT_BYTES) -> None:
         """Answer that the response has more bytes than one may have."""
         message = f"Exceeded maximum allowed payload size ({limit_bytes} bytes)."
-        exchange.respond(error_answer(413, "RequestEntityTooLarge", message))
+        exchange.respond(error_answer(413, "RequestEntityTooLarge", message, close=not exchange.complete))
 
     def _admit(self, exchange: Exchange) -> bool:
         headers = exchange.headers
@@ -261,15 +277,9 @@ def _error_body(exchange: Exchange) -> bytes | bytearray:
     return json.dumps(error, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _streams(exchange: Exchange) -> bool:
-    """Whether this is a response whose body is to be taken as it comes."""
-    mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
+def _is_response(exchange: Exchange) -> bool:
     return (
-        mode is not None
-        and mode.strip().lower() == b"streaming"
-        and exchange.method == b"POST"
-        and exchange.target.startswith(INVOCATION)
-        and exchange.target.endswith(b"/response")
+        exchange.method == b"POST" and exchange.target.startswith(INVOCATION) and exchange.target.endswith(b"/response")
     )
 
 
@@ -281,5 +291,5 @@ def _trailing_error(trailers: Mapping[bytes, bytes]) -> bytes:
         body = b""
     if body:
         return body
-    error_type = normalise_error_type(trailers[b"lambda-runtime-function-error-type"])
+    error_type = normalise_error_type(trailers.get(b"lambda-runtime-function-error-type"))
     return json.dumps({"errorType": error_type, "errorMessage": ""}, separators=(",", ":")).encode()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from venturekit.service.environments.exec_wrapper import wrapped, wrapper_of
 from venturekit.service.environments.interpreters import (
     Choice,
     Interpreter,
@@ -13,11 +14,14 @@ from venturekit.service.environments.interpreters import (
     choose,
     interpreter_files,
 )
+from venturekit.service.environments.node_start import start_of
+from venturekit.service.environments.nodes import choose_node, runtime_major
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from venturekit.service.environments.nodes import Node
     from venturekit.service.environments.ports import EnvironmentSpec
 
 INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
@@ -46,7 +50,9 @@ class StartRefusedError(Exception):
 class StartPlan:
     """What the launcher is told. ``interpreter`` None: any launcher executes ``argv``.
 
-    ``extras`` are files and folders that the program reads beside its interpreter's, the function's and the system's.
+    ``extras`` are files and folders that the program reads beside its interpreter's, the function's and the system's;
+    ``reads`` as well, and those cannot be shown elsewhere. ``may_wait``: a process with this command line that was
+    started beforehand, and waits to be told whose it is, serves as well.
     """
 
     mode: Literal["fork", "exec"]
@@ -55,11 +61,14 @@ class StartPlan:
     framed_log: bool = False
     extras: tuple[str, ...] = ()
     warning: str | None = None
+    reads: tuple[str, ...] = ()
+    may_wait: bool = False
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Files and folders of this machine that an isolated process must be let to."""
-        return (*(interpreter_files(self.interpreter.path) if self.interpreter else ()), *self.extras)
+        interpreter = interpreter_files(self.interpreter.path) if self.interpreter else ()
+        return (*interpreter, *self.reads, *self.extras)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +91,43 @@ class PythonSettings:
 
 def is_served(runtime: str) -> bool:
     """Whether functions of this runtime can run here."""
-    return runtime.startswith(("python3.", "provided"))
+    return runtime.startswith(("python3.", "provided")) or runtime_major(runtime) is not None
 
 
-def plan_start(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:
-    """How to start the main process of ``spec``. Raises StartRefusedError when there is nothing to start."""
-    if spec.runtime.startswith("python3."):
-        return _plan_python(spec, python)
+def plan_start(spec: EnvironmentSpec, python: PythonSettings, nodes: Sequence[Node] = ()) -> StartPlan:
+    """How to start the main process of ``spec``. Raises StartRefusedError when there is nothing to start.
+
+    ``nodes`` are the installations of Node.js; ``python.strict`` goes for their versions, too.
+    """
     if spec.runtime.startswith("provided"):
         return StartPlan("exec", (_find_bootstrap(spec),))
-    raise StartRefusedError(
-        INVALID_RUNTIME,
-        f"the runtime {spec.runtime} is not served yet: python3.*, provided, provided.al2 and provided.al2023 are",
+    if spec.runtime.startswith("python3."):
+        plan = _plan_python(spec, python)
+    elif runtime_major(spec.runtime) is not None:
+        plan = _plan_node(spec, nodes, strict=python.strict)
+    else:
+        text = f"the runtime {spec.runtime} is not served yet: python3.*, nodejs*.x, provided, provided.al2 and "
+        raise StartRefusedError(INVALID_RUNTIME, f"{text}provided.al2023 are")
+    wrapper = wrapper_of(spec)
+    if wrapper is None:
+        return plan
+    return replace(plan, argv=wrapped(wrapper, plan.argv, spec), may_wait=False)
+
+
+def _plan_node(spec: EnvironmentSpec, nodes: Sequence[Node], *, strict: bool) -> StartPlan:
+    try:
+        choice = choose_node(spec.runtime, nodes, strict=strict)
+    except RuntimeUnavailableError as error:
+        raise StartRefusedError(INVALID_RUNTIME, str(error)) from error
+    start = start_of(spec, choice.node)
+    return StartPlan(
+        "exec",
+        start.argv,
+        framed_log=True,
+        extras=start.extras,
+        warning=choice.warning,
+        reads=start.reads,
+        may_wait=start.may_wait and not has_libraries(spec),
     )
 
 
@@ -105,9 +139,12 @@ def _plan_python(spec: EnvironmentSpec, python: PythonSettings) -> StartPlan:
     if python.runtime == "awslambdaric":
         return _plan_awslambdaric(spec, python, choice)
     interpreter = choice.interpreter
-    if python.start == "spawn" or has_libraries(spec):
+    if python.start == "spawn" or has_libraries(spec) or wrapper_of(spec):
         script = str(python.spawn_script)
         argv: tuple[str, ...] = (interpreter.path, NO_SITE, script, str(python.ric_directory), spec.handler)
+        if wrapper_of(spec):
+            # Wrappers put options before the last argument, which is the runtime's file on AWS.
+            argv = argv[:-2]
         extras = (script, str(python.ric_directory))
         return StartPlan("exec", argv, interpreter, framed_log=True, extras=extras, warning=choice.warning)
     # The name that ps shows and sys.argv[0] holds: AWS's is bootstrap.py, too.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from venturekit.service.environments.node_start import node_path
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -50,6 +52,8 @@ def execution_environment_variables(
         overridable["TMPDIR"] = str(tmp)
     if spec.runtime.startswith("python"):
         overridable["PYTHONPATH"] = str(runtime_directory)
+    if spec.runtime.startswith("nodejs"):
+        overridable["NODE_PATH"] = node_path(spec, runtime_directory)
     if spec.application_log_level:
         overridable["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level
     fixed = {

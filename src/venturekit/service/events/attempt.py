@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from venturekit.service.events.ports import Concurrency
     from venturekit.service.events.retry import EventPolicy
@@ -76,7 +76,7 @@ class Attempt:
         """A streamed response is collected."""
         return False
 
-    def chunk(self, data: bytes) -> bool:
+    def chunks(self, pieces: Sequence[bytes]) -> bool:
         """Nothing is taken piece by piece."""
         raise NotImplementedError
 

@@ -41,12 +41,11 @@ class UrlOperations:
 
     def register(self, operations: Registry) -> None:
         """Serve these operations."""
-        partly = "the configuration is kept; the URL itself is not served yet"
-        operations.serve("CreateFunctionUrlConfig", partly=partly)(self.create_config)
-        operations.serve("GetFunctionUrlConfig", partly=partly)(self.get_config)
-        operations.serve("UpdateFunctionUrlConfig", partly=partly)(self.update_config)
-        operations.serve("DeleteFunctionUrlConfig", partly=partly)(self.delete_config)
-        operations.serve("ListFunctionUrlConfigs", partly=partly)(self.list_configs)
+        operations.serve("CreateFunctionUrlConfig")(self.create_config)
+        operations.serve("GetFunctionUrlConfig")(self.get_config)
+        operations.serve("UpdateFunctionUrlConfig")(self.update_config)
+        operations.serve("DeleteFunctionUrlConfig")(self.delete_config)
+        operations.serve("ListFunctionUrlConfigs")(self.list_configs)
 
     async def create_config(self, call: Call) -> Mapping[str, Any]:
         """CreateFunctionUrlConfig; the answer has ``InvokeMode`` only if the request had it."""

@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from venturekit.service.invocation.concurrency import FunctionConcurrency
     from venturekit.service.invocation.invoke import InvokePath
@@ -91,7 +91,7 @@ class Invocation:
         """A streamed response is collected: the caller wants it in one piece."""
         return False
 
-    def chunk(self, data: bytes) -> bool:
+    def chunks(self, pieces: Sequence[bytes]) -> bool:
         """Nothing is taken piece by piece."""
         raise NotImplementedError
 

@@ -41,17 +41,14 @@ KEPT_TARGET_BYTES: Final = 512
 """No address is longer; a presigned one is, and comes once."""
 QUICK_DIAGNOSIS_BYTES: Final = 65_536
 CLIENT_CONTEXT_LIMIT_BYTES: Final = 3583
-RARE_HEADERS: Final = frozenset(
-    {
-        b"x-amz-client-context",
-        b"x-amzn-requestid",
-        b"x-amzn-trace-id",
-        b"x-amz-tenant-id",
-        b"x-amz-durable-execution-name",
-    }
-)
+RARE_HEADERS: Final = frozenset({b"x-amz-client-context", b"x-amz-tenant-id", b"x-amz-durable-execution-name"})
+GIVEN_IDS: Final = frozenset({b"x-amzn-requestid", b"x-amzn-trace-id"})
+"""What the front process and functions that call functions send, and nobody else."""
 REQUEST_ID: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TRACE: Final = re.compile(rb"(?=(?:[^;]*;)*Root=)[\x21-\x7e]{1,1024}")
+
+
+_UNUSUAL: Final = b"", (b"", b"")
 
 
 class Target:
@@ -125,18 +122,25 @@ class InvokePath:
         payload = exchange.body or b"{}"
         if not is_json(payload):
             return False
+        identifiers = self._identifiers
+        given = None if GIVEN_IDS.isdisjoint(headers) else self._given_ids(exchange, target)
+        if given is not None and (given is _UNUSUAL or invocation_type == b"Event"):
+            return False
         if invocation_type == b"Event":
             return self._accept_known(exchange, target, payload)
         if not target.concurrency.take():
             return False
-        identifiers = self._identifiers
-        trace = identifiers.trace(self._wall(), target.first_lineage)
+        if given is None:
+            request_id = identifiers.request_id().encode()
+            trace = identifiers.trace(self._wall(), target.first_lineage)
+        else:
+            request_id, trace = given
         target.pool.submit(
             Invocation(
                 self,
                 target.concurrency,
                 exchange,
-                identifiers.request_id().encode(),
+                request_id,
                 target.invoked_arn,
                 target.version,
                 payload,
@@ -270,6 +274,21 @@ class InvokePath:
         if rounds >= ROUNDS_LIMIT and not target.recursion_allowed:
             raise api_error("RecursiveInvocationException", STOPPED)
         return sent, shown
+
+    def _given_ids(self, exchange: Exchange, target: Target) -> tuple[bytes, tuple[bytes, bytes]]:
+        """Request id and trace where the caller has sent one of them; ``_UNUSUAL`` when the careful path must look."""
+        headers = exchange.headers
+        request_id = headers.get(b"x-amzn-requestid")
+        trace = headers.get(b"x-amzn-trace-id")
+        if (request_id is not None and REQUEST_ID.fullmatch(request_id) is None) or (
+            trace is not None and TRACE.fullmatch(trace) is None
+        ):
+            return _UNUSUAL
+        sent, shown = self._new_trace() if trace is None else with_response_form(trace)
+        sent, rounds = advanced(sent, target.lineage_key)
+        if rounds >= ROUNDS_LIMIT and not target.recursion_allowed:
+            return _UNUSUAL
+        return request_id.lower() if request_id is not None else self._identifiers.request_id().encode(), (sent, shown)
 
     def _request_id(self, headers: Mapping[bytes, bytes], made: str) -> str:
         given = headers.get(b"x-amzn-requestid")

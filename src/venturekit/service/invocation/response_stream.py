@@ -6,15 +6,17 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from venturekit.protocol.eventstream import encode_event
+from venturekit.protocol.eventstream import PAYLOAD_LIMIT_BYTES, encode_event, encode_event_parts
 from venturekit.service.invocation.invocation import Invocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 STREAMED_TYPE: Final = b"X-Venturekit-Response-Content-Type"
 """What the runtime says its stream is: a front end tells by it whether the stream begins with status and headers."""
 CHUNK_BYTES: Final = 65_536
+CROPPED_CHARACTERS: Final = 1024 * 1024
+"""How much is told of an error that one event cannot hold: JSON may need twelve bytes for a character."""
 _BINARY: Final = "application/octet-stream"
 _JSON: Final = "application/json"
 
@@ -35,10 +37,13 @@ class StreamedInvocation(Invocation):
         self.exchange.start(self._head(b"Transfer-Encoding: chunked\r\n%b: %b\r\n" % (STREAMED_TYPE, content_type)))
         return True
 
-    def chunk(self, data: bytes) -> bool:
-        """A piece of the response, as one event. What a caller who has gone would have got is dropped."""
+    def chunks(self, pieces: Sequence[bytes]) -> bool:
+        """What has come of the response, as one event. What a caller who has gone would have got is dropped."""
         exchange = self.exchange
-        return exchange.write(encode_event("PayloadChunk", data, _BINARY)) or exchange.gone
+        if exchange.gone:
+            return True
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return exchange.write_parts(encode_event_parts("PayloadChunk", data, _BINARY)) or exchange.gone
 
     def settle(self, payload: bytes | bytearray, error: bytes, log_tail: bytes) -> None:
         """Answer with what is left: the payload in chunks if it was not streamed, or the error, and how it ended."""
@@ -92,4 +97,8 @@ def complete_event(payload: bytes | bytearray, error: bytes, log_tail: bytes) ->
         complete["ErrorDetails"] = payload.decode("utf-8", "replace")
     if log_tail:
         complete["LogResult"] = base64.b64encode(log_tail).decode()
-    return encode_event("InvokeComplete", json.dumps(complete).encode(), _JSON)
+    told = json.dumps(complete).encode()
+    if len(told) > PAYLOAD_LIMIT_BYTES:
+        complete["ErrorDetails"] = complete["ErrorDetails"][:CROPPED_CHARACTERS]
+        told = json.dumps(complete).encode()
+    return encode_event("InvokeComplete", told, _JSON)

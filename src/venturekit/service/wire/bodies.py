@@ -70,6 +70,8 @@ def begin(connection: Connection, exchange: Exchange) -> None:
         # What came in while an earlier request was being answered.
         connection.body_seen = 0
         connection.on_body(bytes(held))
+        if connection.sink is not None:
+            connection.sink.flush()
     elif connection.continue_owed:
         connection.transport.write(CONTINUE)
 

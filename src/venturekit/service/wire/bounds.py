@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BLANK_BYTES = 8
 """Line ends that are skipped in front of a request: some clients send one too many after a body (RFC 9112, 2.2)."""
+CUT_SHORT = "the connection ended before the request was complete"
+"""Why a request is refused whose sender has closed its side before the end."""
 READ_BYTES = 262_144
 """The most that the loops read at once."""
 FRAMING_RATIO = 8

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from venturekit.service.wire import bodies, bounds, repeats
+from venturekit.service.wire import bodies, bounds, repeats, turns
 from venturekit.service.wire.bodies import Body
 from venturekit.service.wire.direct_body import DirectBody
 from venturekit.service.wire.exchange import Exchange
@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
         "repeatable",
         "repeated_bytes",
         "repeated_count",
+        "resting",
         "since",
         "sink",
         "target_buffer",
@@ -110,6 +111,7 @@ class Connection(asyncio.Protocol):
         self.unsent = 0
         self.advancing = False
         self.reading_paused = False
+        self.resting = False
         self.write_paused = False
         self.deaf = False
         self.dead = False
@@ -154,6 +156,10 @@ class Connection(asyncio.Protocol):
         if before is None and data[0] == GET:
             repeats.learn(self, data)
         if self.parsing is not None:
+            if self.sink is not None:
+                self.sink.flush()
+            if len(data) >= turns.FULL_READ_BYTES:
+                turns.rest(self)
             if not self.head_done:
                 self._passes(bounds.unfinished_head(self, self.parsing, data, before))
             elif self.body is Body.FILLED:
@@ -161,12 +167,12 @@ class Connection(asyncio.Protocol):
             elif self.length is None:
                 self._passes(bounds.framing(self, len(data)))
         if self.waiting and not self.reading_paused:
-            self._pace_reading()
+            self.pace_reading()
 
     def eof_received(self) -> bool:
         self.eof = True
         if self.parsing is not None:
-            self.refuse(400, "the connection ended before the request was complete")
+            self.refuse(400, bounds.CUT_SHORT)
         if self.dead or (self.current is None and not self.waiting):
             return False
         # The peer has sent all it will send (curl, netcat): it still wants the answers to its whole requests.
@@ -318,7 +324,7 @@ class Connection(asyncio.Protocol):
         self.filled = 0
         if self.body_paused:
             self.body_paused = False
-            self._pace_reading()
+            self.pace_reading()
         if body is Body.STREAMED:
             bodies.end_sink(self, exchange)
             return
@@ -357,13 +363,13 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self.advancing = False
-        self._pace_reading()
+        self.pace_reading()
 
     def pause_body(self, exchange: Exchange) -> None:
         """Stop reading, if it is this exchange's body that is being received."""
         if self.parsing is exchange and self.current is exchange:
             self.body_paused = True
-            self._pace_reading()
+            self.pace_reading()
 
     def resume_body(self, exchange: Exchange) -> None:
         """Read again after :meth:`pause_body`."""
@@ -371,10 +377,11 @@ class Connection(asyncio.Protocol):
             self.body_paused = False
             # A body that was held back owes its rate from now on.
             self.since = self.clock.now
-            self._pace_reading()
+            self.pace_reading()
 
-    def _pace_reading(self) -> None:
-        pause = (bool(self.waiting) or self.body_paused) and not self.dead
+    def pace_reading(self) -> None:
+        """Read, or do not, as it is wanted now."""
+        pause = (bool(self.waiting) or self.body_paused or self.resting) and not self.dead
         if pause != self.reading_paused:
             self.reading_paused = pause
             if pause:
@@ -468,7 +475,7 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         transport.set_protocol(self)
-        self._pace_reading()
+        self.pace_reading()
         if self.eof or not transport.can_write_eof():
             transport.close()
         else:

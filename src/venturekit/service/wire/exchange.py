@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from venturekit.service.wire.connection import Connection
 
@@ -22,6 +22,12 @@ class BodySink(Protocol):
 
     def chunk(self, data: bytes) -> None:
         """Take the next piece. Call ``exchange.pause()`` / ``exchange.resume()`` for back pressure."""
+
+    def flush(self) -> None:
+        """No further piece has come with the same read: what was kept to go on together goes on now.
+
+        Not called for what :meth:`end` or :meth:`aborted` follow at once.
+        """
 
     def end(self, trailers: Mapping[bytes, bytes]) -> None:
         """The body is complete; ``trailers`` have lower-case names."""
@@ -147,6 +153,15 @@ class Exchange:
             return False
         if data:
             connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return not connection.write_paused
+
+    def write_parts(self, parts: Sequence[bytes | bytearray | memoryview]) -> bool:
+        """Send one piece that is in parts, which are copied once; else like :meth:`write`."""
+        connection = self.connection
+        if connection.current is not self or not self.streaming:
+            self._refuse_answer()
+            return False
+        connection.transport.write(b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n")))
         return not connection.write_paused
 
     def finish(self, trailers: Mapping[bytes, bytes] | None = None) -> None:

@@ -1,0 +1,168 @@
+"""The front process from its start to its end, which is the service's end at the latest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from venturekit.front.config import Configuration, ConfigurationError, parse_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import uvicorn
+
+    from venturekit.front.application import Application
+    from venturekit.front.feed import Feed
+
+logger = logging.getLogger("venturekit.front")
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+CANNOT_RUN: Final = 78
+"""The exit status by which the service knows that another try would end the same way."""
+READY: Final = "ready\n"
+DRAIN: Final = b"drain\n"
+CONNECTIONS: Final = 1024
+KEEP_ALIVE_SECONDS: Final = 60
+
+
+def main() -> int:
+    """Run the front process: configuration on standard input, whose end is the end. Returns the exit status."""
+    logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT)
+    try:
+        configuration = parse_configuration(sys.stdin.buffer.readline())
+    except ConfigurationError as error:
+        logger.error("%s", error)
+        return CANNOT_RUN
+    logger.setLevel(configuration.log_level.upper())
+    try:
+        # They are looked for before anything is begun.
+        import starlette.applications
+        import uvicorn
+    except ImportError as error:
+        logger.error("%s: pip install 'venturekit[local]'", error)
+        return CANNOT_RUN
+    logger.debug("starlette %s, uvicorn %s", starlette.__version__, uvicorn.__version__)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(configuration))
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(configuration: Configuration) -> None:
+    from venturekit.front.server import sweep_forever
+
+    loop = asyncio.get_running_loop()
+    application, feed = _build(configuration)
+    server = _server(configuration, application)
+    listening = [socket.socket(fileno=descriptor) for descriptor in configuration.sockets]
+
+    def drain() -> None:
+        server.should_exit = True
+
+    threading.Thread(target=_heed, args=(loop, drain), name="service", daemon=True).start()
+    owned = [loop.create_task(feed.run()), loop.create_task(sweep_forever(server.server_state))]
+    await feed.loaded.wait()
+    sys.stdout.write(READY)
+    sys.stdout.flush()
+    try:
+        await server.serve(sockets=listening)
+    finally:
+        for task in owned:
+            task.cancel()
+
+
+def _heed(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+    """Do what the service says, and end with it. A thread: it heeds also when the loop does not turn."""
+    while line := sys.stdin.buffer.readline():
+        if line == DRAIN:
+            loop.call_soon_threadsafe(drain)
+    os._exit(0)
+
+
+def _build(configuration: Configuration) -> tuple[Application, Feed]:
+    from venturekit.front.addresses import Hosts
+    from venturekit.front.application import Application
+    from venturekit.front.feed import Feed
+    from venturekit.front.function_urls import FunctionUrls
+    from venturekit.front.http_client import HttpClient
+    from venturekit.front.lambda_api import LambdaApi
+    from venturekit.front.pages import build_pages
+    from venturekit.front.table import UrlTable
+    from venturekit.protocol.sigv4 import Credentials
+
+    service = urlsplit(configuration.service_url)
+    client = HttpClient(
+        service.hostname or "",
+        service.port or 0,
+        tls=_trusting(configuration) if service.scheme == "https" else None,
+        limit=CONNECTIONS,
+        loop=asyncio.get_running_loop(),
+    )
+    api = LambdaApi(
+        client,
+        host=service.netloc,
+        credentials=Credentials(configuration.access_key_id, configuration.secret_access_key),
+        region=configuration.region,
+        signs=configuration.signs,
+        wall=time.time,
+    )
+    table = UrlTable()
+    feed = Feed(api, table)
+    urls = FunctionUrls(
+        table,
+        feed,
+        api,
+        domain=configuration.domain,
+        port=configuration.port,
+        scheme=configuration.scheme,
+        wall=time.time,
+    )
+    hosts = Hosts((*configuration.allowed_hosts, configuration.host))
+    return Application(hosts, urls, build_pages(table), feed), feed
+
+
+def _trusting(configuration: Configuration) -> ssl.SSLContext:
+    """The service's certificate is for the names that others call it by, not for the address that is called here."""
+    context = ssl.create_default_context(cafile=configuration.tls_certificate)
+    context.check_hostname = False
+    return context
+
+
+def _server(configuration: Configuration, application: Application) -> uvicorn.Server:
+    import uvicorn
+
+    from venturekit.front.server import FrontProtocol
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http=FrontProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, int(configuration.drain_seconds)),
+            ssl_certfile=configuration.tls_certificate,
+            ssl_keyfile=configuration.tls_key,
+        )
+    )

@@ -1,0 +1,301 @@
+"""A response that leaves piece by piece (AWS: "Response streaming for Lambda functions").
+
+AWS's client for Python has no such thing. On the wire it is what AWS's guide for custom runtimes asks for: a chunked
+POST that names its mode, and trailers if the function fails after its first byte. Nothing is sent before the first
+piece: a function that fails earlier has failed in the ordinary way.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+from binascii import b2a_base64
+
+from .faults import MARSHAL_ERROR, ConnectionLostError, FaultError, ResponseStreamError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from typing import Any, TypeAlias
+
+    from .client import Invocation, RuntimeApiClient
+
+    Piece: TypeAlias = bytes | bytearray | memoryview | str
+
+BINARY = "application/octet-stream"
+HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
+PRELUDE_END = bytes(8)
+PIECE_TYPES = (bytes, str, bytearray, memoryview)
+# Trailers share the Runtime API's limit on heads, which is a little over 1 MiB.
+ERROR_LIMIT_BYTES = 512 * 1024
+_CROPPED_MESSAGE_CHARACTERS = 8192
+
+
+class ResponseStream:
+    """What `context.response_stream` gives: a file-like object whose pieces reach the caller as they are written.
+
+    One thread, or the tasks of one event loop, may write at a time. All methods raise ResponseStreamError when the
+    invocation is over or the Runtime API takes no more.
+    """
+
+    __slots__ = ("_api", "_content_type", "_invocation", "_lock", "_loop", "_prelude", "_state", "_unsent", "_waiters")
+
+    def __init__(self, api: RuntimeApiClient, invocation: Invocation) -> None:
+        self._api = api
+        self._invocation = invocation
+        self._content_type = BINARY
+        self._prelude = b""
+        self._state = _FRESH
+        self._lock = _thread.allocate_lock()
+        self._unsent = memoryview(b"")
+        self._waiters: list[Future[None]] = []
+        self._loop: AbstractEventLoop | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the response; may be set until the first piece is out."""
+        return self._content_type
+
+    @content_type.setter
+    def content_type(self, value: str) -> None:
+        self._expect_fresh("content_type is set")
+        self._content_type = _header_text("content_type", value)
+
+    @property
+    def started(self) -> bool:
+        """Whether the response has begun: what fails from now on is told behind its last piece."""
+        return self._state != _FRESH
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._state == _CLOSED
+
+    def begin_http(
+        self, status_code: int = 200, headers: Mapping[str, Any] | None = None, cookies: Iterable[str] = ()
+    ) -> None:
+        """Say with which status, headers and cookies a function URL or an HTTP API is to answer.
+
+        They go out in front of the first piece. Raises ValueError or TypeError for what cannot be in a header.
+        """
+        self._expect_fresh("begin_http is called")
+        if isinstance(status_code, bool) or not isinstance(status_code, int) or not 100 <= status_code <= 599:
+            raise ValueError(f"status_code is {status_code!r}; it must be an integer from 100 to 599")
+        if isinstance(cookies, str):
+            raise TypeError("cookies is a str; it must be a list of them")
+        fields = () if headers is None else headers.items()
+        prelude = {
+            "statusCode": int(status_code),
+            "headers": {_header_text("a header's name", name): _value(name, value) for name, value in fields},
+            "cookies": [_header_text("a cookie", cookie) for cookie in cookies],
+        }
+        self._content_type = HTTP_INTEGRATION
+        self._prelude = json.dumps(prelude, separators=(",", ":")).encode() + PRELUDE_END
+
+    def write(self, data: Piece) -> int:
+        """Send a piece (text as UTF-8); waits while the caller does not keep up. Returns the length of `data`."""
+        piece = _as_bytes(data)
+        if len(piece):
+            with self._lock:
+                self._send(self._frame(piece))
+        return len(data)
+
+    async def awrite(self, data: Piece) -> int:
+        """Like `write`, but the event loop goes on while the caller does not keep up."""
+        piece = _as_bytes(data)
+        if len(piece):
+            with self._lock:
+                self._send_some(self._frame(piece))
+            while self._unsent:
+                await self._writable()
+                with self._lock:
+                    self._send_some([])
+        return len(data)
+
+    def flush(self) -> None:
+        """Begin the response, if it has not begun: status, headers and content type leave without a piece."""
+        with self._lock:
+            if self._state == _FRESH:
+                self._send(self._frame(b""))
+            else:
+                self._expect_open()
+                self._send([])
+
+    def close(self) -> None:
+        """End the response: the caller has all of it, while the function may go on. Closing twice does nothing."""
+        if self._state != _CLOSED:
+            self.flush()
+            with self._lock:
+                self._state = _CLOSED
+                self._send([b"0\r\n\r\n"])
+
+    def over(self, error: bytes = b"", error_type: str = "") -> bytes | None:
+        """The handler has ended; nothing more may be written. None if nothing was: the response is an ordinary one.
+
+        Else what is still to be sent: the end of the body and, with `error` (JSON), trailers that tell of it.
+        """
+        with self._lock:
+            self._forget_waiters()
+            state, self._state = self._state, _CLOSED
+            rest, self._unsent = bytes(self._unsent), memoryview(b"")
+        if state == _FRESH:
+            return None
+        if state == _OPEN:
+            rest += b"0\r\n" + (_trailers(error, error_type) if error else b"") + b"\r\n"
+        return rest
+
+    def _frame(self, piece: bytes | memoryview) -> list[bytes | memoryview]:
+        """A chunk as the wire has it, behind the head of the request if it is the first one."""
+        if self._state == _OPEN:
+            return [b"%x\r\n" % len(piece), piece, b"\r\n"]
+        self._expect_open()
+        head = self._api.stream_head(self._invocation, self._content_type.encode("latin-1"))
+        prelude, self._state = self._prelude, _OPEN
+        size = len(prelude) + len(piece)
+        return [head, b"%x\r\n" % size, prelude, piece, b"\r\n"] if size else [head]
+
+    def _send(self, parts: list[bytes | memoryview]) -> None:
+        if self._unsent:
+            parts = [self._unsent, *parts]
+            self._unsent = memoryview(b"")
+        try:
+            if parts:
+                self._api.send_stream(parts)
+        except ConnectionLostError as error:
+            raise _lost(error) from None
+
+    def _send_some(self, parts: list[bytes | memoryview]) -> None:
+        if self._unsent:
+            parts = [self._unsent, *parts]
+        try:
+            sent = self._api.send_stream_now(parts)
+        except ConnectionLostError as error:
+            self._unsent = memoryview(b"")
+            raise _lost(error) from None
+        if len(parts) == 1:
+            self._unsent = memoryview(parts[0])[sent:]
+        else:
+            self._unsent = memoryview(b"".join(parts))[sent:] if sent < sum(map(len, parts)) else memoryview(b"")
+
+    async def _writable(self) -> None:
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        waiter: Future[None] = loop.create_future()
+        with self._lock:
+            if self._loop is None:
+                self._loop = loop
+                loop.add_writer(self._api.stream_descriptor, self._wake)
+            self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._forget_waiters()
+
+    def _forget_waiters(self) -> None:
+        loop, self._loop = self._loop, None
+        waiters, self._waiters = self._waiters, []
+        if loop is not None and not loop.is_closed():
+            loop.remove_writer(self._api.stream_descriptor)
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _expect_fresh(self, what: str) -> None:
+        if self._state != _FRESH:
+            raise ResponseStreamError(f"{what} after the response has begun; do it before the first piece")
+
+    def _expect_open(self) -> None:
+        if self._state == _CLOSED:
+            raise ResponseStreamError("the response stream is closed: it was ended, or its invocation is over")
+
+
+_FRESH, _OPEN, _CLOSED = range(3)
+
+
+def is_stream(result: Any) -> bool:
+    """Whether a handler's result is taken piece by piece: iterators are, lists and other containers are not."""
+    kind = type(result)
+    return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+
+
+def send_all(pieces: Iterator[Any], stream: ResponseStream) -> None:
+    """Write what an iterator gives. It is closed in every case: what a generator has opened is let go of."""
+    try:
+        for piece in pieces:
+            stream.write(_checked(piece))
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
+    stream.flush()
+
+
+async def asend_all(pieces: AsyncIterator[Any], stream: ResponseStream) -> None:
+    """Write what an asynchronous iterator gives; it is closed in every case."""
+    try:
+        async for piece in pieces:
+            await stream.awrite(_checked(piece))
+    finally:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+    stream.flush()
+
+
+def _checked(piece: Any) -> Any:
+    if isinstance(piece, PIECE_TYPES):
+        return piece
+    reason = _wrong_type(piece, "a handler that streams yields")
+    raise FaultError(MARSHAL_ERROR, f"Unable to marshal response: {reason}")
+
+
+def _as_bytes(data: Any) -> bytes | memoryview:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, (bytearray, memoryview)):
+        view = memoryview(data)
+        return view.cast("B") if view.c_contiguous else view.tobytes()
+    raise TypeError(_wrong_type(data, "a response stream takes"))
+
+
+def _wrong_type(data: Any, who: str) -> str:
+    return f"{who} bytes, bytearray, memoryview and str, not {type(data).__name__}"
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    return _header_text(f"the header {name!r}", value)
+
+
+def _header_text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it must be a str")
+    if any(character < " " or character == "\x7f" or character > "\xff" for character in value):
+        raise ValueError(f"{what} is {value[:60]!r}; it must be Latin-1 text without control characters")
+    return value
+
+
+def _trailers(error: bytes, error_type: str) -> bytes:
+    shown = error_type if error_type.isascii() and error_type.replace(".", "_").isidentifier() else "Unhandled"
+    if len(error) > ERROR_LIMIT_BYTES:
+        report = json.loads(error)
+        report["errorMessage"] = report["errorMessage"][:_CROPPED_MESSAGE_CHARACTERS]
+        report["stackTrace"] = []
+        error = json.dumps(report).encode()
+    fields = (
+        b"Lambda-Runtime-Function-Error-Type: " + shown.encode(),
+        b"Lambda-Runtime-Function-Error-Body: " + b2a_base64(error, newline=False),
+    )
+    return b"".join(field + b"\r\n" for field in fields)
+
+
+def _lost(error: ConnectionLostError) -> ResponseStreamError:
+    return ResponseStreamError(f"the Runtime API takes no more of this response: {error}")

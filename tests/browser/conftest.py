@@ -1,0 +1,57 @@
+"""A browser of this machine without a window, and a service whose functions it visits."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.service.harness import RunningService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.service.harness import FunctionSet
+
+BOUND_MS = 20_000
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium: Playwright's own is a download from elsewhere."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    assert found, "no Chromium on PATH (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        # Its own sandbox does not start for root, nor in most containers.
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in a profile of its own."""
+    context = browser.new_context()
+    context.set_default_timeout(BOUND_MS)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def browsed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    running = RunningService(tmp_path_factory.mktemp("browsed") / "data")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def browsed(browsed_service: RunningService) -> Iterator[FunctionSet]:
+    """Functions on that service; deleted afterwards."""
+    made = browsed_service.functions()
+    yield made
+    made.delete_all()
