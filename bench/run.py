@@ -18,6 +18,7 @@ from urllib.parse import quote
 import node
 import scale
 import streaming
+import urls
 from rig import (
     PYTHON_RUNTIME,
     SDK_HEADERS,
@@ -133,6 +134,11 @@ class Bench:
     def scale(self) -> scale.Scale:
         """A service on a store with ten thousand functions."""
         return scale.Scale(self.stack, samples=self.plan.samples, starts=min(3, self.plan.starts))
+
+    @cached_property
+    def urls(self) -> urls.Urls:
+        """A service with a function URL."""
+        return urls.Urls(self.stack, seconds=self.plan.seconds, rounds=self.plan.rounds)
 
     def interleaved(self, ours: Callable[[], Load], theirs: Callable[[], Load]) -> list[tuple[Load, Load]]:
         """Alternating runs: what disturbs the machine disturbs both. One short run of each goes first, unmeasured."""
@@ -353,6 +359,14 @@ ROWS = (
     Row("functions listed", "functions", 1000, True, functions_listed),
     Row("6 MB echo / C router", "x", 3, False, large_echo),
     Row("keep-alive clients held", "clients", 2000, True, clients_held),
+    Row("function URL call over a direct invoke, p50", "us", 400, False, lambda b: urls.over_invoke(b.urls)),
+    Row(
+        "warm p99 while a function URL echoes 6 MB / undisturbed",
+        "x",
+        2,
+        False,
+        lambda b: urls.others_while_echoing(b.urls),
+    ),
     Row("10,000 functions: start to ready", "ms", 3000, False, lambda b: scale.start(b.scale)),
     Row("10,000 functions: page of ListFunctions p50", "ms", 10, False, lambda b: scale.list_page(b.scale)),
     Row("10,000 functions: slowest read p50", "ms", 1, False, lambda b: scale.slowest_read(b.scale)),

@@ -178,7 +178,8 @@ def test_a_connection_that_is_cut_in_the_middle(tmp_path: Path, kind: str) -> No
         peer.connection.sendall(NEXT + b'"b"')
         assert b"4\r\nfine\r\n" in whole_stream(peer)
         peer.process.kill()
-        stdout, _stderr = peer.process.communicate(timeout=30)
+        stdout, stderr = peer.process.communicate(timeout=30)
+        assert b"[ERROR] The result of this invocation was cut off: " in stderr
         assert b"[ERROR] ResponseStreamError: the Runtime API takes no more of this response: " in stdout
         assert stdout.count(b"closed\n") == 2
 

@@ -89,7 +89,6 @@ class ExecutionEnvironment:
         "_invocation",
         "_log",
         "_marshaller",
-        "_rest",
         "_stream",
     )
 
@@ -104,7 +103,6 @@ class ExecutionEnvironment:
         self._invocation: Invocation | None = None
         self._context: LambdaContext | None = None
         self._stream: ResponseStream | None = None
-        self._rest: bytes | None = None
 
     def initialize(self, handler_name: str) -> None:
         """The init phase: import the handler. Raises SystemExit 1, after it was reported, when that fails."""
@@ -128,8 +126,7 @@ class ExecutionEnvironment:
         """The invoke phases. Raises RuntimeApiError at the end."""
         invocation = self._api.next()
         while True:
-            request = self._invoke(invocation)
-            invocation = self._api.exchange(request) if request else self._api.exchange_stream(self._take_rest())
+            invocation = self._api.exchange(self._invoke(invocation))
 
     def open_stream(self, context: LambdaContext) -> ResponseStream:
         """The response stream of the invocation that `context` was made for. Raises ResponseStreamError when over."""
@@ -148,7 +145,7 @@ class ExecutionEnvironment:
         raise ResponseStreamError("the response stream is closed: the invocation of this context is over")
 
     def _invoke(self, invocation: Invocation) -> bytes:
-        """The request that tells the outcome; none if it was streamed, and then its rest is to be taken."""
+        """The request that tells the outcome, or what is left of it if it was streamed."""
         self._log.invocation.request_id = invocation.request_id
         self._log.invocation.tenant_id = invocation.tenant_id
         self._set_trace(invocation.trace_id)
@@ -162,8 +159,8 @@ class ExecutionEnvironment:
             if type(result) not in PLAIN_TYPES:
                 result = self._resolve(result, context)
             self._context = None
-            if self._stream is not None and self._end_stream():
-                return b""
+            if self._stream is not None and (rest := self._end_stream()) is not None:
+                return rest
             if isinstance(result, bytes):
                 return self._api.response_request(invocation, result, b"application/unknown")
             return self._api.response_request(invocation, self._marshaller.serialize_result(result))
@@ -174,8 +171,8 @@ class ExecutionEnvironment:
         self._context = None
         self._write(report)
         body = self._marshaller.serialize(report.body)
-        if self._stream is not None and self._end_stream(body, report.body["errorType"]):
-            return b""
+        if self._stream is not None and (rest := self._end_stream(body, report.body["errorType"])) is not None:
+            return rest
         cause = self._marshaller.serialize(report.xray_cause)
         return self._api.error_request(invocation, body, cause)
 
@@ -196,16 +193,12 @@ class ExecutionEnvironment:
             send_all(result, stream)
         return None
 
-    def _end_stream(self, error: bytes = b"", error_type: str = "") -> bool:
-        """Let nothing more be written. Whether anything was: then the rest is to be sent."""
+    def _end_stream(self, error: bytes = b"", error_type: str = "") -> bytes | None:
+        """Let nothing more be written. What is still to be sent, None if nothing was written."""
         assert self._stream is not None
-        self._rest = self._stream.over(error, error_type)
+        rest = self._stream.over(error, error_type)
         self._stream = None
-        return self._rest is not None
-
-    def _take_rest(self) -> bytes:
-        rest, self._rest = self._rest, None
-        return rest or b""
+        return rest
 
     def _set_trace(self, trace_id: str | None) -> None:
         if trace_id is not None:

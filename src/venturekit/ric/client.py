@@ -75,11 +75,13 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
 class RuntimeApiClient:
     """Requests of one execution environment, over one connection that is opened on first use."""
 
-    __slots__ = ("_common", "_connection", "_next_request")
+    __slots__ = ("_common", "_connection", "_next_request", "_streaming")
 
     def __init__(self, address: str) -> None:
         """`address` is `host:port`. Raises ProtocolError when it is not."""
         self._connection = Connection(address)
+        # The head of a streamed result is out, and its end is not.
+        self._streaming = False
         version = ".".join(map(str, sys.version_info[:3]))
         self._common = (f" HTTP/1.1\r\nHost: {address}\r\nUser-Agent: venturekit-python/{version}\r\n").encode()
         self._next_request = b"GET " + _PREFIX + b"invocation/next" + self._common + b"\r\n"
@@ -103,10 +105,12 @@ class RuntimeApiClient:
         return self._post(invocation, b"/error", body, headers)
 
     def exchange(self, request: bytes) -> Invocation:
-        """Post an answer and wait for the next event, both requests in one write.
+        """Post an answer, or the end of a streamed one, and wait for the next event, both requests in one write.
 
         Raises RuntimeApiError: ApiGoneError when the API went away after it had acknowledged the answer.
         """
+        if self._streaming:
+            return self._exchange_stream(request)
         acknowledgement = self._acknowledge(request + self._next_request)
         del request
         return self._read_next(acknowledgement)
@@ -118,6 +122,7 @@ class RuntimeApiClient:
         """
         if not self._connection.is_open:
             self._connection.open()
+        self._streaming = True
         return self._post_head(invocation, b"/response", b"Content-Type: " + content_type + _STREAMING) + b"\r\n"
 
     def send_stream(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -133,16 +138,14 @@ class RuntimeApiClient:
         """The file descriptor that becomes writable when more can be sent."""
         return self._connection.descriptor
 
-    def exchange_stream(self, rest: bytes) -> Invocation:
-        """Send the end of a streamed result and wait for the next event, both requests in one write.
-
-        A result that could not be sent is nobody's any more: that is printed. Raises RuntimeApiError.
-        """
+    def _exchange_stream(self, rest: bytes) -> Invocation:
+        self._streaming = False
         if not self._connection.is_open:
             return self._ask_again()
         try:
             acknowledgement = self._send_and_read(rest + self._next_request)
         except ConnectionLostError as error:
+            # It cannot be sent again: what it began with is gone.
             sys.stderr.write(f"[ERROR] The result of this invocation was cut off: {error}\n")
             return self._ask_again()
         return self._read_next(acknowledgement)

@@ -223,7 +223,9 @@ SETTINGS: Final = (
         _one_of("fork", "spawn"),
         "How Python environments start: forked from a prepared process (fork), or as new processes (spawn).",
     ),
-    Setting("strict_runtimes", _switch, "Refuse a runtime whose exact version of Python or Node.js is not on this machine."),
+    Setting(
+        "strict_runtimes", _switch, "Refuse a runtime whose exact Python or Node.js version is not on this machine."
+    ),
     Setting("account_id", _matching(r"\d{12}", "12 digits"), "Account id in ARNs."),
     Setting(
         "region",
