@@ -191,6 +191,16 @@ async def test_a_stream_that_is_cut_off(bench: Bench, how: str) -> None:
 
 
 @scenario()
+async def test_an_exit_ends_a_stream_as_it_ends_everything(bench: Bench) -> None:
+    environment, runtime, event = await bench.runtime(streams=True)
+    runtime.send(head(runtime, event) + piece(b"part"))
+    await bench.until(lambda: event.received)
+    bench.launchers.exit(environment.number, 3)
+    assert event.outcome == (failures.exited(event.request_id, failures.Exit(code=3)), UNHANDLED)
+    assert event.received == [b"part"]
+
+
+@scenario()
 async def test_one_that_is_killed_for_its_memory_is_answered_for_when_it_is_gone(bench: Bench) -> None:
     bench.launchers.dies_when_killed = False
     environment, runtime, event = await bench.runtime(streams=True)

@@ -31,8 +31,6 @@ READY: Final = "ready\n"
 DRAIN: Final = b"drain\n"
 CONNECTIONS: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 60
-NICENESS: Final = 10
-"""Large bodies keep a processor busy: the invokes of others go first."""
 
 
 def main() -> int:
@@ -52,7 +50,6 @@ def main() -> int:
         logger.error("%s: pip install 'venturekit[local]'", error)
         return CANNOT_RUN
     logger.debug("starlette %s, uvicorn %s", starlette.__version__, uvicorn.__version__)
-    os.nice(NICENESS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(configuration))
     return 0

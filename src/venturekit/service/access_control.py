@@ -58,12 +58,14 @@ class Resolve(Protocol):
 class Caller:
     """Somebody with one access key. ``targets`` are the addresses that were found allowed and resolved."""
 
-    __slots__ = ("_account_id", "_control", "principal", "targets")
+    __slots__ = ("_account_id", "_control", "principal", "targets", "writes_json")
 
     def __init__(self, control: AccessControl, account_id: str, principal: Principal) -> None:
         self._control = control
         self._account_id = account_id
         self.principal = principal
+        # Whether its payloads are known to be JSON: reading megabytes only to see that holds up everybody.
+        self.writes_json = False
         self.targets: dict[bytes, Target] = {}
 
     @property
@@ -131,6 +133,7 @@ class AccessControl:
         # Whoever asks for what is open to everybody: what a request says of its sender is then not looked at.
         self.nobody = Caller(self, accounts.own.account_id, principals.anonymous())
         self.front = Caller(self, accounts.own.account_id, principals.service(FRONT))
+        self.front.writes_json = True
 
     # --- who ----------------------------------------------------------------------------------------------------
 

@@ -65,9 +65,11 @@ class Target:
         "qualifier",
         "recursion_allowed",
         "version",
+        "writes_json",
     )
 
-    def __init__(self, resolved: Resolved) -> None:
+    def __init__(self, resolved: Resolved, *, writes_json: bool) -> None:
+        self.writes_json = writes_json
         self.account_id = resolved.account_id
         self.function_name = resolved.function_name
         self.qualifier = resolved.qualifier
@@ -120,7 +122,7 @@ class InvokePath:
             if not tail and log_type != b"None":
                 return False
         payload = exchange.body or b"{}"
-        if not is_json(payload):
+        if not target.writes_json and not is_json(payload):
             return False
         identifiers = self._identifiers
         given = None if GIVEN_IDS.isdisjoint(headers) else self._given_ids(exchange, target)
@@ -163,10 +165,10 @@ class InvokePath:
             validate_members(match.operation, members)
             request_id = self._request_id(headers, request_id)
             resolved = caller.resolve(operation, members)
-            target = Target(resolved)
+            target = Target(resolved, writes_json=caller.writes_json)
             extra = self._extra_headers(members)
             payload = exchange.body or b"{}"
-            if not is_json(payload):
+            if not target.writes_json and not is_json(payload):
                 self._refuse_payload(exchange, request_id, bytes(payload))
                 return
             invocation_type = members.get("InvocationType", "RequestResponse")

@@ -68,6 +68,10 @@ class Caller(Protocol):
     def targets(self) -> dict[bytes, Target]:
         """Addresses that this caller was found to be allowed to invoke."""
 
+    @property
+    def writes_json(self) -> bool:
+        """Whether its payloads are known to be JSON."""
+
     def resolve(self, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What the members of an invocation address. Raises ApiError: no such function, not authorized, ..."""
 
