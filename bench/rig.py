@@ -165,6 +165,7 @@ class Load:
     requests: int
     rate: float
     p50_us: float
+    p99_us: float
 
 
 def load(
@@ -191,7 +192,7 @@ def load(
     if done.returncode:
         raise Unavailable(f"requests to {path} failed: {done.stderr.strip()[:300] or done.stdout.strip()[:300]}")
     outcome = json.loads(done.stdout)
-    return Load(outcome["n"], outcome["rps"], outcome["p50"])
+    return Load(outcome["n"], outcome["rps"], outcome["p50"], outcome["p99"])
 
 
 def cpu_ns(pid: int) -> int:

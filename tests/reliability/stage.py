@@ -109,8 +109,9 @@ class Stage:
         with self.life(program) as (running, life):
             running.wait_ready()
             life.ready = time.monotonic()
+            told = self.ledger.count
             with self.flow(running, count):
-                self.wait_acknowledged(self.ledger.count + count)
+                self.wait_acknowledged(told + count)
             with suppress(TooLateError):
                 until(lambda: checker.is_at_rest(self.files.database), "every event and record ends", seconds)
             running.__exit__()

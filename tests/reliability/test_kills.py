@@ -12,7 +12,7 @@ from tests.reliability.broken_service import (
     answers_before_the_commit,
     owes_no_records,
     settles_twice,
-    settles_twice_and_whoever_holds_the_event,
+    settles_twice_whoever_holds_the_event,
 )
 from tests.reliability.campaign import Campaign
 from tests.reliability.workload import QUICK_SHARES, Files
@@ -42,7 +42,7 @@ def broken(tmp_path: Path, breakage: object) -> checker.Findings:
     ("breakage", "kind"),
     [
         (answers_before_the_commit, checker.LOST),
-        (settles_twice_and_whoever_holds_the_event, checker.TERMINAL),
+        (settles_twice_whoever_holds_the_event, checker.TERMINAL),
         (owes_no_records, checker.DESTINED),
     ],
     ids=lambda value: getattr(value, "__name__", value),

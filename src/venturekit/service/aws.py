@@ -106,7 +106,7 @@ class AwsClients:
 
     def call(self, service: str, region: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call an operation once. Raises AwsRefusedError and AwsNotAskedError."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import ClientError, NoCredentialsError
 
         try:
             answer: Mapping[str, Any] = getattr(self.client(service, region), operation)(**members)
@@ -119,8 +119,9 @@ class AwsClients:
                 "there are no credentials to sign with: start the service with AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY (what stands in for AWS takes any)"
             ) from error
-        except (BotoCoreError, OSError, ValueError, LookupError) as error:
-            raise AwsNotAskedError(str(error)) from error
+        except Exception as error:
+            # Whatever answers may not be what it should be, and botocore fails at that in many ways.
+            raise AwsNotAskedError(str(error) or type(error).__name__) from error
         return answer
 
     def _new_client(self, service: str, region: str, attempts: int) -> Any:

@@ -71,6 +71,12 @@ class ManualLoop:
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
+    def timers_of(self, owner: object) -> int:
+        """How many timers wait that would call a method of this object."""
+        return sum(
+            not timer.cancelled and getattr(timer.callback, "__self__", None) is owner for _, _, timer in self._timers
+        )
+
     @property
     def next_timer(self) -> ManualTimer | None:
         while self._timers and self._timers[0][2].cancelled:
@@ -198,6 +204,7 @@ class ScriptedTarget:
     function: ScriptedFunction
     invoked_arn: str
     policy: EventPolicy
+    lasting: bool = True
 
     @property
     def executed_version(self) -> str:
@@ -352,6 +359,7 @@ class Lab:
         while (timer := self.loop.next_timer) is not None and timer.at <= until:
             self.loop.fire()
             await self.quiet()
+            assert self.loop.timers_of(self.dispatcher) <= 1
             at_once = at_once + 1 if self.loop.now == last else 0
             last = self.loop.now
             assert at_once < 1000, "timers follow one another, and no time passes"

@@ -99,6 +99,25 @@ def test_a_store_that_takes_nothing_for_a_while_loses_nothing(
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_claim_that_is_refused_is_made_again(tmp_path: Path, at_once: bool) -> None:
+    async def scenario(lab: Lab) -> None:
+        functions = [lab.targets.create(name) for name in ("f", "g")]
+        if at_once:
+            lab.events.refuses_with = StoreBusyError("10000 changes are waiting already")
+        else:
+            lab.events.trouble = [StoreBusyError("another program holds the database")] * 3
+        events = [lab.put(function.name) for function in functions]
+        await lab.advance(2.5)
+        assert lab.states() == {"queued": 2}
+        lab.events.refuses_with = None
+        await lab.advance(1.0)
+        assert [lab.kinds(event) for event in events] == [["accepted", "started", "succeeded"]] * 2
+        assert [times(function) for function in functions] == [[3.0], [3.0]]
+
+    run(tmp_path, scenario)
+
+
 def test_a_database_that_another_program_holds(tmp_path: Path) -> None:
     async def scenario(lab: Lab) -> None:
         holding = Holding()

@@ -41,7 +41,7 @@ def test_a_lane_that_is_being_claimed_is_not_taken_again() -> None:
     lanes = lanes_with()
     lanes.due(A, 1.0)
     assert lanes.take(1.0) == [(A, SHARE)]
-    lanes.due(A, 1.0)
+    lanes.due(A, 0.5)
     assert lanes.take(1.0) == []
     lanes.claimed(A, 1, 1.0)
     assert lanes.take(1.0) == [(A, SHARE)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 DELIVERED: Final = "delivered"
 DELIVERY_FAILED: Final = "delivery-failed"
+
+
+HOPS: Final = 32
+"""So many records become events at once, whatever functions they are for."""
 
 
 class Senders(Protocol):
@@ -73,6 +78,7 @@ class Courier:
         self._new_request_id = new_request_id
         self._steady = steady
         self._wall = wall
+        self._hops = asyncio.Semaphore(HOPS)
 
     def obstacle(self, target: str) -> str:
         """Why nothing can be sent to this target until a restart; empty if it can be tried."""
@@ -86,18 +92,19 @@ class Courier:
         ``late`` is called when a message leaves after all that had been given up. Raises DeliveryError,
         SentNotSettledError, and StoreError before anything was sent.
         """
-        message = await self._deliveries.message(delivery.delivery_id)
-        if message is None:
-            return
         if is_function(delivery.target):
-            await self._hop(delivery, message)
+            async with self._hops:
+                await self._hop(delivery)
             return
-        omitted = await self._threads.run(
-            delivery.target,
-            lambda: self._senders.send(message),
-            doubtful=doubtful,
-            late=lambda omitted: late([self._delivered(delivery, omitted)]),
-        )
+        async with self._threads.room(doubtful=doubtful):
+            message = await self._deliveries.message(delivery.delivery_id)
+            if message is None:
+                return
+            omitted = await self._threads.run(
+                delivery.target,
+                lambda: self._senders.send(message),
+                late=lambda omitted: late([self._delivered(delivery, omitted)]),
+            )
         await self.settle(delivery, [self._delivered(delivery, omitted)])
 
     async def settle(self, delivery: OwedDelivery, history: Sequence[Transition]) -> None:
@@ -107,8 +114,11 @@ class Courier:
         except StoreError as error:
             raise SentNotSettledError(error, history) from error
 
-    async def _hop(self, delivery: OwedDelivery, message: OwedMessage) -> None:
+    async def _hop(self, delivery: OwedDelivery) -> None:
         """The record becomes an event of the function, in the transaction that settles its delivery."""
+        message = await self._deliveries.message(delivery.delivery_id)
+        if message is None:
+            return
         self._functions.check_function_target(message.source, message.target)
         reference = parse_function_reference(message.target)
         body, omitted = _largest_event(message.body)

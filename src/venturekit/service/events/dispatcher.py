@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, key_of
+from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced
 from venturekit.service.api.errors import ApiError
 from venturekit.service.events.attempt import Attempt
+from venturekit.service.events.course import Course
 from venturekit.service.events.invocation_record import Outcome
 from venturekit.service.events.lanes import SHARE, Lanes
 from venturekit.service.events.retry import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from venturekit.service.events.lanes import Lane
-    from venturekit.service.events.ports import EventTarget, Loop, Pool, Targets, Timer
+    from venturekit.service.events.ports import Loop, Pool, Targets, Timer
     from venturekit.service.store.event_documents import ClaimedEvent, NewEvent, Settlement
     from venturekit.service.store.event_documents import Lane as LaneKey
     from venturekit.service.store.events import EventStore, Turn
@@ -207,9 +208,11 @@ class Dispatcher:
         for lane, next_due in turn.next_due.items():
             self._lanes.claimed(lane, per_lane.get(lane, 0), next_due)
         if not self._closing:
+            courses: dict[tuple[LaneKey, str], Course] = {}
             for event in turn.claimed:
-                self._run(event)
-        self._wake()
+                self._run(event, courses)
+        # At once, not in the loop's next turn: so it is committed with what the intake has begun to write.
+        self._next_round()
 
     def _round_failed(
         self,
@@ -279,25 +282,31 @@ class Dispatcher:
         pool = self._pools.get(lane.key)
         return room if pool is None else min(room, pool.room)
 
-    def _run(self, event: ClaimedEvent) -> None:
+    def _run(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
+        """Run an event. ``courses`` are those that were found for others of the same round."""
         try:
-            self._resolve(event)
+            self._resolve(event, courses)
         except Exception as error:
             # One event that something is wrong with must not take the others with it.
             self._report(error)
             self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r}"), NO_POLICY)
 
-    def _resolve(self, event: ClaimedEvent) -> None:
+    def _resolve(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
         now = self._steady()
-        try:
-            target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
-        except ApiError as error:
-            self._unresolved(event, error, now)
-            return
-        policy, concurrency = target.policy, target.concurrency
+        course = courses.get((event.lane, event.qualifier))
+        if course is None:
+            try:
+                target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
+            except ApiError as error:
+                self._unresolved(event, error, now)
+                return
+            course = Course(target)
+            if target.lasting:
+                courses[event.lane, event.qualifier] = course
+        policy, concurrency = course.policy, course.concurrency
         # Of the trace that the event came with: a further try of it is no further round.
-        trace, rounds = advanced(event.trace.encode("latin-1"), key_of(target.invoked_arn))
-        if rounds >= ROUNDS_LIMIT and not target.recursion_allowed:
+        trace, rounds = advanced(event.trace.encode("latin-1"), course.lineage_key)
+        if rounds >= ROUNDS_LIMIT and not course.recursion_allowed:
             self._give_up(event, RECURSIVE_INVOCATION, STOPPED, policy)
         elif too_old(now, event.accepted_at, policy):
             self._give_up(event, EVENT_AGE_EXCEEDED, "it waited for longer than its maximum age", policy)
@@ -307,26 +316,23 @@ class Dispatcher:
             self._lanes.pause(event.lane, now + 1.0)
             self._end(event, Try(ended=Ended.THROTTLED, reason=concurrency.exceeded), policy)
         else:
-            self._submit(event, target, policy, trace, now)
+            self._submit(event, course, trace, now)
 
-    def _submit(self, event: ClaimedEvent, target: EventTarget, policy: EventPolicy, trace: bytes, now: float) -> None:
+    def _submit(self, event: ClaimedEvent, course: Course, trace: bytes, now: float) -> None:
         attempt = Attempt(
             event,
-            invoked_arn=target.invoked_arn,
-            executed_version=target.executed_version,
+            course,
             trace=trace,
-            policy=policy,
-            concurrency=target.concurrency,
             began=now,
-            lease_until=now + target.timeout_seconds + LEASE_MARGIN_SECONDS,
+            lease_until=now + course.timeout_seconds + LEASE_MARGIN_SECONDS,
             ended=self._answered,
             refused=self._refused,
         )
         try:
-            pool = target.pool
+            pool = course.pool
         except ApiError as error:
-            target.concurrency.release()
-            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), policy)
+            course.concurrency.release()
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), course.policy)
             return
         self._running[event.event_id] = attempt
         self._pools[event.lane] = pool

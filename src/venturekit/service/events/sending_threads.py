@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from venturekit.service.events.delivery_errors import TargetFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 T = TypeVar("T")
 
@@ -38,19 +38,24 @@ class SendingThreads:
         self._doubtful = asyncio.Semaphore(DOUBTFUL_THREADS)
         self._of_targets: dict[str, int] = {}
 
-    async def run(self, target: str, work: Callable[[], T], *, doubtful: bool, late: Callable[[T], None]) -> T:
+    @asynccontextmanager
+    async def room(self, *, doubtful: bool) -> AsyncIterator[None]:
+        """Inside the block one call may be made: wait for that before anything large is read."""
+        async with AsyncExitStack() as slots:
+            if doubtful:
+                await slots.enter_async_context(self._doubtful)
+            await slots.enter_async_context(self._all)
+            yield
+
+    async def run(self, target: str, work: Callable[[], T], *, late: Callable[[T], None]) -> T:
         """Run ``work`` for a target. ``late`` gets the result of a call that was given up and came to a good end.
 
         Raises what ``work`` raises, and TargetFailedError when it takes too long or cannot begin.
         """
         if self._of_targets.get(target, 0) >= THREADS_OF_A_TARGET:
             raise TargetFailedError("it has not answered earlier messages yet")
-        async with AsyncExitStack() as slots:
-            if doubtful:
-                await slots.enter_async_context(self._doubtful)
-            await slots.enter_async_context(self._all)
-            future = self._started(target, work)
-            done, _ = await asyncio.wait({future}, timeout=self._timeout_seconds)
+        future = self._started(target, work)
+        done, _ = await asyncio.wait({future}, timeout=self._timeout_seconds)
         if done:
             return future.result()
         future.add_done_callback(lambda ended: None if ended.exception() else late(ended.result()))

@@ -22,6 +22,7 @@ PARSED_ERROR_BYTES: Final = 256 * 1024
 STOPPED_ROUNDS_LIMIT: Final = 2 * ROUNDS_LIMIT
 """Functions whose failures go to one another would go on after they were stopped, without ever being run: after so many
 rounds a stopped event is told to no further function."""
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _KINDS: Final = {
     Ended.SUCCESS: "succeeded",
     Ended.FUNCTION_ERROR: "error",
@@ -214,6 +215,6 @@ def _error_of(payload: bytes) -> dict[str, str]:
 def _text(detail: dict[str, Any]) -> str:
     if not detail:
         return ""
-    text = json.dumps(detail, separators=(",", ":"), ensure_ascii=False)
+    text = _ENCODE(detail)
     # Half a character, which JSON can name, is none that the store takes.
     return text.encode("utf-8", "replace").decode()

@@ -174,20 +174,20 @@ MIGRATIONS: Final = (
                  detail TEXT NOT NULL DEFAULT '',
                  PRIMARY KEY (event_id, number)
                ) WITHOUT ROWID, STRICT""",
-            # The outbox: what is here is not delivered yet.
+            # The outbox: what is here is not delivered yet. The body may be large: nothing lies behind it.
             """CREATE TABLE deliveries (
                  id INTEGER PRIMARY KEY,
                  event_id INTEGER NOT NULL REFERENCES events (id),
                  kind TEXT NOT NULL,
                  target TEXT NOT NULL,
-                 body BLOB NOT NULL,
                  attributes TEXT NOT NULL,
                  source TEXT NOT NULL,
                  trace TEXT NOT NULL,
                  attempts INTEGER NOT NULL DEFAULT 0,
                  due_at REAL NOT NULL,
                  reason TEXT NOT NULL DEFAULT '',
-                 created_wall REAL NOT NULL
+                 created_wall REAL NOT NULL,
+                 body BLOB NOT NULL
                ) STRICT""",
             """CREATE INDEX deliveries_due ON deliveries (target, due_at, id)""",
             """CREATE INDEX deliveries_of ON deliveries (event_id)""",

@@ -94,10 +94,13 @@ class Store:
 
     def begin(self, intention: Intention, *, essential: bool = False) -> asyncio.Future[Any]:
         """``submit`` for callbacks of an event loop: a future of the running one."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._writer.submit(Job(intention, future, loop, essential=essential))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.carry_out(intention, future, essential=essential)
         return future
+
+    def carry_out(self, intention: Intention, future: asyncio.Future[Any], *, essential: bool = False) -> None:
+        """``submit`` for those who have the future, of an event loop, already."""
+        self._writer.submit(Job(intention, future, future.get_loop(), essential=essential))
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query of this package on the reading connection, in a thread, as of one moment.
