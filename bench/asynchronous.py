@@ -113,7 +113,7 @@ def accepting(shared: Asynchronous) -> Measured:
         # The first one starts the environments, and is not measured.
         floods = [_flood(running, shared.seconds) for _ in range(shared.rounds + 1)]
         memory = pss_mib(running.process.pid)
-        _check_that_all_ran(data_dir, sum(flood.accepted.requests for flood in floods))
+        check_that_all_ran(data_dir, sum(flood.accepted.requests for flood in floods))
     measured = floods[1:]
     rate, p50, meanwhile, after = (
         statistics.median(values)
@@ -139,7 +139,8 @@ def _flood(running: Service, seconds: float) -> Flood:
     return Flood(accepted, (accepted.requests - left) / taken, left / (time.perf_counter() - begin))
 
 
-def _check_that_all_ran(data_dir: Path, accepted: int) -> None:
+def check_that_all_ran(data_dir: Path, accepted: int) -> None:
+    """Count in the database. Raises Unavailable unless every event that was accepted has run."""
     with closing(sqlite3.connect(f"file:{data_dir / DATABASE}?mode=ro", uri=True)) as database:
         states = dict(database.execute("SELECT state, count(*) FROM events WHERE attempts > 0 GROUP BY state"))
         (started,) = database.execute(

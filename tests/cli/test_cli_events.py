@@ -422,7 +422,14 @@ def line(what, **detail):
         ("succeeded", line("succeeded", durationMs=1), line("error", errorMessage="m"), ""),
         ("succeeded", line("delivery-failed", reason="r"), line("error", errorMessage="m"), "r"),
         ("dropped", line("dropped"), None, ""),
-        ("queued", line("redriven", **{"from": "failed"}), line("error", errorMessage="m"), "it was failed; m"),
+        (
+            "queued",
+            line("redriven", **{"from": "failed"}),
+            line("error", errorMessage="m"),
+            "redriven, it was failed; m",
+        ),
+        ("failed", line("redriven", deliveries=1), line("error", errorMessage="m"), "redriven, deliveries 1; m"),
+        ("succeeded", line("delivery-dropped", kind="K", target="T"), None, "delivery-dropped, K to T"),
     ],
 )
 def test_why_an_event_is_where_it_is(state, last, error, text):

@@ -122,6 +122,12 @@ BREAKAGES: dict[str, Callable[[], None]] = {
     )
 }
 
+
+def broken_program(breakage: Callable[[], None]) -> tuple[str, ...]:
+    """The program that is this one, broken in this way."""
+    return sys.executable, __file__, breakage.__name__
+
+
 if __name__ == "__main__":
     BREAKAGES[sys.argv[1]]()
     sys.exit(serve(sys.argv[2:]))

@@ -24,6 +24,9 @@ START_KILLS: Final = 0.1
 """The share of kills that come while the service starts."""
 LONGEST_START_SECONDS: Final = 0.6
 LONGEST_DELAY_SECONDS: Final = 0.25
+LONG_LIVES: Final = 0.15
+"""The share of lives in which there is time for more than a beginning."""
+LONGEST_LIFE_SECONDS: Final = 2.5
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Campaign:
     take after the last kill.
     """
 
-    folder: Files
+    files: Files
     seed: int
     kills: int
     events: int
@@ -57,7 +60,7 @@ class Campaign:
         draw = random.Random(self.seed)
         began = time.monotonic()
         self.say(f"seed {self.seed}: {self.events} events, {self.kills} kills")
-        with Stage(self.folder, seed=self.seed, shares=self.shares) as stage:
+        with Stage(self.files, seed=self.seed, shares=self.shares) as stage:
             for number in range(self.kills):
                 share = max(1, (self.events - stage.ledger.count) // (self.kills - number + 1))
                 death = _draw(draw, share)
@@ -85,7 +88,9 @@ class Campaign:
 
 def _draw(draw: random.Random, share: int) -> Death:
     at_start = draw.random() < START_KILLS
-    seconds = draw.uniform(0.0, LONGEST_START_SECONDS if at_start else LONGEST_DELAY_SECONDS)
+    is_long = draw.random() < LONG_LIVES
+    longest = LONGEST_LIFE_SECONDS if is_long else LONGEST_DELAY_SECONDS
+    seconds = draw.uniform(0.0, LONGEST_START_SECONDS if at_start else longest)
     return Death(at_start, seconds, draw.randint(1, share))
 
 

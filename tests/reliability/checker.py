@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.reliability.workload import DESTINATION, FAILS, FAILS_ONCE, HANGS, SYNCHRONOUS, Files
+from tests.reliability.workload import ATTEMPTS, DESTINATION, FAILS, FAILS_ONCE, HANGS, SYNCHRONOUS, Files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -225,13 +225,14 @@ def _check_outcome(findings: Findings, name: str, kind: str, event: StoredEvent,
     ]
     # On a busy machine any function may take longer than its time.
     planned = [text for text in errors if TIMED_OUT not in text]
+    tries = ATTEMPTS[event.function]
     if kind in (FAILS, HANGS):
-        correct = event.state == "failed" and len(errors) == event.attempts == 3 <= runs
+        correct = event.state == "failed" and len(errors) == event.attempts == tries <= runs
         correct = correct and (kind == FAILS or not planned)
     elif kind == FAILS_ONCE:
         correct = (event.state == "succeeded" or len(planned) < len(errors)) and len(planned) <= 1 and runs >= 1
     else:
-        correct = (event.state == "succeeded" or len(errors) == 3) and not planned
+        correct = (event.state == "succeeded" or len(errors) == tries) and not planned
     if not correct:
         findings.add(OUTCOME, f"{name} is {event.state} after {errors} and {runs} runs: {event.letters}")
 

@@ -85,10 +85,10 @@ def test_a_crash_inside_a_checkpoint_breaks_no_promise(
 
 def test_a_crash_inside_the_checkpoint_of_a_start_breaks_no_promise(tmp_path: Path, faults: DiskFaults) -> None:
     with Stage(Files(tmp_path), seed=6, shares=SHARES) as stage:
-        with stage.life() as (running, _), stage.flow(running.wait_ready(), EVENTS):
-            stage.wait_acknowledged(EVENTS // 2)
+        with stage.life() as (running, _), stage.flow(running.wait_ready(), 5 * EVENTS):
+            stage.wait_acknowledged(4 * EVENTS)
             running.kill()
-        for skip in (0, 3, 9):
+        for skip in (0, 2, 5):
             faults.begin(Operation.WRITES, DATABASE, 0, action=Action.KILL, skip=skip)
             with stage.life(environ=faults.environ) as (running, _):
                 assert running.process.wait(END_SECONDS) == -signal.SIGKILL

@@ -23,6 +23,11 @@ SHARES = {FAILS: 0.05, HANGS: 0.02, FAILS_ONCE: 0.05}
 QUICK_SHARES = {FAILS: 0.1, FAILS_ONCE: 0.1}
 """Without functions that run into their timeout: tests of other things need not wait for them."""
 WORKERS = ("worker-a", "worker-b")
+SLOW_WORKER = "worker-slow"
+"""Runs what hangs, and little else: what waits behind that waits long."""
+SLOW_SHARE = 0.05
+ATTEMPTS = {**dict.fromkeys(WORKERS, 3), SLOW_WORKER: 2}
+"""How often an event is tried that always fails."""
 DESTINATION = "destination"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:records"
 """An address for the records of failed events in place of the function; only a service that is a test knows it."""
@@ -145,19 +150,21 @@ class Files:
 
 
 def create_functions(functions: FunctionSet, files: Files, on_failure: str = "") -> None:
-    """The workers, and the destination of what they fail at: the ARN ``on_failure`` for the second of them."""
+    """The workers, and the destination of what they fail at: the ARN ``on_failure`` for one of them."""
     destination = functions.create(
         DESTINATION_SOURCE.format(arrived=str(files.arrived)), name=DESTINATION, wait=False, Timeout=30
     )
     source = WORKER_SOURCE.format(runs=str(files.runs), marks=str(files.marks))
-    for name in WORKERS:
+    for name in ATTEMPTS:
         functions.create(source, name=name, wait=False, Timeout=1)
     arn = functions.client.get_function_configuration(FunctionName=destination)["FunctionArn"]
-    for name, target in zip(WORKERS, (arn, on_failure or arn), strict=True):
+    for name, target in zip(ATTEMPTS, (arn, on_failure or arn, arn), strict=True):
         functions.client.put_function_event_invoke_config(
-            FunctionName=name, DestinationConfig={"OnFailure": {"Destination": target}}
+            FunctionName=name,
+            MaximumRetryAttempts=ATTEMPTS[name] - 1,
+            DestinationConfig={"OnFailure": {"Destination": target}},
         )
-    for name in (*WORKERS, destination):
+    for name in (*ATTEMPTS, destination):
         functions.wait_active(name)
 
 
@@ -173,7 +180,9 @@ class Plan:
         """The next ``count`` events."""
         for _ in range(count):
             self._number += 1
-            yield PlannedEvent(self._number, self._kind(), self._random.choice(WORKERS))
+            kind = self._kind()
+            slow = self._random.random() < SLOW_SHARE or kind == HANGS
+            yield PlannedEvent(self._number, kind, SLOW_WORKER if slow else self._random.choice(WORKERS))
 
     def _kind(self) -> str:
         drawn = self._random.random()

@@ -165,7 +165,12 @@ def test_lists_and_counts_by_state(slow: Events) -> None:
         "functions": [
             {
                 "functionName": name,
-                "queued": 1, "running": 0, "succeeded": 1, "failed": 0, "dropped": 0, "undelivered": 0,
+                "queued": 1,
+                "running": 0,
+                "succeeded": 1,
+                "failed": 0,
+                "dropped": 0,
+                "undelivered": 0,
             }
         ]
     }

@@ -79,6 +79,7 @@ class AsynchronousInvocation:
             warn=warn,
             delays_seconds=settings.async_retry_delays,
             concurrency=settings.async_concurrency,
+            crowded=lambda: not self._intake.is_idle,
         )
         self._intake = Intake(
             self._store,

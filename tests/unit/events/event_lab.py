@@ -175,6 +175,7 @@ class ScriptedFunction:
     room: int = 1000
     timeout_seconds: int = 3
     recursion_allowed: bool = False
+    lasting: bool = True
     not_resolved: Exception | None = None
     not_runnable: ApiError | None = None
     runs: list[Run] = field(default_factory=list)
@@ -204,7 +205,6 @@ class ScriptedTarget:
     function: ScriptedFunction
     invoked_arn: str
     policy: EventPolicy
-    lasting: bool = True
 
     @property
     def executed_version(self) -> str:
@@ -217,6 +217,10 @@ class ScriptedTarget:
     @property
     def concurrency(self) -> FunctionConcurrency:
         return self.function.concurrency
+
+    @property
+    def lasting(self) -> bool:
+        return self.function.lasting
 
     @property
     def recursion_allowed(self) -> bool:
@@ -284,6 +288,7 @@ class Lab:
         concurrency: int = 16,
         queue_limit: int = 1_000_000,
         account_limit: int = 1000,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self.path = path
         self.loop = loop or ManualLoop()
@@ -309,6 +314,7 @@ class Lab:
             warn=self.warned.append,
             delays_seconds=delays_seconds,
             concurrency=concurrency,
+            crowded=crowded,
         )
         self.intake = Intake(
             self.events,

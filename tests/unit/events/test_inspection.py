@@ -96,7 +96,7 @@ def test_an_event_is_named_by_its_id_the_beginning_of_it_or_its_number(lab: Lab,
 def test_what_is_no_reference_is_refused_with_what_one_is(lab: Lab, reference: str) -> None:
     status, message = refusal(lab.find, reference)
     assert status == 400
-    assert "give its request id, the first 8 or more characters of it, or its number with a #" in message
+    assert "give its request id, the first 8 or more characters of it, or its number, such as 7 or '#7'" in message
     assert len(message) < 300
 
 

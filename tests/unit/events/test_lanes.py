@@ -174,6 +174,8 @@ class LanesMachine(RuleBasedStateMachine):
         self.running: Counter[tuple[str, str]] = Counter()
         self.paused_until: dict[tuple[str, str], float] = {}
         self.claims: list[tuple[tuple[str, str], int]] = []
+        # What has ended and is being settled in the same round.
+        self.settling: list[tuple[str, str]] = []
         # How often each other lane has had its turn while this one could have had one.
         self.passed_over: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
 
@@ -234,9 +236,15 @@ class LanesMachine(RuleBasedStateMachine):
             self.lanes.pause(key, self.now + seconds)
         self.watch_fairness()
 
-    @precondition(lambda self: not self.claims)
-    @rule()
-    def take(self) -> None:
+    @precondition(lambda self: not self.claims and not self.settling)
+    @rule(endings=st.lists(keys, max_size=12))
+    def take(self, endings: list[tuple[str, str]]) -> None:
+        for key in endings:
+            if self.running[key]:
+                self.running[key] -= 1
+                self.settling.append(key)
+                self.lanes.ended(key)
+        self.watch_fairness()
         before = {key: self.may_be_taken(key) for key in KEYS}
         self.claims = self.lanes.take(self.now)
         taken = [key for key, _ in self.claims]
@@ -254,16 +262,20 @@ class LanesMachine(RuleBasedStateMachine):
         if sum(count for _, count in self.claims) < TURN:
             assert {key for key in KEYS if before[key]} == set(taken), "a turn that is not full leaves nobody out"
 
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def end_of_the_round(self, data: st.DataObject) -> None:
-        if data.draw(st.sampled_from([True, True, True, False]), "the store takes it"):
-            for key, count in self.claims:
+    @precondition(lambda self: self.claims or self.settling)
+    @rule(taken=st.sampled_from([True, True, True, False]))
+    def end_of_the_round(self, taken: bool) -> None:
+        """The store takes it, or not."""
+        if not taken:
+            for key in self.settling:
+                self.running[key] += 1
+                self.lanes.resumed(key)
+        for key, count in self.claims:
+            if taken:
                 self.claim(key, count)
-        else:
-            for key, _ in self.claims:
+            else:
                 self.lanes.unclaimed(key)
-        self.claims = []
+        self.claims, self.settling = [], []
         self.watch_fairness()
 
     @rule(key=keys, count=st.integers(1, LIMIT), again_after=st.sampled_from([None, None, 0.0, 1.0, 60.0]))
@@ -275,7 +287,7 @@ class LanesMachine(RuleBasedStateMachine):
                 self.accept_one(key, self.now + again_after)
         self.watch_fairness()
 
-    @precondition(lambda self: not self.claims)
+    @precondition(lambda self: not self.claims and not self.settling)
     @rule()
     def run_out(self) -> None:
         """Whatever happened before: what may be taken now is taken by the rounds that follow one another."""

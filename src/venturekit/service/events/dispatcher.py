@@ -6,6 +6,7 @@ transaction. While it is being written the next round gathers.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced
@@ -23,7 +24,7 @@ from venturekit.service.events.retry import (
     EventPolicy,
     too_old,
 )
-from venturekit.service.events.settlement import Moment, Try, given_up, settled
+from venturekit.service.events.settlement import Moment, Try, given_up, settled, succeeded
 from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
 from venturekit.service.store.event_documents import QUEUED
 
@@ -44,6 +45,9 @@ LOOK_AGAIN_SECONDS: Final = 0.05
 CLOSING_ROUNDS: Final = 5
 """How often it is tried to settle at the end what the store did not take."""
 STORE_RETRY_SECONDS: Final = 1.0
+ROUNDS_APART_SECONDS: Final = 0.005
+"""How far apart rounds begin while callers wait for their events to be accepted, who come first: a round takes from
+them what its events take of the loop, and many small ones take more than few large ones."""
 NO_POLICY: Final = EventPolicy()
 
 
@@ -52,7 +56,7 @@ class Dispatcher:
 
     ``lease`` names this process among all that ever claimed events. ``steady`` and ``wall`` tell the time in seconds.
     ``deliver(targets)`` is called when the outbox owes something new to these ARNs. ``concurrency`` is how many events
-    of one function run at once.
+    of one function run at once. ``crowded()`` tells whether callers wait for their events to be accepted.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Dispatcher:
         warn: Callable[[str], None],
         delays_seconds: Sequence[float],
         concurrency: int,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._targets = targets
@@ -86,7 +91,10 @@ class Dispatcher:
         self._settlements: list[tuple[LaneKey, Settlement]] = []
         self._live = 0
         self._round: asyncio.Future[Turn] | None = None
+        self._crowded = crowded
         self._scheduled = False
+        self._resting = False
+        self._began = -math.inf
         self._timer: Timer | None = None
         self._claims = False
         self._closing = False
@@ -162,24 +170,38 @@ class Dispatcher:
     # --- rounds -------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if not self._scheduled and not self._closed and self._round is None:
+        if not self._scheduled and not self._resting and not self._closed and self._round is None:
             self._scheduled = True
             self._loop.call_soon(self._next_round)
 
     def _next_round(self) -> None:
         self._scheduled = False
-        if self._round is None and not self._closed:
+        if self._round is not None or self._closed:
+            return
+        rest = self._began + ROUNDS_APART_SECONDS - self._steady()
+        if rest > 0 and self._crowded():
+            self._resting = True
+            self._loop.call_later(rest, self._rested)
+        else:
             self._begin_round()
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._wake()
 
     def _begin_round(self) -> bool:
         """Begin a round if there is anything to do; False if there is not, or the store takes nothing."""
         now = self._steady()
+        settlements, self._settlements = self._settlements, []
+        for lane, _ in settlements:
+            # Settled in the same transaction as others of the lane are claimed: these may take their places.
+            self._lanes.ended(lane)
         claims = self._lanes.take(now) if self._claims else []
-        if not claims and not self._settlements:
+        if not claims and not settlements:
             if self._claims:
                 self._set_timer(now)
             return False
-        settlements, self._settlements = self._settlements, []
+        self._began = now
         try:
             self._round = self._store.turn(self._lease, [item for _, item in settlements], claims, now, self._wall())
         except StoreError as error:
@@ -221,6 +243,8 @@ class Dispatcher:
         error: BaseException,
     ) -> None:
         self._settlements = settlements + self._settlements
+        for lane, _ in settlements:
+            self._lanes.resumed(lane)
         for lane, _ in claims:
             self._lanes.unclaimed(lane)
         if isinstance(error, (StoreBusyError, StoreDiskError, StoreFullError)):
@@ -236,7 +260,6 @@ class Dispatcher:
         owed: set[str] = set()
         for lane, settlement in settlements:
             self._running.pop(settlement.event_id, None)
-            self._lanes.ended(lane)
             if lane not in self._lanes:
                 self._pools.pop(lane, None)
             if settlement.event_id in stale:
@@ -350,11 +373,13 @@ class Dispatcher:
         event = attempt.event
         if self._closed or self._running.get(event.event_id) is not attempt:
             return
-        # Of a success nobody is told of, the answer is not needed.
-        answer = bytes(payload) if error or attempt.policy.on_success else b""
-        outcome = Outcome(attempt.executed_version, answer, error.decode())
+        moment = self._moment()
+        duration_ms = (moment.steady - attempt.began) * 1000
+        if not error and not attempt.policy.on_success:
+            self._settle(event, succeeded(event, attempt.executed_version, duration_ms, moment))
+            return
+        outcome = Outcome(attempt.executed_version, bytes(payload), error.decode())
         ended = Ended.FUNCTION_ERROR if error else Ended.SUCCESS
-        duration_ms = (self._steady() - attempt.began) * 1000
         self._end(event, Try(ended=ended, outcome=outcome, duration_ms=duration_ms), attempt.policy)
 
     def _refused(self, attempt: Attempt, reason: str) -> None:

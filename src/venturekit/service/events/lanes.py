@@ -119,6 +119,10 @@ class Lanes:
         self._put(lane)
         self._forget_idle(lane)
 
+    def resumed(self, key: LaneKey) -> None:
+        """It was not so: what has ended could not be settled."""
+        self._lane(key).running += 1
+
     def pause(self, key: LaneKey, until: float) -> None:
         """Take nothing of this lane before ``until``: there is no room for its function."""
         self._lane(key).paused_until = until

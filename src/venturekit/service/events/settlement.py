@@ -84,6 +84,20 @@ def settled(
     return _finished(event, decision, (line,), made, policy=policy, source=source, moment=moment)
 
 
+def succeeded(event: ClaimedEvent, executed_version: str, duration_ms: float, moment: Moment) -> Settlement:
+    """What :func:`settled` makes of a success nobody is to be told of, at less expense: nearly all events end so."""
+    detail = f'{{"executedVersion":"{executed_version}","durationMs":{round(duration_ms, 2)}}}'
+    return Settlement(
+        event_id=event.event_id,
+        state=SUCCEEDED,
+        attempts=event.attempts + 1,
+        backoffs=0,
+        due_at=moment.steady,
+        history=(Transition(moment.wall, _KINDS[Ended.SUCCESS], detail),),
+        finished_wall=moment.wall,
+    )
+
+
 def given_up(
     event: ClaimedEvent, condition: str, reason: str, *, policy: EventPolicy, source: str, moment: Moment
 ) -> Settlement:

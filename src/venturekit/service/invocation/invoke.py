@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, continued, first, key_of
 from venturekit.service.api.errors import ApiError, api_error
 from venturekit.service.api.parse import parse_request
-from venturekit.service.api.quirks import EVENT_LIMIT_BYTES, request_limit_bytes, request_too_large
+from venturekit.service.api.quirks import EVENT_LIMIT_BYTES, event_too_large, request_limit_bytes, request_too_large
 from venturekit.service.api.validate import validate_members
 from venturekit.service.invocation.acceptance import Acceptance
 from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
@@ -230,7 +230,7 @@ class InvokePath:
     ) -> None:
         """Queue an event; the caller is answered when it is durable. Raises ApiError: too large, the queue is full."""
         if len(payload) > EVENT_LIMIT_BYTES:
-            raise api_error(*request_too_large("Invoke", EVENT_LIMIT_BYTES))
+            raise api_error(*event_too_large(len(payload)))
         sent, shown = trace
         self._events.put(
             account_id=target.account_id,
