@@ -107,24 +107,19 @@ class Asynchronous:
 
 def accepting(shared: Asynchronous) -> Measured:
     """Floods of events while the dispatcher works them off. In the end every one of them must have run."""
-    data_dir, floods = shared.directory() / "data", list[Flood]()
-    with service(data_dir=data_dir) as running:
+    data_dir = shared.directory() / "data"
+    # All of them are counted in the end.
+    with service(data_dir=data_dir, options=["--event-history-limit", "100000000"]) as running:
         create(running, "c")
         # The first one starts the environments, and is not measured.
         floods = [_flood(running, shared.seconds) for _ in range(shared.rounds + 1)]
         memory = pss_mib(running.process.pid)
         check_that_all_ran(data_dir, sum(flood.accepted.requests for flood in floods))
-    measured = floods[1:]
-    rate, p50, meanwhile, after = (
-        statistics.median(values)
-        for values in zip(
-            *(
-                (flood.accepted.rate, flood.accepted.p50_us / 1e3, flood.drained_meanwhile, flood.drained_after)
-                for flood in measured
-            ),
-            strict=True,
-        )
-    )
+    figures = [
+        (flood.accepted.rate, flood.accepted.p50_us / 1e3, flood.drained_meanwhile, flood.drained_after)
+        for flood in floods[1:]
+    ]
+    rate, p50, meanwhile, after = (statistics.median(column) for column in zip(*figures, strict=True))
     return Measured(
         rate, f"p50 {p50:.1f} ms; run meanwhile {meanwhile:,.0f}/s, then {after:,.0f}/s; all ran; {memory:.0f} MiB"
     )

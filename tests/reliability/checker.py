@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import threading
 from collections import Counter, defaultdict
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.reliability.workload import ATTEMPTS, DESTINATION, FAILS, FAILS_ONCE, HANGS, SYNCHRONOUS, Files
+from tests.service.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +27,7 @@ OUTCOME: Final = "outcome"
 DAMAGED: Final = "damaged"
 LATE: Final = "late"
 SHOWN: Final = 5
+LOOK_SECONDS: Final = 0.02
 
 # One letter for each line of a history, and how lines may follow one another: every start has one end, and after the
 # last of them nothing is run. A function may have been shut down in its midst: an interruption.
@@ -104,14 +107,20 @@ def reading(database: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def is_at_rest(database: Path) -> bool:
-    """Whether every event has ended and every record was delivered."""
+def wait_at_rest(database: Path, seconds: float) -> None:
+    """Wait until every event has ended and every record was delivered. Raises TooLateError."""
+    never = threading.Event()
     with reading(database) as connection:
-        (waiting,) = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM events WHERE state = 'queued') "
-            "OR EXISTS (SELECT 1 FROM events WHERE state = 'running') OR EXISTS (SELECT 1 FROM deliveries)"
-        ).fetchone()
-    return not waiting
+
+        def is_at_rest() -> bool:
+            (waiting,) = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM events WHERE state = 'queued') "
+                "OR EXISTS (SELECT 1 FROM events WHERE state = 'running') OR EXISTS (SELECT 1 FROM deliveries)"
+            ).fetchone()
+            # The service has better use for the processor than these questions.
+            return not waiting or never.wait(LOOK_SECONDS)
+
+        until(is_at_rest, "every event and record ends", seconds)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tests.reliability.checker import reading, stored_events
 from tests.reliability.clients import EventConnection, PlannedEvent
 from tests.reliability.workload import FAILS_ONCE, WORKER_SOURCE, WORKERS, Files
 from tests.service import harness
-from tests.service.harness import FunctionSet, RunningService, until
+from tests.service.harness import WAIT_SECONDS, FunctionSet, RunningService, until
 from venturekit.service import asynchronous
 from venturekit.service.app import Service
 from venturekit.service.events.steady_clock import SteadyClock
@@ -69,7 +69,7 @@ def service(files: Files) -> Iterator[FunctionSet]:
 
 def failed_once(functions: FunctionSet, files: Files) -> None:
     """Events that have failed, and wait to be run again."""
-    functions.create(WORKER_SOURCE.format(runs=str(files.runs), marks=str(files.marks)), name=WORKERS[0], Timeout=10)
+    functions.create(WORKER_SOURCE, name=WORKERS[0], Timeout=10)
     functions.create(PASSING_TIME, name="passing-time", Timeout=1)
     functions.client.put_function_event_invoke_config(
         FunctionName=WORKERS[0], MaximumEventAgeInSeconds=MAXIMUM_AGE_SECONDS
@@ -89,7 +89,7 @@ def letters(files: Files) -> set[str]:
 
 def broken(files: Files) -> set[str]:
     """What the jumps have done to the events, after all have ended."""
-    until(lambda: checker.is_at_rest(files.database), "every event ends")
+    checker.wait_at_rest(files.database, WAIT_SECONDS)
     found = set() if letters(files) == {"aseso"} else {EXPIRED}
     times = defaultdict(list)
     for run in files.all_runs():

@@ -17,7 +17,7 @@ from tests.reliability.crash_points import AFTER_FAILURE, NOTHING, NOWHERE, PLAC
 from tests.reliability.disk_faults import Action, Operation
 from tests.reliability.serving import END_SECONDS
 from tests.reliability.stage import Stage
-from tests.reliability.workload import FAILS, FAILS_ONCE, QUEUE, Files
+from tests.reliability.workload import FAILS, FAILS_ONCE, Files
 
 if TYPE_CHECKING:
     from tests.reliability.checker import Findings
@@ -30,7 +30,7 @@ SHARES = {FAILS: 0.3, FAILS_ONCE: 0.1}
 DATABASE = "/venturekit.sqlite3"
 
 
-def crash(folder: Path, place: str, *, crashes: int, breakage: str = NOTHING) -> Findings:
+def crash(folder: Path, prepared: Path, place: str, *, crashes: int, breakage: str = NOTHING) -> Findings:
     """What is found after some lives that have ended at this place, and a last one in which all comes to rest."""
     files = Files(folder)
     draw = random.Random(place)
@@ -38,7 +38,7 @@ def crash(folder: Path, place: str, *, crashes: int, breakage: str = NOTHING) ->
     def program(name: str, passes: int, breakage: str) -> tuple[str, ...]:
         return sys.executable, str(CRASH_POINTS), name, str(passes), str(files.arrived), breakage
 
-    with Stage(files, seed=draw.randrange(1000), shares=SHARES, on_failure=QUEUE) as stage:
+    with Stage(files, seed=draw.randrange(1000), shares=SHARES, prepared=prepared) as stage:
         for _ in range(crashes):
             passes = draw.randint(1, 4)
             with stage.life(program(place, passes, breakage)) as (running, life):
@@ -53,21 +53,24 @@ def crash(folder: Path, place: str, *, crashes: int, breakage: str = NOTHING) ->
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_crash_at_any_place_breaks_no_promise(tmp_path: Path, place: str, full_counts: bool) -> None:
-    assert crash(tmp_path, place, crashes=5 if full_counts else 1).report() == ""
+def test_a_crash_at_any_place_breaks_no_promise(
+    tmp_path: Path, prepared_with_queue: Path, place: str, full_counts: bool
+) -> None:
+    assert crash(tmp_path, prepared_with_queue, place, crashes=5 if full_counts else 1).report() == ""
 
 
-def test_a_crash_between_two_transactions_is_convicted(tmp_path: Path) -> None:
-    findings = crash(tmp_path, AFTER_FAILURE, crashes=2, breakage=owes_records_with_the_next_turn.__name__)
+def test_a_crash_between_two_transactions_is_convicted(tmp_path: Path, prepared_with_queue: Path) -> None:
+    breakage = owes_records_with_the_next_turn.__name__
+    findings = crash(tmp_path, prepared_with_queue, AFTER_FAILURE, crashes=2, breakage=breakage)
     assert DESTINED in findings.kinds
 
 
 @pytest.mark.parametrize("operation", [Operation.WRITES, Operation.SYNCS], ids=["writes", "syncs"])
 def test_a_crash_inside_a_checkpoint_breaks_no_promise(
-    tmp_path: Path, faults: DiskFaults, operation: Operation, full_counts: bool
+    tmp_path: Path, prepared: Path, faults: DiskFaults, operation: Operation, full_counts: bool
 ) -> None:
     draw = random.Random(operation.value)
-    with Stage(Files(tmp_path), seed=5, shares=SHARES) as stage:
+    with Stage(Files(tmp_path), seed=5, shares=SHARES, prepared=prepared) as stage:
         for _ in range(5 if full_counts else 1):
             with stage.life(environ=faults.environ) as (running, _):
                 running.wait_ready()
@@ -83,8 +86,10 @@ def test_a_crash_inside_a_checkpoint_breaks_no_promise(
     assert findings.report() == ""
 
 
-def test_a_crash_inside_the_checkpoint_of_a_start_breaks_no_promise(tmp_path: Path, faults: DiskFaults) -> None:
-    with Stage(Files(tmp_path), seed=6, shares=SHARES) as stage:
+def test_a_crash_inside_the_checkpoint_of_a_start_breaks_no_promise(
+    tmp_path: Path, prepared: Path, faults: DiskFaults
+) -> None:
+    with Stage(Files(tmp_path), seed=6, shares=SHARES, prepared=prepared) as stage:
         with stage.life() as (running, _), stage.flow(running.wait_ready(), 5 * EVENTS):
             stage.wait_acknowledged(4 * EVENTS)
             running.kill()

@@ -36,8 +36,8 @@ RECOVERY_SECONDS = 5.0
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Stage(Files(tmp_path), seed=7, shares=QUICK_SHARES) as stage:
+def stage(tmp_path: Path, prepared: Path) -> Iterator[Stage]:
+    with Stage(Files(tmp_path), seed=7, shares=QUICK_SHARES, prepared=prepared) as stage:
         yield stage
 
 
@@ -64,7 +64,7 @@ def test_a_disk_that_refuses_writes_gets_no_202_and_is_used_again(
         assert running.functions.invoke(WORKERS[0], {"n": 0, "kind": SYNCHRONOUS}).value == 0
         faults.end()
         until(lambda: trials.send() == 202, "events are accepted again", RECOVERY_SECONDS)
-        until(lambda: checker.is_at_rest(stage.files.database), "what waited has ended", RECOVERY_SECONDS)
+        checker.wait_at_rest(stage.files.database, RECOVERY_SECONDS)
         assert running.process.poll() is None
         print(running.complaint())
     assert stage.rest().report() == ""

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_no_acknowledged_event_is_lost_by_kills(tmp_path: Path, full_counts: bool) -> None:
+def test_no_acknowledged_event_is_lost_by_kills(tmp_path: Path, prepared: Path, full_counts: bool) -> None:
     kills, events = (30, 10_000) if full_counts else (6, 1500)
-    findings = Campaign(Files(tmp_path), seed=20261121, kills=kills, events=events).run()
+    findings = Campaign(Files(tmp_path), seed=20261121, kills=kills, events=events, prepared=prepared).run()
     print(findings.figures)
     assert findings.report() == ""
     assert findings.figures["acknowledged"] >= events
@@ -32,7 +32,7 @@ def test_no_acknowledged_event_is_lost_by_kills(tmp_path: Path, full_counts: boo
     assert findings.figures["interrupted"] > 0
 
 
-def broken(tmp_path: Path, breakage: Callable[[], None]) -> checker.Findings:
+def broken(tmp_path: Path, prepared: Path, breakage: Callable[[], None]) -> checker.Findings:
     """What is found about a service that one safety was taken from."""
     campaign = Campaign(
         Files(tmp_path),
@@ -41,7 +41,8 @@ def broken(tmp_path: Path, breakage: Callable[[], None]) -> checker.Findings:
         events=200,
         program=broken_program(breakage),
         shares=QUICK_SHARES,
-        rest_seconds=10.0,
+        rest_seconds=30.0,
+        prepared=prepared,
     )
     return campaign.run()
 
@@ -56,10 +57,10 @@ def broken(tmp_path: Path, breakage: Callable[[], None]) -> checker.Findings:
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_the_check_convicts_a_service_without_its_safeties(
-    tmp_path: Path, breakage: Callable[[], None], kind: str
+    tmp_path: Path, prepared: Path, breakage: Callable[[], None], kind: str
 ) -> None:
-    assert kind in broken(tmp_path, breakage).kinds
+    assert kind in broken(tmp_path, prepared, breakage).kinds
 
 
-def test_a_settlement_that_is_made_twice_counts_once(tmp_path: Path) -> None:
-    assert broken(tmp_path, settles_twice).report() == ""
+def test_a_settlement_that_is_made_twice_counts_once(tmp_path: Path, prepared: Path) -> None:
+    assert broken(tmp_path, prepared, settles_twice).report() == ""

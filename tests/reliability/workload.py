@@ -44,9 +44,12 @@ OPTIONS = (
 
 WORKER_SOURCE = """
 import os, time
-LOG = os.open({runs!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+from pathlib import Path
+# The one with the data directory from which this file is run, wherever that was copied to.
+FOLDER = next(parent for parent in Path(__file__).resolve().parents if (parent / "marks").is_dir())
+LOG = os.open(FOLDER / "runs", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 def handler(event, context):
-    line = f"{{context.aws_request_id}} {{event['n']}} {{event['kind']}} {{time.monotonic():.6f}}\\n"
+    line = f"{context.aws_request_id} {event['n']} {event['kind']} {time.monotonic():.6f}\\n"
     os.write(LOG, line.encode())
     kind = event["kind"]
     if kind == "hangs":
@@ -56,7 +59,7 @@ def handler(event, context):
     return event["n"]
 def first_run_of(number):
     try:
-        os.close(os.open(os.path.join({marks!r}, str(number)), os.O_CREAT | os.O_EXCL))
+        os.close(os.open(FOLDER / "marks" / str(number), os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return False
     return True
@@ -64,10 +67,12 @@ def first_run_of(number):
 
 DESTINATION_SOURCE = """
 import os
-LOG = os.open({arrived!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+from pathlib import Path
+FOLDER = next(parent for parent in Path(__file__).resolve().parents if (parent / "marks").is_dir())
+LOG = os.open(FOLDER / "arrived", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 def handler(event, context):
     about = event["requestContext"]
-    line = f"{{about['requestId']}} {{about['condition']}} {{about['approximateInvokeCount']}}\\n"
+    line = f"{about['requestId']} {about['condition']} {about['approximateInvokeCount']}\\n"
     os.write(LOG, line.encode())
 """
 
@@ -149,14 +154,11 @@ class Files:
         return path.read_text().splitlines() if path.exists() else []
 
 
-def create_functions(functions: FunctionSet, files: Files, on_failure: str = "") -> None:
+def create_functions(functions: FunctionSet, on_failure: str = "") -> None:
     """The workers, and the destination of what they fail at: the ARN ``on_failure`` for one of them."""
-    destination = functions.create(
-        DESTINATION_SOURCE.format(arrived=str(files.arrived)), name=DESTINATION, wait=False, Timeout=30
-    )
-    source = WORKER_SOURCE.format(runs=str(files.runs), marks=str(files.marks))
+    destination = functions.create(DESTINATION_SOURCE, name=DESTINATION, wait=False, Timeout=30)
     for name in ATTEMPTS:
-        functions.create(source, name=name, wait=False, Timeout=1)
+        functions.create(WORKER_SOURCE, name=name, wait=False, Timeout=1)
     arn = functions.client.get_function_configuration(FunctionName=destination)["FunctionArn"]
     for name, target in zip(ATTEMPTS, (arn, on_failure or arn, arn), strict=True):
         functions.client.put_function_event_invoke_config(

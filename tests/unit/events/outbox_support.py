@@ -218,7 +218,9 @@ class Lab:
 
     def owed(self) -> list[tuple[str, str, int]]:
         """Body, reason and attempts of what is owed."""
-        rows = self.rows("SELECT body, reason, attempts FROM deliveries ORDER BY id")
+        rows = self.rows(
+            "SELECT body, reason, attempts FROM deliveries JOIN delivery_bodies ON delivery_id = id ORDER BY id"
+        )
         return [(body.decode(), reason, attempts) for body, reason, attempts in rows]
 
     def history(self, event_id: int) -> list[tuple[str, Any]]:

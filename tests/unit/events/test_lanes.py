@@ -201,6 +201,11 @@ class LanesMachine(RuleBasedStateMachine):
         self.running[key] += found
         self.lanes.claimed(key, found, queued[0] if queued else None)
 
+    def forget_idle(self, key: tuple[str, str]) -> None:
+        """Of a function that nothing is to be run of nothing is kept, not even that it was to wait."""
+        if not self.running[key] and not self.queued[key]:
+            self.paused_until.pop(key, None)
+
     def watch_fairness(self) -> None:
         able = {key for key in KEYS if self.may_be_taken(key)}
         self.passed_over = {key: self.passed_over.get(key, Counter()) for key in able}
@@ -244,6 +249,7 @@ class LanesMachine(RuleBasedStateMachine):
                 self.running[key] -= 1
                 self.settling.append(key)
                 self.lanes.ended(key)
+                self.forget_idle(key)
         self.watch_fairness()
         before = {key: self.may_be_taken(key) for key in KEYS}
         self.claims = self.lanes.take(self.now)
@@ -283,6 +289,7 @@ class LanesMachine(RuleBasedStateMachine):
         for _ in range(min(count, self.running[key])):
             self.running[key] -= 1
             self.lanes.ended(key)
+            self.forget_idle(key)
             if again_after is not None:
                 self.accept_one(key, self.now + again_after)
         self.watch_fairness()

@@ -6,6 +6,7 @@ transaction. While it is being written the next round gathers.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +30,6 @@ from venturekit.service.store.errors import StoreBusyError, StoreDiskError, Stor
 from venturekit.service.store.event_documents import QUEUED
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable, Sequence
 
     from venturekit.service.events.lanes import Lane
@@ -44,6 +44,8 @@ LOOK_AGAIN_SECONDS: Final = 0.05
 """After which lanes are looked at again that had events but no room."""
 CLOSING_ROUNDS: Final = 5
 """How often it is tried to settle at the end what the store did not take."""
+CLOSING_SECONDS: Final = 5.0
+"""How long each of these rounds is waited for."""
 STORE_RETRY_SECONDS: Final = 1.0
 ROUNDS_APART_SECONDS: Final = 0.005
 """How far apart rounds begin while callers wait for their events to be accepted, who come first: a round takes from
@@ -97,6 +99,8 @@ class Dispatcher:
         self._began = -math.inf
         self._timer: Timer | None = None
         self._claims = False
+        # One settlement to a round: one of them is refused, and it is not known which.
+        self._singly = False
         self._closing = False
         self._closed = False
 
@@ -192,11 +196,12 @@ class Dispatcher:
     def _begin_round(self) -> bool:
         """Begin a round if there is anything to do; False if there is not, or the store takes nothing."""
         now = self._steady()
-        settlements, self._settlements = self._settlements, []
+        count = 1 if self._singly else len(self._settlements)
+        settlements, self._settlements = self._settlements[:count], self._settlements[count:]
         for lane, _ in settlements:
             # Settled in the same transaction as others of the lane are claimed: these may take their places.
             self._lanes.ended(lane)
-        claims = self._lanes.take(now) if self._claims else []
+        claims = self._lanes.take(now) if self._claims and not self._singly else []
         if not claims and not settlements:
             if self._claims:
                 self._set_timer(now)
@@ -222,6 +227,7 @@ class Dispatcher:
             self._round_failed(settlements, claims, error)
             return
         turn = future.result()
+        self._singly = self._singly and bool(self._settlements)
         self._have_settled(settlements, frozenset(turn.stale))
         per_lane: dict[LaneKey, int] = {}
         for event in turn.claimed:
@@ -251,10 +257,24 @@ class Dispatcher:
             self._warn(f"queued events wait: {error}")
             self._timer_for(STORE_RETRY_SECONDS)
             return
+        if not isinstance(error, StoreError):
+            self._round_refused(settlements, error)
+            return
         # What is held stays held in the database; the next process puts it back.
         self._closed = True
         self._running.clear()
         self._warn(f"queued events are not run any more until a restart: {error}")
+
+    def _round_refused(self, settlements: list[tuple[LaneKey, Settlement]], error: BaseException) -> None:
+        """Something about one event is wrong that nobody thought of: find out about which, and go on without it."""
+        self._report(error)
+        if len(settlements) == 1:
+            lane, settlement = self._settlements.pop(0)
+            self._running.pop(settlement.event_id, None)
+            self._lanes.ended(lane)
+            self._warn(f"event #{settlement.event_id} could not be settled, and is run again after a restart: {error}")
+        self._singly = bool(self._settlements)
+        self._timer_for(STORE_RETRY_SECONDS)
 
     def _have_settled(self, settlements: list[tuple[LaneKey, Settlement]], stale: frozenset[int]) -> None:
         owed: set[str] = set()
@@ -287,9 +307,7 @@ class Dispatcher:
     async def _quiet(self) -> None:
         future = self._round
         if future is not None:
-            done = self._loop.create_future()
-            future.add_done_callback(lambda _: done.set_result(None))
-            await done
+            await asyncio.wait({future}, timeout=CLOSING_SECONDS)
 
     # --- one event ----------------------------------------------------------------------------------------------
 
@@ -303,7 +321,8 @@ class Dispatcher:
             # Nothing of its own will end and make room: one event finds out, and waits as a throttled one does.
             return 0 if lane.running else 1
         pool = self._pools.get(lane.key)
-        return room if pool is None else min(room, pool.room)
+        # One at least: callers who wait in the pool must not keep events from ever getting there.
+        return room if pool is None else max(min(room, pool.room), 0 if lane.running else 1)
 
     def _run(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
         """Run an event. ``courses`` are those that were found for others of the same round."""

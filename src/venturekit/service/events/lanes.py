@@ -125,7 +125,9 @@ class Lanes:
 
     def pause(self, key: LaneKey, until: float) -> None:
         """Take nothing of this lane before ``until``: there is no room for its function."""
-        self._lane(key).paused_until = until
+        lane = self._lane(key)
+        lane.paused_until = until
+        self._put(lane)
 
     @property
     def holds_back(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.events.delivery import DELIVERY_FAILED, SentNotSettledError, as_text, described
+from venturekit.service.events.delivery import DELIVERY_FAILED, SentNotSettledError, as_text, described, reason_of
 from venturekit.service.events.delivery_errors import DeliveryError, MessageRefusedError
 from venturekit.service.events.delivery_retry import after_refusal, after_target_failure, is_noted
 from venturekit.service.events.target_lane import TargetLane
@@ -197,10 +197,10 @@ class Outbox:
             keep(error.history)
             raise error.error from None
         except MessageRefusedError as error:
-            await self._failed(lane, delivery, after_refusal(lane.health, delivery.attempts), str(error))
+            await self._failed(lane, delivery, after_refusal(lane.health, delivery.attempts), reason_of(error))
         except DeliveryError as error:
             # Those that were sent together have failed together: that counts once.
-            await self._failed(lane, delivery, after_target_failure(health), str(error))
+            await self._failed(lane, delivery, after_target_failure(health), reason_of(error))
         except StoreError:
             raise
         except Exception as error:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.protocol.lineage import ROUNDS_LIMIT, advanced, key_of
-from venturekit.service.events.invocation_record import Outcome, dead_letter_attributes, invocation_record
+from venturekit.service.api.quirks import EVENT_LIMIT_BYTES
+from venturekit.service.events.invocation_record import (
+    OMITTED,
+    PARSED_ERROR_BYTES,
+    Outcome,
+    dead_letter_attributes,
+    invocation_record,
+)
 from venturekit.service.events.retry import RECURSIVE_INVOCATION, SUCCESS, Again, Ended, Finished, Tries, decide
 from venturekit.service.store.event_documents import FAILED, QUEUED, SUCCEEDED, NewDelivery, Settlement, Transition
 
@@ -18,7 +25,8 @@ if TYPE_CHECKING:
     from venturekit.service.store.event_documents import ClaimedEvent
 
 MESSAGE_LIMIT: Final = 1024
-PARSED_ERROR_BYTES: Final = 256 * 1024
+RECORD_LIMIT_BYTES: Final = EVENT_LIMIT_BYTES
+"""No target but a bucket takes more: a larger answer is neither looked at nor kept."""
 STOPPED_ROUNDS_LIMIT: Final = 2 * ROUNDS_LIMIT
 """Functions whose failures go to one another would go on after they were stopped, without ever being run: after so many
 rounds a stopped event is told to no further function."""
@@ -170,6 +178,7 @@ def _deliveries(
     """The destination's record first, then the dead letter: each is independent of the other."""
     owed: list[tuple[str, str, bytes, dict[str, Any]]] = []
     if destination:
+        with_answer = _is_taken(event.payload, made.outcome, destination)
         record = invocation_record(
             wall=moment.wall,
             request_id=event.request_id,
@@ -178,8 +187,10 @@ def _deliveries(
             invoke_count=finished.tries.attempts,
             request_payload=event.payload,
             outcome=made.outcome,
+            with_answer=with_answer,
         )
-        owed.append(("OnSuccess" if finished.condition == SUCCESS else "OnFailure", destination, record, {}))
+        kind = "OnSuccess" if finished.condition == SUCCESS else "OnFailure"
+        owed.append((kind, destination, record, {} if with_answer else {OMITTED: ["responsePayload"]}))
     if dead_letter:
         attributes = dead_letter_attributes(event.request_id, made.outcome, made.reason)
         owed.append(("DeadLetter", dead_letter, event.payload, attributes))
@@ -196,6 +207,12 @@ def _deliveries(
         )
         for kind, target, body, attributes in owed
     ]
+
+
+def _is_taken(payload: bytes, outcome: Outcome | None, destination: str) -> bool:
+    """Whether a destination may take the record of an event with the function's answer."""
+    size_bytes = len(payload) + (len(outcome.payload) if outcome is not None else 0)
+    return size_bytes <= RECORD_LIMIT_BYTES or destination.split(":")[2:3] == ["s3"]
 
 
 def _described(made: Try) -> dict[str, Any]:

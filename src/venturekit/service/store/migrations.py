@@ -174,7 +174,7 @@ MIGRATIONS: Final = (
                  detail TEXT NOT NULL DEFAULT '',
                  PRIMARY KEY (event_id, number)
                ) WITHOUT ROWID, STRICT""",
-            # The outbox: what is here is not delivered yet. The body may be large: nothing lies behind it.
+            # The outbox: what is here is not delivered yet. Each failure changes its row: kept short, like events.
             """CREATE TABLE deliveries (
                  id INTEGER PRIMARY KEY,
                  event_id INTEGER NOT NULL REFERENCES events (id),
@@ -186,7 +186,10 @@ MIGRATIONS: Final = (
                  attempts INTEGER NOT NULL DEFAULT 0,
                  due_at REAL NOT NULL,
                  reason TEXT NOT NULL DEFAULT '',
-                 created_wall REAL NOT NULL,
+                 created_wall REAL NOT NULL
+               ) STRICT""",
+            """CREATE TABLE delivery_bodies (
+                 delivery_id INTEGER PRIMARY KEY REFERENCES deliveries (id) ON DELETE CASCADE,
                  body BLOB NOT NULL
                ) STRICT""",
             """CREATE INDEX deliveries_due ON deliveries (target, due_at, id)""",

@@ -155,7 +155,8 @@ def deliveries_after(
 def owed_message(connection: sqlite3.Connection, delivery_id: int) -> OwedMessage | None:
     """The message to send; None if it is not owed any more."""
     row = connection.execute(
-        "SELECT id, kind, target, body, attributes, source, trace, created_wall FROM deliveries WHERE id = ?",
+        "SELECT id, kind, target, (SELECT body FROM delivery_bodies WHERE delivery_id = id), attributes, source, "
+        "trace, created_wall FROM deliveries WHERE id = ?",
         (delivery_id,),
     ).fetchone()
     return None if row is None else OwedMessage(*row)
