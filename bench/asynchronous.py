@@ -188,11 +188,11 @@ def start_of_event(shared: Asynchronous) -> Measured:
 
 
 def claim(shared: Asynchronous) -> Measured:
-    """What it takes to claim the events of a round, by the writer's clock: of one function, and of eight."""
-    one, eight = shared.million.claims()
+    """What it takes to claim the events of a round, by the writer's clock: of one function, and of several."""
+    one, many = shared.million.claims()
     return Measured(
-        max(statistics.median(one.times_ms), statistics.median(eight.times_ms)),
-        f"{shared.events:,} queued; {one}; {eight}",
+        max(statistics.median(one.times_ms), statistics.median(many.times_ms)),
+        f"{shared.events:,} queued; {one}; {many}",
     )
 
 
@@ -272,32 +272,43 @@ class Million:
             )
 
     def claims(self, rounds: int = 300) -> tuple[Claims, Claims]:
-        """Claim as the dispatcher does, sixteen events of each function, and put them back."""
-        with closing(self._store()) as store:
-            one = [[_name(0)] for _ in range(rounds)]
-            eight = [[_name((8 * number + n) % (LANES - 1) + 1) for n in range(8)] for number in range(rounds)]
-            return self._claims(store, one), self._claims(store, eight)
+        """Claim as the dispatcher does in a turn: of one function, and of as many as have part in it."""
+        from venturekit.service.events.lanes import SHARE, TURN
 
-    def _claims(self, store: Store, turns: Sequence[Sequence[str]]) -> Claims:
+        at_once = TURN // SHARE
+        with closing(self._store()) as store:
+            one = [[_name(0)]] * rounds
+            many = [
+                [_name((at_once * number + n) % (LANES - 1) + 1) for n in range(at_once)] for number in range(rounds)
+            ]
+            return self._claims(store, one, SHARE), self._claims(store, many, SHARE)
+
+    def _claims(self, store: Store, turns: Sequence[Sequence[str]], share: int) -> Claims:
         from venturekit.service.store.events import Turn, take_turn
 
-        share, taken = 16, list[float]()
-        held: list[ClaimedEvent] = []
+        taken, later = list[float](), time.time() + 2 * LATER_SECONDS
 
-        def turn(connection: sqlite3.Connection, lanes: list[tuple[Lane, int]]) -> Turn:
-            take_turn(connection, "bench", [_again(event) for event in held], [], 0.0, 0.0)
+        def claim(connection: sqlite3.Connection, lanes: list[tuple[Lane, int]]) -> Turn:
             begin = time.perf_counter()
-            turn = take_turn(connection, "bench", [], lanes, time.time() + 2 * LATER_SECONDS, 0.0)
+            turn = take_turn(connection, "bench", [], lanes, later, 0.0)
             taken.append((time.perf_counter() - begin) * 1e3)
             return turn
 
         for names in turns:
             lanes = [((ACCOUNT, name), share) for name in names]
-            held = list(store.submit(partial(turn, lanes=lanes), essential=True).result().claimed)
+            held = store.submit(partial(claim, lanes=lanes), essential=True).result().claimed
             if len(held) != share * len(names):
                 raise Unavailable(f"{len(held)} events were claimed of {len(names)} functions")
-        store.submit(partial(turn, lanes=[]), essential=True).result()
-        return Claims(len(turns[0]), share * len(turns[0]), taken[:-1])
+            back = partial(
+                take_turn,
+                lease="bench",
+                settlements=[_again(event) for event in held],
+                claims=[],
+                now=0.0,
+                wall=0.0,
+            )
+            store.submit(back, essential=True).result()
+        return Claims(len(turns[0]), share * len(turns[0]), taken)
 
     def memory(self) -> tuple[float, float, float]:
         """Of a service without a queue and of one with it (MiB), and how long the latter took to start (ms)."""

@@ -125,10 +125,13 @@ def wait_at_rest(database: Path, seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Remains:
-    """What a killed service has left: the ids of events that it ran, and how many waited."""
+    """What a killed service has left: the ids of events that it ran, how many were queued, and how many of all these
+    are for workers.
+    """
 
     running: tuple[str, ...]
     queued: int
+    of_workers: int
 
 
 def remains(database: Path) -> Remains:
@@ -136,7 +139,10 @@ def remains(database: Path) -> Remains:
     with reading(database) as connection:
         running = connection.execute("SELECT request_id FROM events WHERE state = 'running'").fetchall()
         (queued,) = connection.execute("SELECT count(*) FROM events WHERE state = 'queued'").fetchone()
-    return Remains(tuple(request_id for (request_id,) in running), queued)
+        (of_workers,) = connection.execute(
+            "SELECT count(*) FROM events WHERE state IN ('queued', 'running') AND function_name <> ?", (DESTINATION,)
+        ).fetchone()
+    return Remains(tuple(request_id for (request_id,) in running), queued, of_workers)
 
 
 def stored_events(connection: sqlite3.Connection) -> Iterator[StoredEvent]:
@@ -250,6 +256,8 @@ def _check_destined(findings: Findings, events: list[StoredEvent], arrived: Coun
     for event in events:
         name = f"event {event.event_id} of {event.function} ({event.request_id})"
         if event.function == DESTINATION:
+            if event.state == "failed":
+                findings.add(DESTINED, f"{name}, which is a record, was not taken: {event.details}")
             continue
         if event.state == "failed" and (arrived[event.request_id] == 0 or "delivered" not in event.kinds):
             findings.add(DESTINED, f"{name} failed; {arrived[event.request_id]} records arrived: {event.letters}")

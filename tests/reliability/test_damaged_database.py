@@ -276,7 +276,7 @@ def test_damage_that_a_start_does_not_see_ends_the_service_when_it_is_met_with(d
         )
     connection.close()
     assert database.stat().st_size > WHOLE_CHECK_BYTES
-    overwrite(database, 4096 * (page_of(database, "events") - 1), 4096)
+    overwrite(database, 4096 * (page_of(database, "event_history") - 1), 4096)
     with ServedProcess(data_dir) as running:
         assert running.functions.post("f-0-0", X_Amz_Invocation_Type="Event").status == 500
         assert running.process.wait(END_SECONDS) == 1

@@ -111,7 +111,7 @@ print(json.dumps([[row.value, row.note] for row in rows]))
     assert min(accepted[0], sync[0], started[0], claimed[0]) > 0
     assert "all ran" in accepted[1]
     assert "16 of one function" in claimed[1]
-    assert "128 of 8 functions" in claimed[1]
+    assert "64 of 4 functions" in claimed[1]
     assert "with 4,000 queued" in memory[1]
 
 

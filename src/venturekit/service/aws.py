@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 10.0
+CLIENTS_KEPT: Final = 64
+"""A destination's ARN names any region, and each region has a client of its own."""
 
 # How the SDKs' variables name what boto3 calls otherwise.
 _VARIABLES: Final = {"events": "EVENTBRIDGE"}
@@ -99,9 +101,11 @@ class AwsClients:
         """
         key = (service, region or self._region, attempts)
         with self._making:
-            client = self._clients.get(key)
-            if client is None:
-                client = self._clients[key] = self._new_client(*key)
+            # The one that was asked for last is the last to go.
+            client = self._clients.pop(key, None) or self._new_client(*key)
+            self._clients[key] = client
+            if len(self._clients) > CLIENTS_KEPT:
+                del self._clients[next(iter(self._clients))]
             return client
 
     def call(self, service: str, region: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:

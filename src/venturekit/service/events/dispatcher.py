@@ -25,7 +25,7 @@ from venturekit.service.events.retry import (
     EventPolicy,
     too_old,
 )
-from venturekit.service.events.settlement import Moment, Try, given_up, settled, succeeded
+from venturekit.service.events.settlement import Moment, Try, given_up, settled, settled_at_once, succeeded
 from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
 from venturekit.service.store.event_documents import QUEUED
 
@@ -47,6 +47,14 @@ CLOSING_ROUNDS: Final = 5
 CLOSING_SECONDS: Final = 5.0
 """How long each of these rounds is waited for."""
 STORE_RETRY_SECONDS: Final = 1.0
+NO_CLAIM_SECONDS: Final = 1.0
+"""After which a lane is looked at again whose events are due, but none of which could be claimed."""
+REFUSED_CLAIM_SECONDS: Final = 60.0
+"""And one whose claim the store refused."""
+COLD_SHARE: Final = 2
+"""How many events of a function are claimed as long as its environments are not known: each may have to start one, and
+the starts are shared by all functions.
+"""
 ROUNDS_APART_SECONDS: Final = 0.005
 """How far apart rounds begin while callers wait for their events to be accepted, who come first: a round takes from
 them what its events take of the loop, and many small ones take more than few large ones."""
@@ -101,6 +109,8 @@ class Dispatcher:
         self._claims = False
         # One settlement to a round: one of them is refused, and it is not known which.
         self._singly = False
+        # In so many rounds nothing but one lane is claimed: a claim is refused, and it is not known which.
+        self._lone_claims = 0
         self._closing = False
         self._closed = False
 
@@ -196,12 +206,16 @@ class Dispatcher:
     def _begin_round(self) -> bool:
         """Begin a round if there is anything to do; False if there is not, or the store takes nothing."""
         now = self._steady()
-        count = 1 if self._singly else len(self._settlements)
+        count = 1 if self._singly else 0 if self._lone_claims else settled_at_once(self._settlements)
         settlements, self._settlements = self._settlements[:count], self._settlements[count:]
         for lane, _ in settlements:
             # Settled in the same transaction as others of the lane are claimed: these may take their places.
             self._lanes.ended(lane)
         claims = self._lanes.take(now) if self._claims and not self._singly else []
+        if self._lone_claims and not self._singly:
+            claims = self._one_of(claims)
+            if not claims:
+                return self._begin_round()
         if not claims and not settlements:
             if self._claims:
                 self._set_timer(now)
@@ -214,6 +228,14 @@ class Dispatcher:
             return False
         self._round.add_done_callback(lambda future: self._round_ended(future, settlements, claims))
         return True
+
+    def _one_of(self, claims: list[tuple[LaneKey, int]]) -> list[tuple[LaneKey, int]]:
+        """One lane to claim, another one in each round."""
+        number = self._lone_claims % max(len(claims), 1)
+        self._lone_claims = self._lone_claims - 1 if claims else 0
+        for lane, _ in (*claims[:number], *claims[number + 1 :]):
+            self._lanes.unclaimed(lane)
+        return claims[number : number + 1]
 
     def _round_ended(
         self,
@@ -233,8 +255,11 @@ class Dispatcher:
         for event in turn.claimed:
             per_lane[event.lane] = per_lane.get(event.lane, 0) + 1
             self._running[event.event_id] = None
-        for lane, next_due in turn.next_due.items():
-            self._lanes.claimed(lane, per_lane.get(lane, 0), next_due)
+        for lane, _ in claims:
+            if lane in turn.next_due:
+                self._have_claimed(lane, per_lane.get(lane, 0), turn.next_due[lane])
+            else:
+                self._lanes.unclaimed(lane)
         if not self._closing:
             courses: dict[tuple[LaneKey, str], Course] = {}
             for event in turn.claimed:
@@ -258,23 +283,42 @@ class Dispatcher:
             self._timer_for(STORE_RETRY_SECONDS)
             return
         if not isinstance(error, StoreError):
-            self._round_refused(settlements, error)
+            self._round_refused(settlements, claims, error)
             return
         # What is held stays held in the database; the next process puts it back.
         self._closed = True
         self._running.clear()
         self._warn(f"queued events are not run any more until a restart: {error}")
 
-    def _round_refused(self, settlements: list[tuple[LaneKey, Settlement]], error: BaseException) -> None:
+    def _round_refused(
+        self,
+        settlements: list[tuple[LaneKey, Settlement]],
+        claims: list[tuple[LaneKey, int]],
+        error: BaseException,
+    ) -> None:
         """Something about one event is wrong that nobody thought of: find out about which, and go on without it."""
         self._report(error)
-        if len(settlements) == 1:
+        if not settlements and len(claims) == 1:
+            ((lane, _),) = claims
+            self._lanes.pause(lane, self._steady() + REFUSED_CLAIM_SECONDS)
+            self._warn(f"events of {lane[1]} could not be claimed, and wait: {error}")
+        elif claims:
+            self._lone_claims = len(claims)
+        if len(settlements) == 1 and not claims:
             lane, settlement = self._settlements.pop(0)
             self._running.pop(settlement.event_id, None)
             self._lanes.ended(lane)
             self._warn(f"event #{settlement.event_id} could not be settled, and is run again after a restart: {error}")
         self._singly = bool(self._settlements)
         self._timer_for(STORE_RETRY_SECONDS)
+
+    def _have_claimed(self, lane: LaneKey, count: int, next_due: float | None) -> None:
+        if not count and next_due is not None and next_due <= self._began:
+            # Its row is there, and something that belongs to it is not: asking again at once would go on for ever.
+            self._lanes.pause(lane, self._steady() + NO_CLAIM_SECONDS)
+        self._lanes.claimed(lane, count, next_due)
+        if lane not in self._lanes:
+            self._pools.pop(lane, None)
 
     def _have_settled(self, settlements: list[tuple[LaneKey, Settlement]], stale: frozenset[int]) -> None:
         owed: set[str] = set()
@@ -322,7 +366,8 @@ class Dispatcher:
             return 0 if lane.running else 1
         pool = self._pools.get(lane.key)
         # One at least: callers who wait in the pool must not keep events from ever getting there.
-        return room if pool is None else max(min(room, pool.room), 0 if lane.running else 1)
+        more = COLD_SHARE if pool is None else max(pool.room, 0 if lane.running else 1)
+        return min(room, more)
 
     def _run(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
         """Run an event. ``courses`` are those that were found for others of the same round."""
@@ -331,7 +376,7 @@ class Dispatcher:
         except Exception as error:
             # One event that something is wrong with must not take the others with it.
             self._report(error)
-            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r}"), NO_POLICY)
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r:.1000}"), NO_POLICY)
 
     def _resolve(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
         now = self._steady()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SHARE: Final = 16
 """How many events of one lane are taken in a turn."""
-TURN: Final = 128
-"""How many events are taken in a turn."""
+TURN: Final = 64
+"""How many events are taken in a turn: callers wait for its end, and of a long queue each event lies elsewhere."""
 SPARE_PLACES: Final = 64
 """How many places that lanes have left are kept, besides one for each lane."""
 _READY: Final = float("-inf")

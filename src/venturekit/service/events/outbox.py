@@ -8,6 +8,8 @@ messages of each target that is being sent to.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.events.delivery import DELIVERY_FAILED, SentNotSettledError, as_text, described, reason_of
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from venturekit.service.store.outbox import Deliveries, OwedDelivery
 
 PAGE: Final = 64
+BEGUN_AT_ONCE: Final = 100
+"""So many targets are looked at anew before others have their turn on the loop."""
 CLOSE_SECONDS: Final = 3.0
 
 
@@ -60,6 +64,9 @@ class Outbox:
         self._lanes: dict[str, TargetLane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: Timer | None = None
+        # When lanes are to be looked at; also times that are out of date.
+        self._times: list[tuple[float, int, TargetLane]] = []
+        self._numbers = itertools.count()
         self._stopped = True
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -71,7 +78,13 @@ class Outbox:
             await self._deliveries.release(self._steady())
         except StoreError as error:
             self._warn(f"deliveries that failed wait for their time: {error}")
-        self.wake([item.target for item in await self._deliveries.targets()])
+        found = await self._deliveries.targets()
+        for begin in range(0, len(found), BEGUN_AT_ONCE):
+            some = found[begin : begin + BEGUN_AT_ONCE]
+            self.wake([item.target for item in some])
+            for item in some:
+                self._lanes[item.target].owed = item.count
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Begin nothing new, give what is on its way some time, then end."""
@@ -104,6 +117,7 @@ class Outbox:
                 lane = self._lanes[target] = TargetLane(target)
             lane.fresh = True
             self._work(lane)
+            self._note_time(lane)
         self._set_timer()
 
     def redriven(self, targets: Iterable[str]) -> None:
@@ -154,6 +168,7 @@ class Outbox:
             self._work(lane)
         elif lane.wake_at is None:
             self._lanes.pop(lane.target, None)
+        self._note_time(lane)
         self._set_timer()
 
     async def _drain(self, lane: TargetLane) -> None:
@@ -262,19 +277,41 @@ class Outbox:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._report(error)
 
+    def _note_time(self, lane: TargetLane) -> None:
+        """See to it that a lane is looked at in time."""
+        at = lane.wake_at
+        if at is not None and at != lane.timed_at and lane.task is None and at < float("inf"):
+            lane.timed_at = at
+            heapq.heappush(self._times, (at, next(self._numbers), lane))
+
     def _set_timer(self) -> None:
         """One timer, for the lane that is to be looked at first."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        times = [lane.wake_at for lane in self._lanes.values() if lane.wake_at is not None and lane.task is None]
-        at = min(times, default=float("inf"))
-        if not self._stopped and at < float("inf"):
-            self._timer = self._loop.call_later(max(0.0, at - self._steady()), self._ripen)
+        self._drop_old_times()
+        if not self._stopped and self._times:
+            self._timer = self._loop.call_later(max(0.0, self._times[0][0] - self._steady()), self._ripen)
+
+    def _drop_old_times(self) -> None:
+        while self._times:
+            at, _, lane = self._times[0]
+            if lane.wake_at == at and lane.task is None and self._lanes.get(lane.target) is lane:
+                return
+            self._pop_time()
+
+    def _pop_time(self) -> TargetLane:
+        at, _, lane = heapq.heappop(self._times)
+        if lane.timed_at == at:
+            lane.timed_at = None
+        return lane
 
     def _ripen(self) -> None:
         now = self._steady()
-        for lane in list(self._lanes.values()):
-            if lane.wake_at is not None and lane.wake_at <= now:
-                self._work(lane)
+        self._drop_old_times()
+        while self._times and self._times[0][0] <= now:
+            lane = self._pop_time()
+            self._work(lane)
+            self._note_time(lane)
+            self._drop_old_times()
         self._set_timer()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT: Final = 1024
 RECORD_LIMIT_BYTES: Final = EVENT_LIMIT_BYTES
 """No target but a bucket takes more: a larger answer is neither looked at nor kept."""
+AT_ONCE_BYTES: Final = 16 * 1024 * 1024
 STOPPED_ROUNDS_LIMIT: Final = 2 * ROUNDS_LIMIT
 """Functions whose failures go to one another would go on after they were stopped, without ever being run: after so many
 rounds a stopped event is told to no further function."""
@@ -104,6 +105,19 @@ def succeeded(event: ClaimedEvent, executed_version: str, duration_ms: float, mo
         history=(Transition(moment.wall, _KINDS[Ended.SUCCESS], detail),),
         finished_wall=moment.wall,
     )
+
+
+def settled_at_once(settlements: Sequence[tuple[object, Settlement]]) -> int:
+    """How many of these, each with its lane, go into one transaction: all, unless what they owe is very large.
+
+    Callers who wait for their events to be accepted wait for its end.
+    """
+    size_bytes = 0
+    for count, (_, settlement) in enumerate(settlements, 1):
+        size_bytes += sum(len(delivery.body) for delivery in settlement.deliveries)
+        if size_bytes >= AT_ONCE_BYTES:
+            return count
+    return len(settlements)
 
 
 def given_up(

@@ -38,6 +38,7 @@ class TargetLane:
         "resume_at",
         "target",
         "task",
+        "timed_at",
         "unsettled",
         "wake_at",
     )
@@ -48,6 +49,8 @@ class TargetLane:
         self.reason = ""
         self.resume_at = 0.0
         self.wake_at: float | None = None
+        # The last time that was put into the queue of times.
+        self.timed_at: float | None = None
         self.task: asyncio.Task[None] | None = None
         # Something has changed since the last look.
         self.fresh = True

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ACCEPTED: Final = "accepted"
 STARTED: Final = "started"
 INTERRUPTED: Final = "interrupted"
+TURN_BYTES: Final = 16 * 1024 * 1024
+"""Once events of this size were claimed, no further lane is looked at in a turn: callers wait for its end."""
 _ROWS_AT_ONCE: Final = 64
 _ACCEPT: Final = (
     "INSERT INTO events (id, account_id, function_name, qualifier, request_id, trace, state, accepted_at, "
@@ -67,7 +69,8 @@ _NEXT_DUE: Final = "SELECT min(due_at) FROM events WHERE state = 'queued' AND ac
 class Turn:
     """What one round of the dispatcher found: the events that are now its own, and when lanes are due again.
 
-    ``stale`` are the events whose settlement came too late: somebody else has them, or has settled them.
+    ``next_due`` lacks lanes that were not looked at, because those before them were enough. ``stale`` are the events
+    whose settlement came too late: somebody else has them, or has settled them.
     """
 
     claimed: Sequence[ClaimedEvent]
@@ -154,12 +157,19 @@ def take_turn(
     """Settle, then claim: see :meth:`EventStore.turn`."""
     stale = _settle(connection, lease, settlements) if settlements else []
     claimed: list[ClaimedEvent] = []
-    next_due: dict[Lane, float | None] = {}
+    looked_at: list[Lane] = []
+    size_bytes = 0
     for lane, count in claims:
+        if size_bytes >= TURN_BYTES:
+            break
         rows = connection.execute(_CLAIMED, (*lane, now, count)).fetchall()
-        claimed += [ClaimedEvent(row[0], *lane, *row[1:]) for row in rows]
+        events = [ClaimedEvent(row[0], *lane, *row[1:]) for row in rows]
+        size_bytes += sum(len(event.payload) for event in events)
+        claimed += events
+        looked_at.append(lane)
     _hold(connection, [event.event_id for event in claimed], lease, wall)
-    for lane, _ in claims:
+    next_due: dict[Lane, float | None] = {}
+    for lane in looked_at:
         (next_due[lane],) = connection.execute(_NEXT_DUE, lane).fetchone()
     return Turn(claimed, next_due, stale)
 
@@ -187,12 +197,15 @@ def lane_states(connection: sqlite3.Connection) -> list[LaneState]:
 
 
 def steady_offset(connection: sqlite3.Connection, boot_id: str, boot_seconds: float, wall: float) -> float:
-    """The offset that is kept for this boot; for a new one steady time goes on from the wall's, never backwards."""
+    """The offset that is kept for this boot; for a new one steady time goes on from the wall's, never backwards.
+
+    A machine that was brought back to an earlier state has the same boot, and less time since then.
+    """
     found = connection.execute("SELECT offset_seconds FROM steady_clock WHERE boot_id = ?", (boot_id,)).fetchone()
-    # A boot without a name may be another one each time.
-    if found is not None and boot_id:
-        return float(found[0])
     (newest,) = connection.execute("SELECT max(accepted_at) FROM events WHERE finished_wall IS NULL").fetchone()
+    # A boot without a name may be another one each time.
+    if found is not None and boot_id and (newest is None or newest <= found[0] + boot_seconds):
+        return float(found[0])
     offset = max(wall, newest or wall) - boot_seconds
     connection.execute("DELETE FROM steady_clock")
     connection.execute("INSERT INTO steady_clock (boot_id, offset_seconds) VALUES (?, ?)", (boot_id, offset))
