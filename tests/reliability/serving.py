@@ -54,11 +54,17 @@ class ServedProcess:
 
     def wait_ready(self) -> ServedProcess:
         """Wait until it serves. Raises AssertionError, with what it said, when it has ended instead."""
+        assert self.becomes_ready(), f"status {self.process.poll()}: {self.complaint()}"
+        return self
+
+    def becomes_ready(self) -> bool:
+        """Wait until it serves; False when it has ended instead."""
         until(lambda: self._ready_file.exists() or self.process.poll() is not None, "the service is ready")
-        assert self._ready_file.exists(), f"status {self.process.poll()}: {self.complaint()}"
+        if not self._ready_file.exists():
+            return False
         self.ready_at = time.monotonic()
         self.url = self._ready_file.read_text().strip()
-        return self
+        return True
 
     @property
     def functions(self) -> FunctionSet:

@@ -272,7 +272,8 @@ def test_damage_that_a_start_does_not_see_ends_the_service_when_it_is_met_with(d
     database = data_dir / DATABASE
     with sqlite3.connect(database) as connection:
         connection.execute(
-            "INSERT INTO event_payloads SELECT value, zeroblob(1000000) FROM json_each(?)", (json.dumps([*range(18)]),)
+            "INSERT INTO event_payloads SELECT -1 - value, zeroblob(1000000) FROM json_each(?)",
+            (json.dumps([*range(18)]),),
         )
     connection.close()
     assert database.stat().st_size > WHOLE_CHECK_BYTES
