@@ -326,7 +326,11 @@ class Service:
 
 @contextlib.contextmanager
 def service(
-    *, pinned: bool = False, keys: tuple[str, str] | None = None, data_dir: Path | None = None
+    *,
+    pinned: bool = False,
+    keys: tuple[str, str] | None = None,
+    data_dir: Path | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Service]:
     """Start the service on a free port, on a data directory of its own unless one is given, which then stays.
 
@@ -335,7 +339,7 @@ def service(
     with tempfile.TemporaryDirectory(prefix="vk-bench-") as folder:
         ready, log = Path(folder, "ready"), Path(folder, "log")
         command = [str(Path(sys.executable).parent / "vk"), "serve", "--port", "0", "--ready-file", str(ready)]
-        command += ["--data-dir", str(data_dir or Path(folder, "data"))]
+        command += ["--data-dir", str(data_dir or Path(folder, "data")), *options]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "VENTUREKIT_"))}
         # As after an installation: without kept byte code every start would compile the whole service.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

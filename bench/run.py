@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+import asynchronous
 import node
 import scale
 import streaming
@@ -83,6 +84,7 @@ class Plan:
     starts: int = 7
     echoes: int = 20
     samples: int = 200
+    events: int = 1_000_000
 
 
 QUICK = Plan(seconds=0.4, rounds=3, cold_functions=20, functions=1000, starts=3, echoes=6, samples=60)
@@ -139,6 +141,14 @@ class Bench:
     def urls(self) -> urls.Urls:
         """A service with a function URL."""
         return urls.Urls(self.stack, seconds=self.plan.seconds, rounds=self.plan.rounds)
+
+    @cached_property
+    def asynchronous(self) -> asynchronous.Asynchronous:
+        """Services with queues of events."""
+        plan = self.plan
+        return asynchronous.Asynchronous(
+            self.stack, seconds=plan.seconds, rounds=plan.rounds, samples=plan.samples, events=plan.events
+        )
 
     def interleaved(self, ours: Callable[[], Load], theirs: Callable[[], Load]) -> list[tuple[Load, Load]]:
         """Alternating runs: what disturbs the machine disturbs both. One short run of each goes first, unmeasured."""
@@ -372,6 +382,23 @@ ROWS = (
     Row("10,000 functions: slowest read p50", "ms", 1, False, lambda b: scale.slowest_read(b.scale)),
     Row("10,000 functions: slowest write p50", "ms", 5, False, lambda b: scale.slowest_write(b.scale)),
     Row("10,000 functions: memory", "MiB", 120, False, lambda b: scale.memory(b.scale)),
+    Row(
+        "events accepted (durable 202), 16 clients, while they are run",
+        "/s",
+        5000,
+        True,
+        lambda b: asynchronous.accepting(b.asynchronous),
+    ),
+    Row(
+        "sync invoke p99 while 16 clients queue events",
+        "ms",
+        20,
+        False,
+        lambda b: asynchronous.sync_meanwhile(b.asynchronous),
+    ),
+    Row("event started after its 202, p99", "ms", 20, False, lambda b: asynchronous.start_of_event(b.asynchronous)),
+    Row("1,000,000 queued events: claim p50", "ms", 2, False, lambda b: asynchronous.claim(b.asynchronous)),
+    Row("1,000,000 queued events: memory they take", "MiB", 5, False, lambda b: asynchronous.memory(b.asynchronous)),
 )
 
 

@@ -185,7 +185,7 @@ def test_keys_are_listed_without_their_secrets(vk, tmp_path):
         "user",
         "",
         "",
-        "Allow lambda:Get*, lambda:List*, logs:FilterLogEvents on *",
+        f"Allow {', '.join(READING)} on *",
     ]
     assert second.split("\t")[:4] == [made[1]["AccessKeyId"], "bob", "", made[1]["Expiration"]]
 

@@ -28,6 +28,11 @@ OTHER = {
     "account_id": ("123456789012", "123456789012"),
     "region": ("eu-central-1", "eu-central-1"),
     "concurrency": ("7", "7"),
+    "async_retry_delays": ("1,2.5", "1.0,2.5"),
+    "async_concurrency": ("3", "3"),
+    "async_queue_limit": ("50", "50"),
+    "event_history_hours": ("0.5", "0.5"),
+    "event_history_limit": ("9", "9"),
     "idle_timeout": ("1.5", "1.5"),
     "drain_timeout": ("0", "0.0"),
     "allow_host": ("Lambda.test,b", "lambda.test,b"),
@@ -227,7 +232,7 @@ def test_every_setting_and_command_is_on_the_pages(reference):
     for setting in SETTINGS:
         assert f"| `{setting.flag}` " in pages["settings.md"]
         assert f" `{setting.variable}` " in pages["settings.md"]
-    for command in ("serve", "run", "invoke", "logs", "doctor", "functions"):
+    for command in ("serve", "run", "invoke", "logs", "doctor", "functions", "events"):
         assert f"\n## `vk {command}`\n" in pages["cli.md"]
     assert json.dumps(pages).count("Written by scripts/reference.py") == 2
 

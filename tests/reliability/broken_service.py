@@ -16,15 +16,15 @@ from venturekit.service.events.intake import Intake
 from venturekit.service.store import events as event_store
 from venturekit.service.store import writer
 from venturekit.service.store.connection import Trouble
+from venturekit.service.store.deliveries import insert_deliveries
 from venturekit.service.store.writer import Job, Writer
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from venturekit.service.store.event_documents import NewEvent, Settlement
 
-HELD_BACK_SECONDS = 0.05
+HELD_BACK_SECONDS = 0.3
 
 
 def answers_before_the_commit() -> None:
@@ -38,40 +38,57 @@ def answers_before_the_commit() -> None:
     Intake.put = early  # type: ignore[method-assign]
 
 
-def settles_twice() -> None:
+def settles_twice(*, unasked: bool = False) -> None:
     """Every settlement is made once more, as if its first commit had been taken for a failure."""
     take_turn = event_store.take_turn
 
     def twice(
-        connection: sqlite3.Connection, lease: str, settlements: list[Settlement], *rest: Any, **more: Any
+        connection: sqlite3.Connection, lease: str, settlements: Sequence[Settlement], *rest: Any, **more: Any
     ) -> Any:
         take_turn(connection, lease, settlements, [], 0.0, 0.0)
+        if unasked:
+            held = [(lease, settlement.event_id) for settlement in settlements]
+            connection.executemany("UPDATE events SET lease = ? WHERE id = ?", held)
         turn = take_turn(connection, lease, settlements, *rest, **more)
         return replace(turn, stale=[])
 
     event_store.take_turn = twice
 
 
-def settles_twice_and_whoever_holds_the_event() -> None:
+def settles_twice_whoever_holds_the_event() -> None:
     """The same without the look at the lease that makes it harmless."""
-    settle = event_store._settle
-
-    def unasked(connection: sqlite3.Connection, lease: str, settlement: Settlement) -> bool:
-        connection.execute("UPDATE events SET lease = ? WHERE id = ?", (lease, settlement.event_id))
-        return settle(connection, lease, settlement)
-
-    event_store._settle = unasked
-    settles_twice()
+    settles_twice(unasked=True)
 
 
 def owes_no_records() -> None:
     """An event is settled without what its destination is owed."""
-    settle = event_store._settle
+    take_turn = event_store.take_turn
 
-    def without(connection: sqlite3.Connection, lease: str, settlement: Settlement) -> bool:
-        return settle(connection, lease, replace(settlement, deliveries=()))
+    def without(
+        connection: sqlite3.Connection, lease: str, settlements: Sequence[Settlement], *rest: Any, **more: Any
+    ) -> Any:
+        stripped = [replace(settlement, deliveries=()) for settlement in settlements]
+        return take_turn(connection, lease, stripped, *rest, **more)
 
-    event_store._settle = without
+    event_store.take_turn = without
+
+
+def owes_records_with_the_next_turn() -> None:
+    """An event is settled in one transaction, and what its destination is owed comes into the next one."""
+    take_turn = event_store.take_turn
+    pending: list[Settlement] = []
+
+    def later(
+        connection: sqlite3.Connection, lease: str, settlements: Sequence[Settlement], *rest: Any, **more: Any
+    ) -> Any:
+        while pending:
+            settlement = pending.pop()
+            insert_deliveries(connection, settlement.event_id, settlement.deliveries)
+        pending.extend(settlements)
+        stripped = [replace(settlement, deliveries=()) for settlement in settlements]
+        return take_turn(connection, lease, stripped, *rest, **more)
+
+    event_store.take_turn = later
 
 
 def believes_in_every_commit() -> None:
@@ -97,12 +114,19 @@ BREAKAGES: dict[str, Callable[[], None]] = {
     for breakage in (
         answers_before_the_commit,
         settles_twice,
-        settles_twice_and_whoever_holds_the_event,
+        settles_twice_whoever_holds_the_event,
         owes_no_records,
+        owes_records_with_the_next_turn,
         believes_in_every_commit,
         takes_a_failed_sync_for_a_refusal,
     )
 }
+
+
+def broken_program(breakage: Callable[[], None]) -> tuple[str, ...]:
+    """The program that is this one, broken in this way."""
+    return sys.executable, __file__, breakage.__name__
+
 
 if __name__ == "__main__":
     BREAKAGES[sys.argv[1]]()

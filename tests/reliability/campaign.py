@@ -17,6 +17,7 @@ from tests.reliability.workload import SHARES, Files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from tests.reliability.checker import Findings
 
@@ -24,6 +25,9 @@ START_KILLS: Final = 0.1
 """The share of kills that come while the service starts."""
 LONGEST_START_SECONDS: Final = 0.6
 LONGEST_DELAY_SECONDS: Final = 0.25
+LONG_LIVES: Final = 0.15
+"""The share of lives in which there is time for more than a beginning."""
+LONGEST_LIFE_SECONDS: Final = 2.5
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class Campaign:
     """A service that is killed ``kills`` times while ``events`` flow.
 
     ``program`` is what serves, ``say`` is told about each kill, ``rest_seconds`` is how long the end of all events may
-    take after the last kill.
+    take after the last kill. ``prepared``: see :class:`Stage`.
     """
 
-    folder: Files
+    files: Files
     seed: int
     kills: int
     events: int
@@ -51,13 +55,14 @@ class Campaign:
     shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
     rest_seconds: float = 60.0
     say: Callable[[str], None] = print
+    prepared: Path | None = None
 
     def run(self) -> Findings:
         """Carry it out."""
         draw = random.Random(self.seed)
         began = time.monotonic()
         self.say(f"seed {self.seed}: {self.events} events, {self.kills} kills")
-        with Stage(self.folder, seed=self.seed, shares=self.shares) as stage:
+        with Stage(self.files, seed=self.seed, shares=self.shares, prepared=self.prepared) as stage:
             for number in range(self.kills):
                 share = max(1, (self.events - stage.ledger.count) // (self.kills - number + 1))
                 death = _draw(draw, share)
@@ -71,12 +76,11 @@ class Campaign:
 
     def _live(self, stage: Stage, share: int, death: Death) -> None:
         before, never = stage.ledger.count, threading.Event()
-        with stage.life(self.program) as (running, life):
+        with stage.life(self.program) as (running, _):
             if death.at_start:
                 never.wait(death.seconds)
                 return
             running.wait_ready()
-            life.ready = time.monotonic()
             with stage.flow(running, share):
                 stage.wait_acknowledged(before + death.acknowledged)
                 never.wait(death.seconds)
@@ -85,7 +89,9 @@ class Campaign:
 
 def _draw(draw: random.Random, share: int) -> Death:
     at_start = draw.random() < START_KILLS
-    seconds = draw.uniform(0.0, LONGEST_START_SECONDS if at_start else LONGEST_DELAY_SECONDS)
+    is_long = draw.random() < LONG_LIVES
+    longest = LONGEST_LIFE_SECONDS if is_long else LONGEST_DELAY_SECONDS
+    seconds = draw.uniform(0.0, LONGEST_START_SECONDS if at_start else longest)
     return Death(at_start, seconds, draw.randint(1, share))
 
 

@@ -1,7 +1,8 @@
 """Run as a program: ``vk serve`` that kills itself when it has come past a named place so many times.
 
-Arguments: the name of the place (``nowhere`` for none), the number of times, a file, then those of ``vk serve``. What
-is owed to a queue goes into the file, as if the queue had taken it.
+Arguments: the name of the place (``nowhere`` for none), the number of times, a file, what is broken besides
+(``nothing`` or a breakage of ``broken_service.py``), then those of ``vk serve``. What is owed to a queue goes into the
+file, as if the queue had taken it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from venturekit.service.store.event_documents import Settlement
 
 NOWHERE = "nowhere"
-# What tells the transactions apart: a statement that only one kind of them contains.
-MARKS = {
-    "INSERT INTO events ": "accept",
-    "UPDATE events SET state = 'running'": "claim",
-    "UPDATE events SET state = ?": "settle",
-    "DELETE FROM deliveries": "delivery",
-}
-AROUND_COMMITS = tuple(f"{moment} the commit of {what}" for moment in ("before", "after") for what in MARKS.values())
+NOTHING = "nothing"
+KINDS = ("accept", "claim", "settlement", "failure", "delivery")
+"""Of the transactions with which an event goes on; a failure is the settlement of an event that is given up."""
+AROUND_COMMITS = tuple(f"{moment} the commit of {kind}" for kind in KINDS for moment in ("before", "after"))
+AFTER_FAILURE = "after the commit of failure"
 AFTER_DISPATCH = "after the dispatch"
 AFTER_ANSWER = "after the function's answer"
 BEFORE_202 = "before the 202"
@@ -50,7 +50,7 @@ class Place:
 
 
 class WatchedConnection(sqlite3.Connection):
-    """Tells the place of commits, by what the transaction holds."""
+    """Tells the place of commits, by what kinds of transaction are in it."""
 
     place: Place
     holds: set[str]
@@ -59,9 +59,6 @@ class WatchedConnection(sqlite3.Connection):
         """Execute a statement."""
         if sql.startswith("BEGIN"):
             self.holds = set()
-        for start, what in MARKS.items():
-            if sql.startswith(start):
-                self.holds.add(what)
         if sql != "COMMIT":
             return super().execute(sql, *parameters)
         for what in self.holds:
@@ -98,6 +95,22 @@ def install(place: Place, queue: str) -> None:
     from venturekit.service.events.attempt import Attempt
     from venturekit.service.events.senders import Senders
     from venturekit.service.invocation.acceptance import Acceptance
+    from venturekit.service.store import events, outbox
+    from venturekit.service.store.event_documents import FAILED
+
+    def mark(kind: str) -> Callable[..., None]:
+        return lambda connection, *_, **__: connection.holds.add(kind)
+
+    take_turn = events.take_turn
+
+    def marked_turn(
+        connection: WatchedConnection, lease: str, settlements: Sequence[Settlement], *rest: Any, **more: Any
+    ) -> Any:
+        turn = take_turn(connection, lease, settlements, *rest, **more)
+        connection.holds |= {"settlement"} if settlements else set()
+        connection.holds |= {"failure"} if FAILED in {settlement.state for settlement in settlements} else set()
+        connection.holds |= {"claim"} if turn.claimed else set()
+        return turn
 
     def dispatched(_: Environment, invocation: Any, *__: Any) -> None:
         if isinstance(invocation, Attempt):
@@ -112,6 +125,9 @@ def install(place: Place, queue: str) -> None:
         place.passed(AFTER_SENDING)
         return ()
 
+    around(events, "insert_events", before=mark("accept"))
+    events.take_turn = marked_turn
+    around(outbox, "settle", before=mark("delivery"))
     around(Environment, "deliver", after=dispatched)
     around(Attempt, "settle", before=lambda *_: place.passed(AFTER_ANSWER))
     around(
@@ -126,6 +142,11 @@ def install(place: Place, queue: str) -> None:
 
 if __name__ == "__main__":
     install(Place(sys.argv[1], int(sys.argv[2])), sys.argv[3])
+    # After the watch was set up: what takes sqlite3.connect by name must find the watched one.
+    from broken_service import BREAKAGES
+
     from venturekit.cli.serve import serve
 
-    sys.exit(serve(sys.argv[4:]))
+    if sys.argv[4] != NOTHING:
+        BREAKAGES[sys.argv[4]]()
+    sys.exit(serve(sys.argv[5:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.service.harness import FunctionSet, client_of, until
@@ -25,7 +26,8 @@ def serve_command(data_dir: Path, *options: str, program: Sequence[str] = VK) ->
 class ServedProcess:
     """A service in a process of its own. Use it as a context: it ends with it.
 
-    What it logs goes to a file beside the data directory, so that no full pipe can hold it up.
+    ``ready_at`` is when it was ready, in monotonic seconds. What it logs goes to a file beside the data directory, so
+    that no full pipe can hold it up.
     """
 
     def __init__(
@@ -47,14 +49,22 @@ class ServedProcess:
                 command, stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(environ or {})}, **more
             )
         self.url = ""
+        self.ready_at: float | None = None
         self._functions: FunctionSet | None = None
 
     def wait_ready(self) -> ServedProcess:
         """Wait until it serves. Raises AssertionError, with what it said, when it has ended instead."""
-        until(lambda: self._ready_file.exists() or self.process.poll() is not None, "the service is ready")
-        assert self._ready_file.exists(), f"status {self.process.poll()}: {self.complaint()}"
-        self.url = self._ready_file.read_text().strip()
+        assert self.becomes_ready(), f"status {self.process.poll()}: {self.complaint()}"
         return self
+
+    def becomes_ready(self) -> bool:
+        """Wait until it serves; False when it has ended instead."""
+        until(lambda: self._ready_file.exists() or self.process.poll() is not None, "the service is ready")
+        if not self._ready_file.exists():
+            return False
+        self.ready_at = time.monotonic()
+        self.url = self._ready_file.read_text().strip()
+        return True
 
     @property
     def functions(self) -> FunctionSet:
@@ -76,6 +86,10 @@ class ServedProcess:
         return self.wait_ready()
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """In order, if it has not ended yet."""
         if self._functions is not None:
             self._functions.client.close()
         if self.process.poll() is None:

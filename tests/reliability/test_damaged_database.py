@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.serving import ServedProcess, serve_command
+from tests.reliability.serving import END_SECONDS, ServedProcess, serve_command
+from venturekit.service.store.damage import WHOLE_CHECK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +131,22 @@ def a_page_of_events_overwritten(data_dir: Path) -> None:
     overwrite(data_dir / DATABASE, 4096 * (page_of(data_dir / DATABASE, "events") - 1), 4096)
 
 
+def change_a_document(data_dir: Path, to: str) -> None:
+    connection = sqlite3.connect(data_dir / DATABASE)
+    connection.execute(f"UPDATE functions SET document = {to} WHERE name = 'f-0-3'")
+    connection.commit()
+    connection.close()
+    closed(data_dir)
+
+
+def a_document_that_is_no_json(data_dir: Path) -> None:
+    change_a_document(data_dir, "'{'")
+
+
+def a_document_that_is_no_text(data_dir: Path) -> None:
+    change_a_document(data_dir, "cast(x'7b22ff22' AS TEXT)")
+
+
 def emptied(data_dir: Path) -> None:
     closed(data_dir)
     os.truncate(data_dir / DATABASE, 0)
@@ -163,6 +181,8 @@ DAMAGES = [
     cut_while_a_log_is_there,
     a_page_of_functions_overwritten,
     a_page_of_events_overwritten,
+    a_document_that_is_no_json,
+    a_document_that_is_no_text,
     emptied,
     emptied_while_a_log_is_there,
     gone_while_a_log_is_there,
@@ -244,3 +264,24 @@ def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"the disk refused to read {data_dir / DATABASE}: " in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_damage_that_a_start_does_not_see_ends_the_service_when_it_is_met_with(data_dir: Path) -> None:
+    """A large database is not looked at as a whole."""
+    closed(data_dir)
+    database = data_dir / DATABASE
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO event_payloads SELECT -1 - value, zeroblob(1000000) FROM json_each(?)",
+            (json.dumps([*range(18)]),),
+        )
+    connection.close()
+    assert database.stat().st_size > WHOLE_CHECK_BYTES
+    overwrite(database, 4096 * (page_of(database, "event_history") - 1), 4096)
+    with ServedProcess(data_dir) as running:
+        assert running.functions.post("f-0-0", X_Amz_Invocation_Type="Event").status == 500
+        assert running.process.wait(END_SECONDS) == 1
+        said = running.complaint()
+    assert f"vk: the service has ended: the store failed and takes no more changes until a restart: {database} " in said
+    assert ".recover" in said
+    assert "Traceback" not in said

@@ -4,18 +4,24 @@ what it was told to keep: the end of the service."""
 from __future__ import annotations
 
 import errno
+import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.reliability import checker
+from tests.reliability.broken_service import (
+    believes_in_every_commit,
+    broken_program,
+    takes_a_failed_sync_for_a_refusal,
+)
 from tests.reliability.disk_faults import Action, DiskFaults, Operation
 from tests.reliability.serving import END_SECONDS
 from tests.reliability.stage import Stage
 from tests.reliability.trials import Trials
 from tests.reliability.workload import QUICK_SHARES, SYNCHRONOUS, WORKERS, Files
-from tests.service.harness import until
+from tests.service.harness import RunningService, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +36,8 @@ RECOVERY_SECONDS = 5.0
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Stage(Files(tmp_path), seed=7, shares=QUICK_SHARES) as stage:
+def stage(tmp_path: Path, prepared: Path) -> Iterator[Stage]:
+    with Stage(Files(tmp_path), seed=7, shares=QUICK_SHARES, prepared=prepared) as stage:
         yield stage
 
 
@@ -58,7 +64,7 @@ def test_a_disk_that_refuses_writes_gets_no_202_and_is_used_again(
         assert running.functions.invoke(WORKERS[0], {"n": 0, "kind": SYNCHRONOUS}).value == 0
         faults.end()
         until(lambda: trials.send() == 202, "events are accepted again", RECOVERY_SECONDS)
-        until(lambda: checker.is_at_rest(stage.files.database), "what waited has ended", RECOVERY_SECONDS)
+        checker.wait_at_rest(stage.files.database, RECOVERY_SECONDS)
         assert running.process.poll() is None
         print(running.complaint())
     assert stage.rest().report() == ""
@@ -139,3 +145,61 @@ def test_a_disk_that_fails_at_the_start_is_named(stage: Stage, faults: DiskFault
     assert f"the disk refused to read {stage.files.database}: disk I/O error" in running.complaint()
     faults.end()
     assert stage.rest(10).report() == ""
+
+
+# --- controls, and what a service in this process shows ----------------------------------------------------------
+
+
+def test_the_check_convicts_a_service_that_believes_in_every_commit(stage: Stage, faults: DiskFaults) -> None:
+    with stage.life(broken_program(believes_in_every_commit), environ=faults.environ) as (running, _):
+        trials = Trials(stage, running.wait_ready())
+        faults.begin(Operation.WRITES, LOG, errno.EIO)
+        assert trials.answers(5) == [202] * 5
+        stage.wait_acknowledged(5)
+    assert checker.LOST in stage.rest(10).kinds
+
+
+def test_a_service_that_goes_on_after_a_failed_sync_is_convicted(stage: Stage, faults: DiskFaults) -> None:
+    with stage.life(broken_program(takes_a_failed_sync_for_a_refusal), environ=faults.environ) as (running, _):
+        trials = Trials(stage, running.wait_ready())
+        faults.begin(Operation.SYNCS, LOG, errno.EIO)
+        assert trials.send() == 500
+        faults.end()
+        # What the tests above do not let pass.
+        until(lambda: trials.send() == 202, "it acknowledges again", RECOVERY_SECONDS)
+
+
+class FailingSync:
+    """The writer's connection, on a disk that does not keep what it was told to keep."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """As the connection does, but for commits."""
+        if sql == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return self._connection.execute(sql, *parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_health_tells_of_a_failed_sync_and_running_functions_go_on(tmp_path: Path) -> None:
+    running = RunningService(tmp_path / "data")
+    functions = running.functions()
+    name = functions.create("def handler(event, context): return event")
+    assert running.health()["status"] == "ok"
+    writer = running.service._store._writer
+    writer._connection = FailingSync(writer._connection)
+    for _ in range(3):
+        refused = functions.post(name, X_Amz_Invocation_Type="Event")
+        assert (refused.status, refused.headers["x-amzn-ErrorType"]) == (500, "ServiceException")
+        assert "was not accepted" in refused.json["Message"]
+    assert running.health()["status"] == "failed"
+    assert functions.invoke(name, 7).value == 7
+    assert "the store failed and takes no more changes until a restart" in "".join(running.trouble.found)
+    running.trouble.found.clear()
+    running.close()

@@ -13,6 +13,11 @@ import pytest
 
 from tests.reliability import checker
 from tests.reliability.broken_service import believes_in_every_commit
+from tests.reliability.full_disk_scene import (
+    fills_while_running,
+    full_at_the_start,
+    full_at_the_start_without_a_reserve,
+)
 
 SCENE = Path(__file__).with_name("full_disk_scene.py")
 SCENE_SECONDS = 100
@@ -41,14 +46,25 @@ def play(own_mounts: list[str], folder: Path, *arguments: str) -> Any:
 
 
 def test_a_full_disk_loses_nothing_and_is_used_again(own_mounts: list[str], tmp_path: Path) -> None:
-    found = play(own_mounts, tmp_path)
+    found = play(own_mounts, tmp_path, fills_while_running.__name__)
     print(found["figures"])
     assert found["report"] == ""
     assert found["figures"]["answers"] == [500]
     assert found["figures"]["waited"] > 0
 
 
+def test_a_service_starts_on_a_full_disk(own_mounts: list[str], tmp_path: Path) -> None:
+    found = play(own_mounts, tmp_path, full_at_the_start.__name__)
+    print(found["figures"])
+    assert found["report"] == ""
+    assert found["figures"]["waited"] > 0
+
+
+def test_a_service_that_finds_no_room_at_all_says_so(own_mounts: list[str], tmp_path: Path) -> None:
+    assert play(own_mounts, tmp_path, full_at_the_start_without_a_reserve.__name__)["report"] == ""
+
+
 def test_the_scene_convicts_a_service_that_believes_in_every_commit(own_mounts: list[str], tmp_path: Path) -> None:
-    found = play(own_mounts, tmp_path, believes_in_every_commit.__name__)
+    found = play(own_mounts, tmp_path, fills_while_running.__name__, believes_in_every_commit.__name__)
     assert checker.LOST in found["kinds"]
     assert 202 in found["figures"]["answers"]

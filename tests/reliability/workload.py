@@ -23,6 +23,11 @@ SHARES = {FAILS: 0.05, HANGS: 0.02, FAILS_ONCE: 0.05}
 QUICK_SHARES = {FAILS: 0.1, FAILS_ONCE: 0.1}
 """Without functions that run into their timeout: tests of other things need not wait for them."""
 WORKERS = ("worker-a", "worker-b")
+SLOW_WORKER = "worker-slow"
+"""Runs what hangs, and little else: what waits behind that waits long."""
+SLOW_SHARE = 0.05
+ATTEMPTS = {**dict.fromkeys(WORKERS, 3), SLOW_WORKER: 2}
+"""How often an event is tried that always fails."""
 DESTINATION = "destination"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:records"
 """An address for the records of failed events in place of the function; only a service that is a test knows it."""
@@ -39,9 +44,12 @@ OPTIONS = (
 
 WORKER_SOURCE = """
 import os, time
-LOG = os.open({runs!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+from pathlib import Path
+# The one with the data directory from which this file is run, wherever that was copied to.
+FOLDER = next(parent for parent in Path(__file__).resolve().parents if (parent / "marks").is_dir())
+LOG = os.open(FOLDER / "runs", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 def handler(event, context):
-    line = f"{{context.aws_request_id}} {{event['n']}} {{event['kind']}} {{time.monotonic():.6f}}\\n"
+    line = f"{context.aws_request_id} {event['n']} {event['kind']} {time.monotonic():.6f}\\n"
     os.write(LOG, line.encode())
     kind = event["kind"]
     if kind == "hangs":
@@ -51,7 +59,7 @@ def handler(event, context):
     return event["n"]
 def first_run_of(number):
     try:
-        os.close(os.open(os.path.join({marks!r}, str(number)), os.O_CREAT | os.O_EXCL))
+        os.close(os.open(FOLDER / "marks" / str(number), os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return False
     return True
@@ -59,10 +67,12 @@ def first_run_of(number):
 
 DESTINATION_SOURCE = """
 import os
-LOG = os.open({arrived!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+from pathlib import Path
+FOLDER = next(parent for parent in Path(__file__).resolve().parents if (parent / "marks").is_dir())
+LOG = os.open(FOLDER / "arrived", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 def handler(event, context):
     about = event["requestContext"]
-    line = f"{{about['requestId']}} {{about['condition']}} {{about['approximateInvokeCount']}}\\n"
+    line = f"{about['requestId']} {about['condition']} {about['approximateInvokeCount']}\\n"
     os.write(LOG, line.encode())
 """
 
@@ -144,20 +154,19 @@ class Files:
         return path.read_text().splitlines() if path.exists() else []
 
 
-def create_functions(functions: FunctionSet, files: Files, on_failure: str = "") -> None:
-    """The workers, and the destination of what they fail at: the ARN ``on_failure`` for the second of them."""
-    destination = functions.create(
-        DESTINATION_SOURCE.format(arrived=str(files.arrived)), name=DESTINATION, wait=False, Timeout=30
-    )
-    source = WORKER_SOURCE.format(runs=str(files.runs), marks=str(files.marks))
-    for name in WORKERS:
-        functions.create(source, name=name, wait=False, Timeout=1)
+def create_functions(functions: FunctionSet, on_failure: str = "") -> None:
+    """The workers, and the destination of what they fail at: the ARN ``on_failure`` for one of them."""
+    destination = functions.create(DESTINATION_SOURCE, name=DESTINATION, wait=False, Timeout=30)
+    for name in ATTEMPTS:
+        functions.create(WORKER_SOURCE, name=name, wait=False, Timeout=1)
     arn = functions.client.get_function_configuration(FunctionName=destination)["FunctionArn"]
-    for name, target in zip(WORKERS, (arn, on_failure or arn), strict=True):
+    for name, target in zip(ATTEMPTS, (arn, on_failure or arn, arn), strict=True):
         functions.client.put_function_event_invoke_config(
-            FunctionName=name, DestinationConfig={"OnFailure": {"Destination": target}}
+            FunctionName=name,
+            MaximumRetryAttempts=ATTEMPTS[name] - 1,
+            DestinationConfig={"OnFailure": {"Destination": target}},
         )
-    for name in (*WORKERS, destination):
+    for name in (*ATTEMPTS, destination):
         functions.wait_active(name)
 
 
@@ -173,7 +182,9 @@ class Plan:
         """The next ``count`` events."""
         for _ in range(count):
             self._number += 1
-            yield PlannedEvent(self._number, self._kind(), self._random.choice(WORKERS))
+            kind = self._kind()
+            slow = self._random.random() < SLOW_SHARE or kind == HANGS
+            yield PlannedEvent(self._number, kind, SLOW_WORKER if slow else self._random.choice(WORKERS))
 
     def _kind(self) -> str:
         drawn = self._random.random()

@@ -200,13 +200,6 @@ def test_dry_run_finds_what_an_invocation_would_refuse(functions: FunctionSet, e
     assert refusal(functions, echo, InvocationType="DryRun", Qualifier="9")[:2] == (404, "ResourceNotFoundException")
 
 
-def test_event_is_refused_by_name(functions: FunctionSet, echo: str) -> None:
-    status, code, message = refusal(functions, echo, InvocationType="Event")
-    assert (status, code) == (501, "NotImplementedException")
-    assert "Event" in message
-    assert "docs/compatibility.md" in message
-
-
 @pytest.mark.parametrize(
     ("header", "value", "member", "allowed"),
     [

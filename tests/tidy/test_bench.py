@@ -95,3 +95,40 @@ print(json.dumps([[row.value, row.note] for row in rows]))
     assert min(start[0], page[0], memory[0]) > 0
     assert (read[1].count(", ") + 1, write[1].count(", ") + 1) == (12, 11)
     assert float(write[1].split(", ")[0].split()[1]) == pytest.approx(write[0], abs=0.01)
+
+
+def test_asynchronous_invocation_is_measured_on_events_that_all_ran(bench: Any) -> None:
+    # Four thousand events in the place of a million; a row has no value unless every event that was accepted has run.
+    lines = """
+import contextlib, asynchronous
+with contextlib.ExitStack() as stack:
+    small = asynchronous.Asynchronous(stack, seconds=0.2, rounds=1, samples=3, events=4_000, drained=200)
+    rows = [row(small) for row in (asynchronous.accepting, asynchronous.sync_meanwhile, asynchronous.start_of_event)]
+    rows += [row(small) for row in (asynchronous.claim, asynchronous.memory)]
+print(json.dumps([[row.value, row.note] for row in rows]))
+"""
+    accepted, sync, started, claimed, memory = bench(lines)
+    assert min(accepted[0], sync[0], started[0], claimed[0]) > 0
+    assert "all ran" in accepted[1]
+    assert "16 of one function" in claimed[1]
+    assert "64 of 4 functions" in claimed[1]
+    assert "with 4,000 queued" in memory[1]
+
+
+def test_an_event_that_was_accepted_and_did_not_run_leaves_the_row_without_a_value(bench: Any) -> None:
+    lines = """
+import asyncio, pathlib, tempfile, asynchronous
+from venturekit.service.store import Store
+from venturekit.service.store.events import EventStore
+async def put(folder):
+    store = Store.open(folder / asynchronous.DATABASE)
+    await EventStore(store).put(list(asynchronous.Million(folder, 3, 0)._events(0, 3)))
+    store.close()
+with tempfile.TemporaryDirectory() as folder:
+    asyncio.run(put(pathlib.Path(folder)))
+    try:
+        asynchronous.check_that_all_ran(pathlib.Path(folder), 3)
+    except rig.Unavailable as reason:
+        print(json.dumps(str(reason)))
+"""
+    assert bench(lines) == "3 events were accepted, 0 were started, and now are: {}"

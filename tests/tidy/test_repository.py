@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/tmp/te" + "am"]
 REGISTRIES = ["pypi" + ".org", "python" + "hosted.org", "registry." + "npmjs.org", "deb." + "debian.org"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-SCRIPTS = ["scripts/demo", "scripts/test", "scripts/check", "scripts/bench"]
+SCRIPTS = ["scripts/demo", "scripts/test", "scripts/check", "scripts/bench", "scripts/crash"]
 
 
 def links(page: Path) -> list[str]:

@@ -13,6 +13,8 @@ HISTORY_TITLES: Final = ("WHEN", "WHAT", "DETAIL")
 DELIVERY_TITLES: Final = ("KIND", "TARGET", "ATTEMPTS", "DUE", "WHY IT WAITS")
 SHORT_ID: Final = 8
 UNREMARKABLE: Final = ("accepted", "started", "succeeded", "delivered")
+# What was done by hand: the details alone would read like what went wrong.
+DONE_BY_HAND: Final = ("redriven", "delivery-dropped")
 MEASURES: Final = ("executedVersion", "durationMs", "nextDelaySeconds")
 # Each unit is used from two of it on.
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -94,7 +96,14 @@ def why(event: Mapping[str, Any]) -> str:
     lines = [] if last["kind"] in UNREMARKABLE else [last]
     if error is not None and error != last and event["state"] != "succeeded":
         lines.append(error)
-    return "; ".join(filter(None, (detail_text(_without(line["detail"], *MEASURES)) for line in lines)))
+    return "; ".join(filter(None, map(_line_text, lines)))
+
+
+def _line_text(line: Mapping[str, Any]) -> str:
+    text = detail_text(_without(line["detail"], *MEASURES))
+    if line["kind"] in DONE_BY_HAND:
+        return ", ".join(filter(None, (line["kind"], text)))
+    return text
 
 
 def detail_text(detail: Mapping[str, Any]) -> str:

@@ -26,7 +26,9 @@ STATES: Final = "queued, running, succeeded, failed, dropped, or undelivered: so
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID...", help="Request ids, the first 8 or more characters of them, or numbers such as #7."),
+    typer.Argument(
+        metavar="ID...", help="Request ids, the first 8 or more characters of them, or numbers, such as 7 or '#7'."
+    ),
 ]
 Function = Annotated[
     str | None, typer.Option("--function", metavar="NAME", help="Only events of this function; name or ARN.")
@@ -75,7 +77,7 @@ def show(
     event_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="The request id, the first 8 or more characters of it, or the number, such as #7."
+            metavar="ID", help="The request id, the first 8 or more characters of it, or the number, such as 7 or '#7'."
         ),
     ],
     payload: Annotated[bool, typer.Option("--payload", help="Show the payload, too.")] = False,

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+# What ends a row, has a terminal do something, or shows what follows in another order than it has. Functions choose
+# their error messages.
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNSEEN_IN_JSON: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def is_terminal() -> bool:
@@ -54,11 +60,11 @@ def write_log(data: bytes) -> None:
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows for people on a terminal; elsewhere one line each, cells parted by tabs, without titles.
 
-    Empty titles are not shown on a terminal either.
+    Empty titles are not shown on a terminal either. Control characters in a cell are shown as Python writes them.
     """
     if not is_terminal():
         for row in rows:
-            write_bytes("\t".join(row).encode("utf-8", "replace") + b"\n")
+            write_bytes("\t".join(map(_seen, row)).encode("utf-8", "replace") + b"\n")
         return
     from rich.console import Console
     from rich.table import Table
@@ -69,11 +75,16 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(title, overflow="fold")
     for row in rows:
         # Text, not markup: a description may hold brackets.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_seen(cell)) for cell in row))
     Console().print(table)
 
 
+def _seen(cell: str) -> str:
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], cell)
+
+
 def _write_highlighted(text: str) -> None:
+    text = _UNSEEN_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     from rich.console import Console
     from rich.syntax import Syntax
 

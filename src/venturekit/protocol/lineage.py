@@ -37,6 +37,8 @@ sends was not seen."""
 _CONTINUED_BYTES: Final = 4096
 _KEY_BYTES: Final = 4
 _OWN_ENTRY: Final = re.compile(rb"1:([0-9a-f]{8}):0*([0-9]+)", re.IGNORECASE)
+# Most traces begin with their request; the service makes them like this.
+_BEGINNING: Final = re.compile(rb"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01]")
 _FOREIGN_ENTRY: Final = re.compile(rb"[0-9A-Za-z:]{1,17}")
 # botocore sends "|" as %7C. Who hands that on as it came encodes the percent sign in its turn.
 _ENCODED: Final = re.compile(rb"%(?:25)*(7C|3A)", re.IGNORECASE)
@@ -68,6 +70,8 @@ def advanced(trace: bytes, key: str) -> tuple[bytes, int]:
     with its count and one more. So the count of a function is exact in a chain of up to 32 functions, and in a longer
     one never too low; too high it is by one for every 32 requests of the chain at most.
     """
+    if _BEGINNING.fullmatch(trace) is not None:
+        return trace + first(key).encode(), 0
     fields, lineage = _taken_apart(trace)
     counts, foreign = _entries(lineage)
     own = key.encode()

@@ -229,12 +229,16 @@ class AccessControl:
         return Caller(self, entry.principal.account_id, entry.principal)
 
     def of_function(self, account_id: str, name: str, version: str) -> Caller:
-        """A version (or alias) of a function as a caller, with its role; its account where it is gone."""
+        """A version (or alias) of a function as a caller, with its role.
+
+        One that is gone has none, and may do what a function may of whose role nothing is said: who deletes a function
+        must not get more for it than the function had.
+        """
         functions = self.account(account_id).functions
         try:
             role = functions.version(name, version).role
         except ApiError:
-            return self._root(account_id)
+            role = ""
         if self._file is not None:
             statements = self._file.role_statements(role, account_id)
         else:

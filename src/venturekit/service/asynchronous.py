@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from venturekit.service.api.errors import ApiError
 from venturekit.service.aws import begin_in_thread
 from venturekit.service.events.delivery import Courier
-from venturekit.service.events.delivery_errors import TargetFailedError
+from venturekit.service.events.delivery_errors import MessageRefusedError
 from venturekit.service.events.dispatcher import Dispatcher
 from venturekit.service.events.inspection import Inspection
 from venturekit.service.events.intake import Intake
@@ -79,6 +79,7 @@ class AsynchronousInvocation:
             warn=warn,
             delays_seconds=settings.async_retry_delays,
             concurrency=settings.async_concurrency,
+            crowded=lambda: not self._intake.is_idle,
         )
         self._intake = Intake(
             self._store,
@@ -89,7 +90,7 @@ class AsynchronousInvocation:
         )
         queries = EventQueries(store)
         self.inspection = Inspection(
-            queries, queue=self.dispatcher, deliver=self.outbox.wake, steady=self._steady, wall=wall
+            queries, queue=self.dispatcher, deliver=self.outbox.redriven, steady=self._steady, wall=wall
         )
         self._pruning = Pruning(
             queries,
@@ -149,7 +150,7 @@ class AsynchronousInvocation:
         try:
             self._invocable(source_arn, target_arn)
         except ApiError as error:
-            raise TargetFailedError(f"{error.code}: {error.message}" if error.message else error.code) from error
+            raise MessageRefusedError(f"{error.code}: {error.message}" if error.message else error.code) from error
 
     def accepted(self, event: NewEvent) -> None:
         """An event was made of a record."""

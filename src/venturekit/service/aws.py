@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 10.0
+CLIENTS_KEPT: Final = 64
+"""A destination's ARN names any region, and each region has a client of its own."""
 
 # How the SDKs' variables name what boto3 calls otherwise.
 _VARIABLES: Final = {"events": "EVENTBRIDGE"}
@@ -99,14 +101,16 @@ class AwsClients:
         """
         key = (service, region or self._region, attempts)
         with self._making:
-            client = self._clients.get(key)
-            if client is None:
-                client = self._clients[key] = self._new_client(*key)
+            # The one that was asked for last is the last to go.
+            client = self._clients.pop(key, None) or self._new_client(*key)
+            self._clients[key] = client
+            if len(self._clients) > CLIENTS_KEPT:
+                del self._clients[next(iter(self._clients))]
             return client
 
     def call(self, service: str, region: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call an operation once. Raises AwsRefusedError and AwsNotAskedError."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import ClientError, NoCredentialsError
 
         try:
             answer: Mapping[str, Any] = getattr(self.client(service, region), operation)(**members)
@@ -119,8 +123,9 @@ class AwsClients:
                 "there are no credentials to sign with: start the service with AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY (what stands in for AWS takes any)"
             ) from error
-        except (BotoCoreError, OSError, ValueError, LookupError) as error:
-            raise AwsNotAskedError(str(error)) from error
+        except Exception as error:
+            # Whatever answers may not be what it should be, and botocore fails at that in many ways.
+            raise AwsNotAskedError(str(error) or type(error).__name__) from error
         return answer
 
     def _new_client(self, service: str, region: str, attempts: int) -> Any:

@@ -109,10 +109,14 @@ def _hours(text: str) -> float:
 
 def _delays(text: str) -> tuple[float, ...]:
     """One or two numbers of seconds, separated by commas."""
-    delays = tuple(_seconds(part) for part in text.split(","))
-    if len(delays) > 2:
-        raise ValueError("must be one or two numbers of seconds: an event is retried twice at most")
-    return delays
+    parts = text.split(",")
+    wanted = "must be one or two numbers of seconds with a comma between them, such as 60,120: there are two retries"
+    if len(parts) > 2:
+        raise ValueError(wanted)
+    try:
+        return tuple(_seconds(part) for part in parts)
+    except ValueError:
+        raise ValueError(wanted) from None
 
 
 def _one_of(*values: str) -> Callable[[str], str]:
@@ -290,7 +294,8 @@ SETTINGS: Final = (
     Setting(
         "allow_aws",
         _switch,
-        "Let the service itself call AWS, to fetch code from S3, where AWS_ENDPOINT_URL_S3 names no other S3.",
+        "Let the service itself call AWS, for code in S3 and to send to destinations, where no AWS_ENDPOINT_URL_S3, "
+        "_SQS, _SNS, _EVENTBRIDGE or AWS_ENDPOINT_URL names another place.",
     ),
     Setting("log_level", _one_of("debug", "info", "warning", "error"), "How much the service itself logs."),
 )

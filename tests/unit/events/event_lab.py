@@ -71,6 +71,12 @@ class ManualLoop:
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
+    def timers_of(self, owner: object) -> int:
+        """How many timers wait that would call a method of this object."""
+        return sum(
+            not timer.cancelled and getattr(timer.callback, "__self__", None) is owner for _, _, timer in self._timers
+        )
+
     @property
     def next_timer(self) -> ManualTimer | None:
         while self._timers and self._timers[0][2].cancelled:
@@ -169,6 +175,7 @@ class ScriptedFunction:
     room: int = 1000
     timeout_seconds: int = 3
     recursion_allowed: bool = False
+    lasting: bool = True
     not_resolved: Exception | None = None
     not_runnable: ApiError | None = None
     runs: list[Run] = field(default_factory=list)
@@ -210,6 +217,10 @@ class ScriptedTarget:
     @property
     def concurrency(self) -> FunctionConcurrency:
         return self.function.concurrency
+
+    @property
+    def lasting(self) -> bool:
+        return self.function.lasting
 
     @property
     def recursion_allowed(self) -> bool:
@@ -277,6 +288,7 @@ class Lab:
         concurrency: int = 16,
         queue_limit: int = 1_000_000,
         account_limit: int = 1000,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self.path = path
         self.loop = loop or ManualLoop()
@@ -302,6 +314,7 @@ class Lab:
             warn=self.warned.append,
             delays_seconds=delays_seconds,
             concurrency=concurrency,
+            crowded=crowded,
         )
         self.intake = Intake(
             self.events,
@@ -352,6 +365,7 @@ class Lab:
         while (timer := self.loop.next_timer) is not None and timer.at <= until:
             self.loop.fire()
             await self.quiet()
+            assert self.loop.timers_of(self.dispatcher) <= 1
             at_once = at_once + 1 if self.loop.now == last else 0
             last = self.loop.now
             assert at_once < 1000, "timers follow one another, and no time passes"

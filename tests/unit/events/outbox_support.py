@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from venturekit.service.events.delivery import Senders
     from venturekit.service.events.delivery_errors import DeliveryError
     from venturekit.service.store.outbox import OwedMessage
 
@@ -126,9 +127,16 @@ class OwnFunctions:
 
 
 class Lab:
-    """One outbox. A second one on the same directory is a restart."""
+    """One outbox. A second one on the same directory is a restart. Without ``senders`` those of ``self`` are used."""
 
-    def __init__(self, directory: Path, *, timeout_seconds: float = WAIT_SECONDS, close_seconds: float = 3.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        senders: Senders | None = None,
+        timeout_seconds: float = WAIT_SECONDS,
+        close_seconds: float = 3.0,
+    ) -> None:
         self.store = Store.open(directory / "store.db", reserve_size_bytes=4096)
         self.deliveries = Deliveries(self.store)
         self.loop = ManualLoop()
@@ -141,7 +149,7 @@ class Lab:
             self.deliveries,
             Courier(
                 self.deliveries,
-                senders=self.senders,
+                senders=senders or self.senders,
                 functions=self.functions,
                 threads=self.threads,
                 new_request_id=lambda: "00000000-0000-4000-8000-00000000000a",
@@ -210,7 +218,9 @@ class Lab:
 
     def owed(self) -> list[tuple[str, str, int]]:
         """Body, reason and attempts of what is owed."""
-        rows = self.rows("SELECT body, reason, attempts FROM deliveries ORDER BY id")
+        rows = self.rows(
+            "SELECT body, reason, attempts FROM deliveries JOIN delivery_bodies ON delivery_id = id ORDER BY id"
+        )
         return [(body.decode(), reason, attempts) for body, reason, attempts in rows]
 
     def history(self, event_id: int) -> list[tuple[str, Any]]:

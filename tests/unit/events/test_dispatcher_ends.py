@@ -32,7 +32,8 @@ def test_without_any_reserved_concurrency_an_event_ends_at_once(tmp_path: Path) 
             assert (lab.condition(event), lab.tries(event)) == ("ZeroReservedConcurrency", (0, 0))
             assert lab.kinds(event) == ["accepted", "started", "failed"]
             assert lab.owed(event) == [("OnFailure", QUEUE), ("DeadLetter", LETTERS)]
-        record, letter = (json.loads(body) for (body,) in lab.rows("SELECT body FROM deliveries WHERE event_id = 1"))
+        bodies = lab.rows("SELECT body FROM deliveries JOIN delivery_bodies ON delivery_id = id WHERE event_id = 1")
+        record, letter = (json.loads(body) for (body,) in bodies)
         assert record["requestContext"]["condition"] == "ZeroReservedConcurrency"
         assert record["requestContext"]["approximateInvokeCount"] == 0
         assert record["requestContext"]["functionArn"] == f"{ARN}:$LATEST"

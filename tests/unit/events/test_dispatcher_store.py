@@ -99,6 +99,25 @@ def test_a_store_that_takes_nothing_for_a_while_loses_nothing(
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_claim_that_is_refused_is_made_again(tmp_path: Path, at_once: bool) -> None:
+    async def scenario(lab: Lab) -> None:
+        functions = [lab.targets.create(name) for name in ("f", "g")]
+        if at_once:
+            lab.events.refuses_with = StoreBusyError("10000 changes are waiting already")
+        else:
+            lab.events.trouble = [StoreBusyError("another program holds the database")] * 3
+        events = [lab.put(function.name) for function in functions]
+        await lab.advance(2.5)
+        assert lab.states() == {"queued": 2}
+        lab.events.refuses_with = None
+        await lab.advance(1.0)
+        assert [lab.kinds(event) for event in events] == [["accepted", "started", "succeeded"]] * 2
+        assert [times(function) for function in functions] == [[3.0], [3.0]]
+
+    run(tmp_path, scenario)
+
+
 def test_a_database_that_another_program_holds(tmp_path: Path) -> None:
     async def scenario(lab: Lab) -> None:
         holding = Holding()
@@ -398,3 +417,38 @@ def test_what_waited_while_nobody_ran_is_run_at_its_time_or_at_once(tmp_path: Pa
         second.close_store()
 
     inside(scenario)
+
+
+def test_an_event_that_cannot_be_settled_stops_no_other(tmp_path: Path) -> None:
+    async def scenario(lab: Lab) -> None:
+        holding = Holding()
+        function = lab.targets.create(behave=holding)
+        events = [lab.put() for _ in range(6)]
+        await lab.quiet()
+        lab.store.submit(
+            lambda connection: connection.execute(
+                "CREATE TRIGGER odd BEFORE UPDATE ON events WHEN NEW.id = 3 AND NEW.state = 'succeeded' "
+                "BEGIN SELECT RAISE(ABORT, 'odd'); END"
+            ).fetchall()
+        ).result(10)
+        for held in holding.held:
+            held.succeed()
+        function.behave = Held.succeed
+        events.append(lab.put())
+        await lab.advance(10.0)
+        assert lab.states() == {"succeeded": 6, "running": 1}
+        assert [len(times(function, event)) for event in events] == [1] * 7
+        assert {str(error) for error in lab.reported} == {"odd"}
+        lab.reported.clear()
+        assert "event #3 could not be settled" in lab.warned[-1]
+        assert lab.dispatcher.running == 0
+        lab.store.submit(lambda connection: connection.execute("DROP TRIGGER odd").fetchall()).result(10)
+        await lab.dispatcher.close()
+        lab.close_store()
+        again = another(lab, "again")
+        await again.begin()
+        await again.quiet()
+        assert again.states() == {"succeeded": 7}
+        again.close_store()
+
+    run(tmp_path, scenario)

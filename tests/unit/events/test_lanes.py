@@ -41,7 +41,7 @@ def test_a_lane_that_is_being_claimed_is_not_taken_again() -> None:
     lanes = lanes_with()
     lanes.due(A, 1.0)
     assert lanes.take(1.0) == [(A, SHARE)]
-    lanes.due(A, 1.0)
+    lanes.due(A, 0.5)
     assert lanes.take(1.0) == []
     lanes.claimed(A, 1, 1.0)
     assert lanes.take(1.0) == [(A, SHARE)]
@@ -174,6 +174,8 @@ class LanesMachine(RuleBasedStateMachine):
         self.running: Counter[tuple[str, str]] = Counter()
         self.paused_until: dict[tuple[str, str], float] = {}
         self.claims: list[tuple[tuple[str, str], int]] = []
+        # What has ended and is being settled in the same round.
+        self.settling: list[tuple[str, str]] = []
         # How often each other lane has had its turn while this one could have had one.
         self.passed_over: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
 
@@ -198,6 +200,11 @@ class LanesMachine(RuleBasedStateMachine):
         del queued[:found]
         self.running[key] += found
         self.lanes.claimed(key, found, queued[0] if queued else None)
+
+    def forget_idle(self, key: tuple[str, str]) -> None:
+        """Of a function that nothing is to be run of nothing is kept, not even that it was to wait."""
+        if not self.running[key] and not self.queued[key]:
+            self.paused_until.pop(key, None)
 
     def watch_fairness(self) -> None:
         able = {key for key in KEYS if self.may_be_taken(key)}
@@ -234,9 +241,16 @@ class LanesMachine(RuleBasedStateMachine):
             self.lanes.pause(key, self.now + seconds)
         self.watch_fairness()
 
-    @precondition(lambda self: not self.claims)
-    @rule()
-    def take(self) -> None:
+    @precondition(lambda self: not self.claims and not self.settling)
+    @rule(endings=st.lists(keys, max_size=12))
+    def take(self, endings: list[tuple[str, str]]) -> None:
+        for key in endings:
+            if self.running[key]:
+                self.running[key] -= 1
+                self.settling.append(key)
+                self.lanes.ended(key)
+                self.forget_idle(key)
+        self.watch_fairness()
         before = {key: self.may_be_taken(key) for key in KEYS}
         self.claims = self.lanes.take(self.now)
         taken = [key for key, _ in self.claims]
@@ -254,16 +268,20 @@ class LanesMachine(RuleBasedStateMachine):
         if sum(count for _, count in self.claims) < TURN:
             assert {key for key in KEYS if before[key]} == set(taken), "a turn that is not full leaves nobody out"
 
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def end_of_the_round(self, data: st.DataObject) -> None:
-        if data.draw(st.sampled_from([True, True, True, False]), "the store takes it"):
-            for key, count in self.claims:
+    @precondition(lambda self: self.claims or self.settling)
+    @rule(taken=st.sampled_from([True, True, True, False]))
+    def end_of_the_round(self, taken: bool) -> None:
+        """The store takes it, or not."""
+        if not taken:
+            for key in self.settling:
+                self.running[key] += 1
+                self.lanes.resumed(key)
+        for key, count in self.claims:
+            if taken:
                 self.claim(key, count)
-        else:
-            for key, _ in self.claims:
+            else:
                 self.lanes.unclaimed(key)
-        self.claims = []
+        self.claims, self.settling = [], []
         self.watch_fairness()
 
     @rule(key=keys, count=st.integers(1, LIMIT), again_after=st.sampled_from([None, None, 0.0, 1.0, 60.0]))
@@ -271,11 +289,12 @@ class LanesMachine(RuleBasedStateMachine):
         for _ in range(min(count, self.running[key])):
             self.running[key] -= 1
             self.lanes.ended(key)
+            self.forget_idle(key)
             if again_after is not None:
                 self.accept_one(key, self.now + again_after)
         self.watch_fairness()
 
-    @precondition(lambda self: not self.claims)
+    @precondition(lambda self: not self.claims and not self.settling)
     @rule()
     def run_out(self) -> None:
         """Whatever happened before: what may be taken now is taken by the rounds that follow one another."""

@@ -428,6 +428,57 @@ def test_sent_but_not_settled_is_settled_and_not_sent_again(tmp_path: Path, monk
     play(tmp_path, scenario)
 
 
+def test_none_is_sent_again_while_it_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def hang(message: OwedMessage) -> None:
+        if message.body == b"slow":
+            assert release.wait(WAIT_SECONDS)
+
+    async def scenario(lab: Lab) -> None:
+        real, failed = lab.deliveries.delivered, asyncio.Event()
+
+        async def full_once(*arguments: Any) -> bool:
+            if failed.is_set():
+                return await real(*arguments)
+            failed.set()
+            raise StoreFullError("the disk is full")
+
+        monkeypatch.setattr(lab.deliveries, "delivered", full_once)
+        lab.senders.answers[QUEUE] = hang
+        lab.owe("quick", "slow")
+        async with asyncio.timeout(WAIT_SECONDS):
+            await failed.wait()
+        for _ in range(20):
+            await asyncio.to_thread(lab.rows, "SELECT 1")
+            lab.loop.advance(5.0)
+        release.set()
+        await lab.quiet()
+        await lab.pass_time(5.0)
+        assert sorted(lab.senders.sent[QUEUE]) == ["quick", "slow"]
+        assert lab.owed() == []
+
+    play(tmp_path, scenario)
+
+
+def test_what_comes_at_the_end_of_a_look_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(lab: Lab) -> None:
+        real, late = lab.deliveries.target, ["two"]
+
+        async def target(arn: str) -> Any:
+            found = await real(arn)
+            if late:
+                lab.owe(late.pop())
+            return found
+
+        monkeypatch.setattr(lab.deliveries, "target", target)
+        lab.owe("one")
+        await lab.quiet()
+        assert lab.senders.sent == {QUEUE: ["one", "two"]}
+
+    play(tmp_path, scenario)
+
+
 def test_a_store_that_has_failed_ends_all_deliveries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(lab: Lab) -> None:
         async def closed(*_arguments: Any) -> bool:
@@ -446,16 +497,36 @@ def test_a_store_that_has_failed_ends_all_deliveries(tmp_path: Path, monkeypatch
 
 
 def test_an_unexpected_failure_is_reported_and_loses_nothing(tmp_path: Path) -> None:
-    def fault(_message: OwedMessage) -> None:
-        raise ZeroDivisionError
+    def fault(message: OwedMessage) -> None:
+        if message.body == b"odd":
+            raise ZeroDivisionError
 
     async def scenario(lab: Lab) -> None:
         lab.senders.answers[QUEUE] = fault
-        lab.owe("one")
+        lab.owe("odd", "one", "two", "three", "four", "five")
         await lab.quiet()
         assert [type(error) for error in lab.reports] == [ZeroDivisionError]
+        assert sorted(lab.senders.sent[QUEUE]) == ["five", "four", "one", "three", "two"]
+        assert lab.owed() == [("odd", "an unexpected failure, see the log of the service", 1)]
         assert lab.loop.next_in() == 1.0
         lab.senders.heal(QUEUE)
+        await lab.pass_time(1.0)
+        assert lab.owed() == []
+        lab.reports.clear()
+
+
+def test_an_unexpected_failure_of_the_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(lab: Lab) -> None:
+        async def fault(*_arguments: Any) -> list[Any]:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(lab.deliveries, "due", fault)
+            lab.owe("one")
+            await lab.quiet()
+            assert [type(error) for error in lab.reports] == [ZeroDivisionError]
+            assert lab.outbox.waiting() == {QUEUE: "an unexpected failure, see the log of the service"}
+            assert lab.loop.next_in() == 1.0
         await lab.pass_time(1.0)
         assert lab.senders.sent == {QUEUE: ["one"]}
         lab.reports.clear()
@@ -561,7 +632,7 @@ def test_a_record_that_was_dropped_becomes_no_event(tmp_path: Path, monkeypatch:
     play(tmp_path, scenario)
 
 
-COLUMNS = "event_id, kind, target, body, attributes, source, trace, due_at, created_wall"
+COLUMNS = "event_id, kind, target, attributes, source, trace, due_at, created_wall"
 
 # --- size ----------------------------------------------------------------------------------------------------------
 
@@ -574,6 +645,10 @@ def test_memory_does_not_grow_with_what_is_owed(tmp_path: Path, count: int) -> N
         for exponent in range(count.bit_length() - 1):
             copies = min(2**exponent, count - 2**exponent)
             lab.rows(f"INSERT INTO deliveries ({COLUMNS}) SELECT {COLUMNS} FROM deliveries LIMIT ?", copies)
+        lab.rows(
+            "INSERT INTO delivery_bodies (delivery_id, body) SELECT deliveries.id, (SELECT body FROM delivery_bodies) "
+            "FROM deliveries WHERE id NOT IN (SELECT delivery_id FROM delivery_bodies)"
+        )
         tracemalloc.start()
         try:
             await lab.outbox.start()

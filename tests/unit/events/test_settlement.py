@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from venturekit.service.events.invocation_record import Outcome
 from venturekit.service.events.retry import Ended, EventPolicy
-from venturekit.service.events.settlement import MESSAGE_LIMIT, Moment, Try, given_up, settled
+from venturekit.service.events.settlement import MESSAGE_LIMIT, Moment, Try, given_up, settled, succeeded
 from venturekit.service.store.event_documents import FAILED, QUEUED, SUCCEEDED, ClaimedEvent, Settlement
 
 SOURCE = "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST"
@@ -56,6 +56,22 @@ def test_a_success_ends_the_event_and_owes_its_record() -> None:
     record = json.loads(made.deliveries[0].body)
     assert record["requestContext"]["condition"] == "Success"
     assert record["responsePayload"] == [1]
+
+
+@given(
+    version=st.sampled_from(["$LATEST", "1", "1204"]),
+    duration_ms=st.floats(0, 900_000),
+    attempts=st.integers(0, 2),
+    backoffs=st.integers(0, 40),
+)
+def test_a_success_nobody_is_told_of_is_the_same_at_less_expense(
+    version: str, duration_ms: float, attempts: int, backoffs: int
+) -> None:
+    event = replace(EVENT, attempts=attempts, backoffs=backoffs)
+    made = Try(ended=Ended.SUCCESS, outcome=Outcome(version, b"", ""), duration_ms=duration_ms)
+    expected = settle(made, event=event, policy=EventPolicy(on_failure=QUEUE, dead_letter=LETTERS))
+    found = succeeded(event, version, duration_ms, MOMENT)
+    assert replace(found, deliveries=[]) == expected
 
 
 def test_a_function_error_is_tried_again_after_its_delay() -> None:

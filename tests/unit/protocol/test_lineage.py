@@ -92,6 +92,11 @@ def test_the_first_round_is_count_0() -> None:
     assert advanced(TRACE, KEY) == (TRACE + first(KEY).encode(), 0)
 
 
+def test_the_usual_form_of_a_trace_is_no_exception() -> None:
+    # An empty field more, and it is not the form that is looked for first.
+    assert advanced(TRACE + b";", KEY) == advanced(TRACE, KEY)
+
+
 @pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 17, 999])
 def test_every_round_adds_one(count: int) -> None:
     given_trace = TRACE + b";Lineage=1:d0782663:%d" % count

@@ -175,7 +175,8 @@ def test_a_failure_keeps_its_payload_and_owes_its_messages_in_order(tables: sqli
     assert kinds(tables, 1) == ["accepted", "started", "error", "failed"]
     assert count(tables, "event_payloads") == 1
     owed = tables.execute(
-        "SELECT event_id, kind, target, body, attributes, attempts, due_at FROM deliveries"
+        "SELECT event_id, kind, target, body, attributes, attempts, due_at FROM deliveries "
+        "JOIN delivery_bodies ON delivery_id = id ORDER BY id"
     ).fetchall()
     assert owed == [
         (1, "OnFailure", DELIVERY.target, b"{}", "{}", 0, NOW),

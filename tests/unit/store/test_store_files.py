@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from venturekit.service.store import Archives, DataDirectoryForeignError, DataDirectoryInUseError, DataDirectoryLock
+from venturekit.service.store import (
+    Archives,
+    DataDirectoryForeignError,
+    DataDirectoryInUseError,
+    DataDirectoryLock,
+    Store,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +62,15 @@ def test_only_directories_of_a_service_or_empty_ones_are_taken(tmp_path: Path) -
     with pytest.raises(DataDirectoryForeignError, match=r"holds other files \(code\)"):
         DataDirectoryLock.acquire(tmp_path)
     assert not (tmp_path / "lock").exists()
+
+
+def test_nobody_else_reads_the_database(tmp_path: Path) -> None:
+    """Also in a directory that was made by hand, for all to read."""
+    tmp_path.chmod(0o755)
+    store = Store.open(tmp_path / "db", reserve_size_bytes=4096)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("db", "db-wal", "db-shm", "db.reserve"), 0o600)
+    assert store.close()
 
 
 def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from venturekit.service.wire.listener import Clock
 
 logger = logging.getLogger("venturekit.environments")
+BYTECODE_ROOM_BYTES: Final = 32 * 1024 * 1024
+"""Of free disk, below which functions write no compiled code."""
 START_FAILED: Final = "Runtime.StartError"
 # AWS's words (its supervisor is a Go program) for what execve answers.
 EXEC_ERRORS: Final = {
@@ -297,7 +299,7 @@ class EnvironmentHost:
             handler=spec.handler,
             python_path=python_path,
             pycache_prefix=policy.pycache_prefix if policy else str(self.settings.pycache_directory),
-            writes_bytecode=policy is None,
+            writes_bytecode=policy is None and self._has_room_for_bytecode(),
             isolation=self._isolation_of(environment, plan),
         )
         launcher = self._launcher_for(plan.interpreter if plan.mode == "fork" else None)
@@ -320,6 +322,11 @@ class EnvironmentHost:
         if spare.pid is not None:
             environment.launched(spare.pid, TreeMemory(spare.pid))
         return True
+
+    def _has_room_for_bytecode(self) -> bool:
+        """Whether the disk has room: on a full one Python leaves half of a file, which no import survives later."""
+        disk = os.statvfs(self.settings.directory)
+        return disk.f_bavail * disk.f_frsize >= BYTECODE_ROOM_BYTES
 
     def _isolation_of(self, environment: Environment, plan: StartPlan) -> dict[str, Any] | None:
         policy = self.settings.isolation

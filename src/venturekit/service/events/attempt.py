@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from venturekit.service.events.ports import Concurrency
-    from venturekit.service.events.retry import EventPolicy
+    from venturekit.service.events.course import Course
     from venturekit.service.store.event_documents import ClaimedEvent
 
 
@@ -40,12 +39,9 @@ class Attempt:
     def __init__(
         self,
         event: ClaimedEvent,
+        course: Course,
         *,
-        invoked_arn: str,
-        executed_version: str,
         trace: bytes,
-        policy: EventPolicy,
-        concurrency: Concurrency,
         began: float,
         lease_until: float,
         ended: Callable[[Attempt, bytes | bytearray, bytes], None],
@@ -54,16 +50,16 @@ class Attempt:
         self.event = event
         self.request_id = event.request_id.encode()
         self.payload: bytes | bytearray = event.payload
-        self.invoked_arn = invoked_arn.encode()
-        self.executed_version = executed_version
+        self.invoked_arn = course.invoked_arn
+        self.executed_version = course.executed_version
         self.trace = trace
-        self.policy = policy
+        self.policy = course.policy
         self.began = began
         self.lease_until = lease_until
         self.extra_headers = b""
         self.tail = False
         self.enqueued = 0.0
-        self._concurrency = concurrency
+        self._concurrency = course.concurrency
         self._ended = ended
         self._refused = refused
 

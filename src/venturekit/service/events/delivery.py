@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from venturekit.protocol.names import parse_function_reference
 from venturekit.service.api.quirks import EVENT_LIMIT_BYTES
 from venturekit.service.events.delivery_errors import MessageTooLargeError
-from venturekit.service.events.invocation_record import record_forms
+from venturekit.service.events.invocation_record import OMITTED, record_forms
 from venturekit.service.events.senders import parse_target
 from venturekit.service.store.errors import StoreError
 from venturekit.service.store.event_documents import NewEvent, Transition
@@ -16,11 +17,17 @@ from venturekit.service.store.event_documents import NewEvent, Transition
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from venturekit.service.events.delivery_errors import DeliveryError
+    from venturekit.service.events.invocation_record import Form
     from venturekit.service.events.sending_threads import SendingThreads
     from venturekit.service.store.outbox import Deliveries, OwedDelivery, OwedMessage
 
 DELIVERED: Final = "delivered"
 DELIVERY_FAILED: Final = "delivery-failed"
+REASON_CHARACTERS: Final = 1000
+
+HOPS: Final = 32
+"""So many records become events at once, whatever functions they are for."""
 
 
 class Senders(Protocol):
@@ -73,6 +80,7 @@ class Courier:
         self._new_request_id = new_request_id
         self._steady = steady
         self._wall = wall
+        self._hops = asyncio.Semaphore(HOPS)
 
     def obstacle(self, target: str) -> str:
         """Why nothing can be sent to this target until a restart; empty if it can be tried."""
@@ -86,19 +94,20 @@ class Courier:
         ``late`` is called when a message leaves after all that had been given up. Raises DeliveryError,
         SentNotSettledError, and StoreError before anything was sent.
         """
-        message = await self._deliveries.message(delivery.delivery_id)
-        if message is None:
-            return
         if is_function(delivery.target):
-            await self._hop(delivery, message)
+            async with self._hops:
+                await self._hop(delivery)
             return
-        omitted = await self._threads.run(
-            delivery.target,
-            lambda: self._senders.send(message),
-            doubtful=doubtful,
-            late=lambda omitted: late([self._delivered(delivery, omitted)]),
-        )
-        await self.settle(delivery, [self._delivered(delivery, omitted)])
+        async with self._threads.room(doubtful=doubtful):
+            message = await self._deliveries.message(delivery.delivery_id)
+            if message is None:
+                return
+            omitted = await self._threads.run(
+                delivery.target,
+                lambda: self._senders.send(message),
+                late=lambda omitted: late([self._delivered(delivery, message, omitted)]),
+            )
+        await self.settle(delivery, [self._delivered(delivery, message, omitted)])
 
     async def settle(self, delivery: OwedDelivery, history: Sequence[Transition]) -> None:
         """What was sent is not owed any more. Raises SentNotSettledError."""
@@ -107,27 +116,35 @@ class Courier:
         except StoreError as error:
             raise SentNotSettledError(error, history) from error
 
-    async def _hop(self, delivery: OwedDelivery, message: OwedMessage) -> None:
+    async def _hop(self, delivery: OwedDelivery) -> None:
         """The record becomes an event of the function, in the transaction that settles its delivery."""
+        message = await self._deliveries.message(delivery.delivery_id)
+        if message is None:
+            return
         self._functions.check_function_target(message.source, message.target)
         reference = parse_function_reference(message.target)
-        body, omitted = _largest_event(message.body)
+        is_small = len(message.body) <= EVENT_LIMIT_BYTES
+        # Finding the parts of a large record takes long: not on the loop.
+        form = _largest_event(message.body) if is_small else await asyncio.to_thread(_largest_event, message.body)
         event = NewEvent(
             account_id=reference.account_id or "",
             function_name=reference.name,
             qualifier=reference.qualifier or "",
             request_id=self._new_request_id(),
-            payload=body,
+            payload=form.body,
             trace=message.trace,
             accepted_at=self._steady(),
             accepted_wall=self._wall(),
         )
-        line = self._delivered(delivery, omitted, requestId=event.request_id)
+        line = self._delivered(delivery, message, form.omitted, requestId=event.request_id)
         if await self._deliveries.hop(delivery, event, [line]):
             self._functions.accepted(event)
 
-    def _delivered(self, delivery: OwedDelivery, omitted: tuple[str, ...], **more: str) -> Transition:
-        detail = described(delivery) | more | ({"omitted": list(omitted)} if omitted else {})
+    def _delivered(
+        self, delivery: OwedDelivery, message: OwedMessage, omitted: tuple[str, ...], **more: str
+    ) -> Transition:
+        lacking = [*json.loads(message.attributes).get(OMITTED, ()), *omitted]
+        detail = described(delivery) | more | ({OMITTED: lacking} if lacking else {})
         return Transition(self._wall(), DELIVERED, as_text(detail))
 
 
@@ -141,14 +158,20 @@ def described(delivery: OwedDelivery) -> dict[str, Any]:
     return {"kind": delivery.kind, "target": delivery.target}
 
 
+def reason_of(error: DeliveryError) -> str:
+    """Why something was not delivered, in one line: what a target answers has any length and any characters."""
+    text = str(error)[:REASON_CHARACTERS]
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 def as_text(detail: dict[str, Any]) -> str:
     """The detail of a line of history."""
     return json.dumps(detail, separators=(",", ":"), ensure_ascii=False)
 
 
-def _largest_event(record: bytes) -> tuple[bytes, tuple[str, ...]]:
+def _largest_event(record: bytes) -> Form:
     """The largest form of a record that a function takes as an event."""
     for form in record_forms(record):
         if len(form.body) <= EVENT_LIMIT_BYTES:
-            return form.body, form.omitted
+            return form
     raise MessageTooLargeError(f"the record has {len(record)} bytes, a function takes {EVENT_LIMIT_BYTES}")

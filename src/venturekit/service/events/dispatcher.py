@@ -6,11 +6,14 @@ transaction. While it is being written the next round gathers.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
-from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, key_of
+from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced
 from venturekit.service.api.errors import ApiError
 from venturekit.service.events.attempt import Attempt
+from venturekit.service.events.course import Course
 from venturekit.service.events.invocation_record import Outcome
 from venturekit.service.events.lanes import SHARE, Lanes
 from venturekit.service.events.retry import (
@@ -22,16 +25,15 @@ from venturekit.service.events.retry import (
     EventPolicy,
     too_old,
 )
-from venturekit.service.events.settlement import Moment, Try, given_up, settled
+from venturekit.service.events.settlement import Moment, Try, given_up, settled, settled_at_once, succeeded
 from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
 from venturekit.service.store.event_documents import QUEUED
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable, Sequence
 
     from venturekit.service.events.lanes import Lane
-    from venturekit.service.events.ports import EventTarget, Loop, Pool, Targets, Timer
+    from venturekit.service.events.ports import Loop, Pool, Targets, Timer
     from venturekit.service.store.event_documents import ClaimedEvent, NewEvent, Settlement
     from venturekit.service.store.event_documents import Lane as LaneKey
     from venturekit.service.store.events import EventStore, Turn
@@ -42,7 +44,20 @@ LOOK_AGAIN_SECONDS: Final = 0.05
 """After which lanes are looked at again that had events but no room."""
 CLOSING_ROUNDS: Final = 5
 """How often it is tried to settle at the end what the store did not take."""
+CLOSING_SECONDS: Final = 5.0
+"""How long each of these rounds is waited for."""
 STORE_RETRY_SECONDS: Final = 1.0
+NO_CLAIM_SECONDS: Final = 1.0
+"""After which a lane is looked at again whose events are due, but none of which could be claimed."""
+REFUSED_CLAIM_SECONDS: Final = 60.0
+"""And one whose claim the store refused."""
+COLD_SHARE: Final = 2
+"""How many events of a function are claimed as long as its environments are not known: each may have to start one, and
+the starts are shared by all functions.
+"""
+ROUNDS_APART_SECONDS: Final = 0.005
+"""How far apart rounds begin while callers wait for their events to be accepted, who come first: a round takes from
+them what its events take of the loop, and many small ones take more than few large ones."""
 NO_POLICY: Final = EventPolicy()
 
 
@@ -51,7 +66,7 @@ class Dispatcher:
 
     ``lease`` names this process among all that ever claimed events. ``steady`` and ``wall`` tell the time in seconds.
     ``deliver(targets)`` is called when the outbox owes something new to these ARNs. ``concurrency`` is how many events
-    of one function run at once.
+    of one function run at once. ``crowded()`` tells whether callers wait for their events to be accepted.
     """
 
     def __init__(
@@ -68,6 +83,7 @@ class Dispatcher:
         warn: Callable[[str], None],
         delays_seconds: Sequence[float],
         concurrency: int,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._targets = targets
@@ -85,9 +101,16 @@ class Dispatcher:
         self._settlements: list[tuple[LaneKey, Settlement]] = []
         self._live = 0
         self._round: asyncio.Future[Turn] | None = None
+        self._crowded = crowded
         self._scheduled = False
+        self._resting = False
+        self._began = -math.inf
         self._timer: Timer | None = None
         self._claims = False
+        # One settlement to a round: one of them is refused, and it is not known which.
+        self._singly = False
+        # In so many rounds nothing but one lane is claimed: a claim is refused, and it is not known which.
+        self._lone_claims = 0
         self._closing = False
         self._closed = False
 
@@ -161,24 +184,43 @@ class Dispatcher:
     # --- rounds -------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if not self._scheduled and not self._closed and self._round is None:
+        if not self._scheduled and not self._resting and not self._closed and self._round is None:
             self._scheduled = True
             self._loop.call_soon(self._next_round)
 
     def _next_round(self) -> None:
         self._scheduled = False
-        if self._round is None and not self._closed:
+        if self._round is not None or self._closed:
+            return
+        rest = self._began + ROUNDS_APART_SECONDS - self._steady()
+        if rest > 0 and self._crowded():
+            self._resting = True
+            self._loop.call_later(rest, self._rested)
+        else:
             self._begin_round()
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._wake()
 
     def _begin_round(self) -> bool:
         """Begin a round if there is anything to do; False if there is not, or the store takes nothing."""
         now = self._steady()
-        claims = self._lanes.take(now) if self._claims else []
-        if not claims and not self._settlements:
+        count = 1 if self._singly else 0 if self._lone_claims else settled_at_once(self._settlements)
+        settlements, self._settlements = self._settlements[:count], self._settlements[count:]
+        for lane, _ in settlements:
+            # Settled in the same transaction as others of the lane are claimed: these may take their places.
+            self._lanes.ended(lane)
+        claims = self._lanes.take(now) if self._claims and not self._singly else []
+        if self._lone_claims and not self._singly:
+            claims = self._one_of(claims)
+            if not claims:
+                return self._begin_round()
+        if not claims and not settlements:
             if self._claims:
                 self._set_timer(now)
             return False
-        settlements, self._settlements = self._settlements, []
+        self._began = now
         try:
             self._round = self._store.turn(self._lease, [item for _, item in settlements], claims, now, self._wall())
         except StoreError as error:
@@ -186,6 +228,14 @@ class Dispatcher:
             return False
         self._round.add_done_callback(lambda future: self._round_ended(future, settlements, claims))
         return True
+
+    def _one_of(self, claims: list[tuple[LaneKey, int]]) -> list[tuple[LaneKey, int]]:
+        """One lane to claim, another one in each round."""
+        number = self._lone_claims % max(len(claims), 1)
+        self._lone_claims = self._lone_claims - 1 if claims else 0
+        for lane, _ in (*claims[:number], *claims[number + 1 :]):
+            self._lanes.unclaimed(lane)
+        return claims[number : number + 1]
 
     def _round_ended(
         self,
@@ -199,17 +249,23 @@ class Dispatcher:
             self._round_failed(settlements, claims, error)
             return
         turn = future.result()
+        self._singly = self._singly and bool(self._settlements)
         self._have_settled(settlements, frozenset(turn.stale))
         per_lane: dict[LaneKey, int] = {}
         for event in turn.claimed:
             per_lane[event.lane] = per_lane.get(event.lane, 0) + 1
             self._running[event.event_id] = None
-        for lane, next_due in turn.next_due.items():
-            self._lanes.claimed(lane, per_lane.get(lane, 0), next_due)
+        for lane, _ in claims:
+            if lane in turn.next_due:
+                self._have_claimed(lane, per_lane.get(lane, 0), turn.next_due[lane])
+            else:
+                self._lanes.unclaimed(lane)
         if not self._closing:
+            courses: dict[tuple[LaneKey, str], Course] = {}
             for event in turn.claimed:
-                self._run(event)
-        self._wake()
+                self._run(event, courses)
+        # At once, not in the loop's next turn: so it is committed with what the intake has begun to write.
+        self._next_round()
 
     def _round_failed(
         self,
@@ -218,22 +274,56 @@ class Dispatcher:
         error: BaseException,
     ) -> None:
         self._settlements = settlements + self._settlements
+        for lane, _ in settlements:
+            self._lanes.resumed(lane)
         for lane, _ in claims:
             self._lanes.unclaimed(lane)
         if isinstance(error, (StoreBusyError, StoreDiskError, StoreFullError)):
             self._warn(f"queued events wait: {error}")
             self._timer_for(STORE_RETRY_SECONDS)
             return
+        if not isinstance(error, StoreError):
+            self._round_refused(settlements, claims, error)
+            return
         # What is held stays held in the database; the next process puts it back.
         self._closed = True
         self._running.clear()
         self._warn(f"queued events are not run any more until a restart: {error}")
 
+    def _round_refused(
+        self,
+        settlements: list[tuple[LaneKey, Settlement]],
+        claims: list[tuple[LaneKey, int]],
+        error: BaseException,
+    ) -> None:
+        """Something about one event is wrong that nobody thought of: find out about which, and go on without it."""
+        self._report(error)
+        if not settlements and len(claims) == 1:
+            ((lane, _),) = claims
+            self._lanes.pause(lane, self._steady() + REFUSED_CLAIM_SECONDS)
+            self._warn(f"events of {lane[1]} could not be claimed, and wait: {error}")
+        elif claims:
+            self._lone_claims = len(claims)
+        if len(settlements) == 1 and not claims:
+            lane, settlement = self._settlements.pop(0)
+            self._running.pop(settlement.event_id, None)
+            self._lanes.ended(lane)
+            self._warn(f"event #{settlement.event_id} could not be settled, and is run again after a restart: {error}")
+        self._singly = bool(self._settlements)
+        self._timer_for(STORE_RETRY_SECONDS)
+
+    def _have_claimed(self, lane: LaneKey, count: int, next_due: float | None) -> None:
+        if not count and next_due is not None and next_due <= self._began:
+            # Its row is there, and something that belongs to it is not: asking again at once would go on for ever.
+            self._lanes.pause(lane, self._steady() + NO_CLAIM_SECONDS)
+        self._lanes.claimed(lane, count, next_due)
+        if lane not in self._lanes:
+            self._pools.pop(lane, None)
+
     def _have_settled(self, settlements: list[tuple[LaneKey, Settlement]], stale: frozenset[int]) -> None:
         owed: set[str] = set()
         for lane, settlement in settlements:
             self._running.pop(settlement.event_id, None)
-            self._lanes.ended(lane)
             if lane not in self._lanes:
                 self._pools.pop(lane, None)
             if settlement.event_id in stale:
@@ -261,9 +351,7 @@ class Dispatcher:
     async def _quiet(self) -> None:
         future = self._round
         if future is not None:
-            done = self._loop.create_future()
-            future.add_done_callback(lambda _: done.set_result(None))
-            await done
+            await asyncio.wait({future}, timeout=CLOSING_SECONDS)
 
     # --- one event ----------------------------------------------------------------------------------------------
 
@@ -277,27 +365,35 @@ class Dispatcher:
             # Nothing of its own will end and make room: one event finds out, and waits as a throttled one does.
             return 0 if lane.running else 1
         pool = self._pools.get(lane.key)
-        return room if pool is None else min(room, pool.room)
+        # One at least: callers who wait in the pool must not keep events from ever getting there.
+        more = COLD_SHARE if pool is None else max(pool.room, 0 if lane.running else 1)
+        return min(room, more)
 
-    def _run(self, event: ClaimedEvent) -> None:
+    def _run(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
+        """Run an event. ``courses`` are those that were found for others of the same round."""
         try:
-            self._resolve(event)
+            self._resolve(event, courses)
         except Exception as error:
             # One event that something is wrong with must not take the others with it.
             self._report(error)
-            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r}"), NO_POLICY)
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r:.1000}"), NO_POLICY)
 
-    def _resolve(self, event: ClaimedEvent) -> None:
+    def _resolve(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
         now = self._steady()
-        try:
-            target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
-        except ApiError as error:
-            self._unresolved(event, error, now)
-            return
-        policy, concurrency = target.policy, target.concurrency
+        course = courses.get((event.lane, event.qualifier))
+        if course is None:
+            try:
+                target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
+            except ApiError as error:
+                self._unresolved(event, error, now)
+                return
+            course = Course(target)
+            if target.lasting:
+                courses[event.lane, event.qualifier] = course
+        policy, concurrency = course.policy, course.concurrency
         # Of the trace that the event came with: a further try of it is no further round.
-        trace, rounds = advanced(event.trace.encode("latin-1"), key_of(target.invoked_arn))
-        if rounds >= ROUNDS_LIMIT and not target.recursion_allowed:
+        trace, rounds = advanced(event.trace.encode("latin-1"), course.lineage_key)
+        if rounds >= ROUNDS_LIMIT and not course.recursion_allowed:
             self._give_up(event, RECURSIVE_INVOCATION, STOPPED, policy)
         elif too_old(now, event.accepted_at, policy):
             self._give_up(event, EVENT_AGE_EXCEEDED, "it waited for longer than its maximum age", policy)
@@ -307,26 +403,23 @@ class Dispatcher:
             self._lanes.pause(event.lane, now + 1.0)
             self._end(event, Try(ended=Ended.THROTTLED, reason=concurrency.exceeded), policy)
         else:
-            self._submit(event, target, policy, trace, now)
+            self._submit(event, course, trace, now)
 
-    def _submit(self, event: ClaimedEvent, target: EventTarget, policy: EventPolicy, trace: bytes, now: float) -> None:
+    def _submit(self, event: ClaimedEvent, course: Course, trace: bytes, now: float) -> None:
         attempt = Attempt(
             event,
-            invoked_arn=target.invoked_arn,
-            executed_version=target.executed_version,
+            course,
             trace=trace,
-            policy=policy,
-            concurrency=target.concurrency,
             began=now,
-            lease_until=now + target.timeout_seconds + LEASE_MARGIN_SECONDS,
+            lease_until=now + course.timeout_seconds + LEASE_MARGIN_SECONDS,
             ended=self._answered,
             refused=self._refused,
         )
         try:
-            pool = target.pool
+            pool = course.pool
         except ApiError as error:
-            target.concurrency.release()
-            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), policy)
+            course.concurrency.release()
+            self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), course.policy)
             return
         self._running[event.event_id] = attempt
         self._pools[event.lane] = pool
@@ -344,11 +437,13 @@ class Dispatcher:
         event = attempt.event
         if self._closed or self._running.get(event.event_id) is not attempt:
             return
-        # Of a success nobody is told of, the answer is not needed.
-        answer = bytes(payload) if error or attempt.policy.on_success else b""
-        outcome = Outcome(attempt.executed_version, answer, error.decode())
+        moment = self._moment()
+        duration_ms = (moment.steady - attempt.began) * 1000
+        if not error and not attempt.policy.on_success:
+            self._settle(event, succeeded(event, attempt.executed_version, duration_ms, moment))
+            return
+        outcome = Outcome(attempt.executed_version, bytes(payload), error.decode())
         ended = Ended.FUNCTION_ERROR if error else Ended.SUCCESS
-        duration_ms = (self._steady() - attempt.began) * 1000
         self._end(event, Try(ended=ended, outcome=outcome, duration_ms=duration_ms), attempt.policy)
 
     def _refused(self, attempt: Attempt, reason: str) -> None:

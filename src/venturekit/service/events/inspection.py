@@ -190,7 +190,7 @@ class Inspection:
         if _REQUEST_ID.fullmatch(prefix) is None:
             raise invalid(
                 f"{reference[:100]!r} is not an event: give its request id, the first 8 or more characters of it, or "
-                "its number with a #"
+                "its number, such as 7 or '#7'"
             )
         is_whole = len(prefix) == REQUEST_ID_DIGITS
         found = await self._queries.find(account_id, prefix, limit=1 if is_whole else MATCHES_SHOWN)

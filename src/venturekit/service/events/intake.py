@@ -93,7 +93,11 @@ class Intake:
         if error is None:
             self._accepted([event for event, _ in batch])
         for _, done in batch:
-            done(None if error is None else _not_stored(error))
+            try:
+                done(None if error is None else _not_stored(error))
+            except Exception as failure:
+                # One who cannot be answered must not keep the others waiting, and those to come.
+                self._loop.call_exception_handler({"message": "a caller was not answered", "exception": failure})
         # Only now: who is answered may put the next event at once.
         self._scheduled = bool(self._waiting)
         if self._scheduled:

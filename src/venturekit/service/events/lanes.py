@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SHARE: Final = 16
 """How many events of one lane are taken in a turn."""
-TURN: Final = 128
-"""How many events are taken in a turn."""
+TURN: Final = 64
+"""How many events are taken in a turn: callers wait for its end, and of a long queue each event lies elsewhere."""
 SPARE_PLACES: Final = 64
 """How many places that lanes have left are kept, besides one for each lane."""
 _READY: Final = float("-inf")
@@ -119,9 +119,15 @@ class Lanes:
         self._put(lane)
         self._forget_idle(lane)
 
+    def resumed(self, key: LaneKey) -> None:
+        """It was not so: what has ended could not be settled."""
+        self._lane(key).running += 1
+
     def pause(self, key: LaneKey, until: float) -> None:
         """Take nothing of this lane before ``until``: there is no room for its function."""
-        self._lane(key).paused_until = until
+        lane = self._lane(key)
+        lane.paused_until = until
+        self._put(lane)
 
     @property
     def holds_back(self) -> bool:

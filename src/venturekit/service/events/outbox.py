@@ -8,14 +8,17 @@ messages of each target that is being sent to.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.events.delivery import DELIVERY_FAILED, SentNotSettledError, as_text, described, is_function
+from venturekit.service.events.delivery import DELIVERY_FAILED, SentNotSettledError, as_text, described, reason_of
 from venturekit.service.events.delivery_errors import DeliveryError, MessageRefusedError
-from venturekit.service.events.delivery_retry import Health, after_refusal, after_target_failure, is_noted
+from venturekit.service.events.delivery_retry import after_refusal, after_target_failure, is_noted
+from venturekit.service.events.target_lane import TargetLane
 from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
 from venturekit.service.store.event_documents import Transition
-from venturekit.service.store.outbox import FailedDelivery, OwedDelivery
+from venturekit.service.store.outbox import FailedDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -23,62 +26,12 @@ if TYPE_CHECKING:
     from venturekit.service.events.delivery import Courier
     from venturekit.service.events.delivery_retry import Retry
     from venturekit.service.events.ports import Loop, Timer
-    from venturekit.service.store.outbox import Deliveries, OwedToTarget
+    from venturekit.service.store.outbox import Deliveries, OwedDelivery
 
 PAGE: Final = 64
-AT_ONCE: Final = 4
-"""So many messages are on their way to a target that works."""
-HOPS_AT_ONCE: Final = 32
-"""So many are to a function: they leave nothing but the store, which takes them together."""
-PARKED_LOOK_SECONDS: Final = 1.0
-"""New messages for a target that has no address are looked at no more often than this."""
+BEGUN_AT_ONCE: Final = 100
+"""So many targets are looked at anew before others have their turn on the loop."""
 CLOSE_SECONDS: Final = 3.0
-_BEGINNING: Final = (float("-inf"), 0)
-
-
-class _Lane:
-    """What is known of a target that is owed something."""
-
-    __slots__ = (
-        "at_once",
-        "fresh",
-        "health",
-        "looked_at",
-        "owed",
-        "parked",
-        "place",
-        "reason",
-        "resume_at",
-        "target",
-        "task",
-        "unsettled",
-        "wake_at",
-    )
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.at_once = HOPS_AT_ONCE if is_function(target) else AT_ONCE
-        self.health = Health()
-        self.reason = ""
-        self.resume_at = 0.0
-        self.wake_at: float | None = None
-        self.task: asyncio.Task[None] | None = None
-        # Something has changed since the last look.
-        self.fresh = True
-        self.looked_at = float("-inf")
-        self.owed = 0
-        # Without an address: up to where the messages know about it.
-        self.parked = False
-        self.place = _BEGINNING
-        self.unsettled: dict[int, tuple[OwedDelivery, Sequence[Transition]]] = {}
-
-    def forget_failures(self) -> None:
-        """Try it again at once."""
-        self.health = Health()
-        self.resume_at = 0.0
-        self.parked = False
-        self.place = _BEGINNING
-        self.fresh = True
 
 
 class Outbox:
@@ -108,9 +61,12 @@ class Outbox:
         self._warn = warn
         self._report = report
         self._close_seconds = close_seconds
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, TargetLane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: Timer | None = None
+        # When lanes are to be looked at; also times that are out of date.
+        self._times: list[tuple[float, int, TargetLane]] = []
+        self._numbers = itertools.count()
         self._stopped = True
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -122,7 +78,13 @@ class Outbox:
             await self._deliveries.release(self._steady())
         except StoreError as error:
             self._warn(f"deliveries that failed wait for their time: {error}")
-        self.wake([item.target for item in await self._deliveries.targets()])
+        found = await self._deliveries.targets()
+        for begin in range(0, len(found), BEGUN_AT_ONCE):
+            some = found[begin : begin + BEGUN_AT_ONCE]
+            self.wake([item.target for item in some])
+            for item in some:
+                self._lanes[item.target].owed = item.count
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Begin nothing new, give what is on its way some time, then end."""
@@ -152,9 +114,10 @@ class Outbox:
         for target in targets:
             lane = self._lanes.get(target)
             if lane is None:
-                lane = self._lanes[target] = _Lane(target)
+                lane = self._lanes[target] = TargetLane(target)
             lane.fresh = True
             self._work(lane)
+            self._note_time(lane)
         self._set_timer()
 
     def redriven(self, targets: Iterable[str]) -> None:
@@ -167,18 +130,17 @@ class Outbox:
 
     # --- lanes --------------------------------------------------------------------------------------------------
 
-    def _work(self, lane: _Lane) -> None:
+    def _work(self, lane: TargetLane) -> None:
         """Have a lane looked at, unless that happens already or it is too early."""
         if self._stopped or lane.task is not None:
             return
-        now = self._steady()
-        lane.wake_at = max(lane.resume_at, lane.looked_at + PARKED_LOOK_SECONDS if lane.parked else 0.0)
-        if lane.wake_at <= now:
+        lane.wake_at = lane.look_at
+        if lane.wake_at <= self._steady():
             lane.wake_at = None
             lane.task = self._spawn(self._look(lane))
             lane.task.add_done_callback(lambda task: self._looked(lane, task))
 
-    async def _look(self, lane: _Lane) -> None:
+    async def _look(self, lane: TargetLane) -> None:
         """Deliver what is due."""
         lane.fresh = False
         lane.looked_at = self._steady()
@@ -194,9 +156,9 @@ class Outbox:
         except StoreError as error:
             self._store_failed(lane, error)
         else:
-            self._plan(lane, found)
+            lane.plan(found)
 
-    def _looked(self, lane: _Lane, task: asyncio.Task[None]) -> None:
+    def _looked(self, lane: TargetLane, task: asyncio.Task[None]) -> None:
         lane.task = None
         if not task.cancelled() and task.exception() is not None:
             # Nothing of it is lost; it is tried again as if the target had failed.
@@ -206,25 +168,16 @@ class Outbox:
             self._work(lane)
         elif lane.wake_at is None:
             self._lanes.pop(lane.target, None)
+        self._note_time(lane)
         self._set_timer()
 
-    def _plan(self, lane: _Lane, found: OwedToTarget | None) -> None:
-        """When to look again; never by itself where nothing is owed, or there is no address."""
-        lane.owed = found.count if found is not None else 0
-        if found is None and not lane.unsettled:
-            lane.reason = ""
-        elif lane.parked:
-            lane.wake_at = float("inf")
-        else:
-            lane.wake_at = max(lane.resume_at, found.next_due_at if found is not None else 0.0)
-
-    async def _drain(self, lane: _Lane) -> None:
-        while not self._stopped and lane.resume_at <= self._steady():
+    async def _drain(self, lane: TargetLane) -> None:
+        while not self._stopped and lane.is_open(self._steady()):
             page = await self._deliveries.due(lane.target, self._steady(), PAGE)
             if not page:
                 return
-            while page and not self._stopped and lane.resume_at <= self._steady():
-                count = lane.at_once if lane.health.is_good else 1
+            while page and not self._stopped and lane.is_open(self._steady()):
+                count = lane.at_once
                 # All of them end before an error counts: none may be under way twice.
                 ends = await asyncio.gather(
                     *(self._deliver(lane, delivery) for delivery in page[:count]), return_exceptions=True
@@ -234,7 +187,7 @@ class Outbox:
                         raise error
                 del page[:count]
 
-    async def _park(self, lane: _Lane, reason: str) -> None:
+    async def _park(self, lane: TargetLane, reason: str) -> None:
         """Tell every message once why it waits; that costs nothing more until something new comes."""
         self._note_reason(lane, reason)
         while not self._stopped:
@@ -248,7 +201,7 @@ class Outbox:
 
     # --- one delivery -------------------------------------------------------------------------------------------
 
-    async def _deliver(self, lane: _Lane, delivery: OwedDelivery) -> None:
+    async def _deliver(self, lane: TargetLane, delivery: OwedDelivery) -> None:
         def keep(history: Sequence[Transition]) -> None:
             lane.unsettled[delivery.delivery_id] = (delivery, history)
 
@@ -259,14 +212,21 @@ class Outbox:
             keep(error.history)
             raise error.error from None
         except MessageRefusedError as error:
-            await self._failed(lane, delivery, after_refusal(lane.health, delivery.attempts), str(error))
+            await self._failed(lane, delivery, after_refusal(lane.health, delivery.attempts), reason_of(error))
         except DeliveryError as error:
             # Those that were sent together have failed together: that counts once.
-            await self._failed(lane, delivery, after_target_failure(health), str(error))
+            await self._failed(lane, delivery, after_target_failure(health), reason_of(error))
+        except StoreError:
+            raise
+        except Exception as error:
+            # No message may hold up those behind it.
+            self._report(error)
+            reason = "an unexpected failure, see the log of the service"
+            await self._failed(lane, delivery, after_refusal(lane.health, delivery.attempts), reason)
         else:
-            self._recovered(lane)
+            lane.recovered()
 
-    async def _failed(self, lane: _Lane, delivery: OwedDelivery, retry: Retry, reason: str) -> None:
+    async def _failed(self, lane: TargetLane, delivery: OwedDelivery, retry: Retry, reason: str) -> None:
         due_at = self._steady() + retry.message_delay_seconds
         self._stall(lane, retry, reason)
         await self._deliveries.failed([self._failure(delivery, reason, due_at)])
@@ -277,7 +237,7 @@ class Outbox:
             lines = [Transition(self._wall(), DELIVERY_FAILED, as_text(described(delivery) | {"reason": reason}))]
         return FailedDelivery(delivery, due_at, reason, lines)
 
-    async def _settle_sent(self, lane: _Lane) -> None:
+    async def _settle_sent(self, lane: TargetLane) -> None:
         """What has left but could not be settled is settled, not sent again."""
         for delivery, history in list(lane.unsettled.values()):
             await self._deliveries.delivered(delivery, history)
@@ -285,22 +245,17 @@ class Outbox:
 
     # --- how a target fares -------------------------------------------------------------------------------------
 
-    def _recovered(self, lane: _Lane) -> None:
-        lane.health = Health()
-        lane.reason = ""
-
-    def _stall(self, lane: _Lane, retry: Retry, reason: str) -> None:
-        lane.health = retry.health
+    def _stall(self, lane: TargetLane, retry: Retry, reason: str) -> None:
+        lane.failed(retry, self._steady())
         if retry.target_delay_seconds:
-            lane.resume_at = max(lane.resume_at, self._steady() + retry.target_delay_seconds)
             self._note_reason(lane, reason)
 
-    def _note_reason(self, lane: _Lane, reason: str) -> None:
+    def _note_reason(self, lane: TargetLane, reason: str) -> None:
         if reason != lane.reason:
             lane.reason = reason
             self._warn(f"what is owed to {lane.target} waits: {reason}")
 
-    def _store_failed(self, lane: _Lane, error: StoreError) -> None:
+    def _store_failed(self, lane: TargetLane, error: StoreError) -> None:
         if isinstance(error, StoreBusyError | StoreDiskError | StoreFullError):
             self._stall(lane, after_target_failure(lane.health), f"the store does not take it: {error}")
             lane.wake_at = lane.resume_at
@@ -322,19 +277,41 @@ class Outbox:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._report(error)
 
+    def _note_time(self, lane: TargetLane) -> None:
+        """See to it that a lane is looked at in time."""
+        at = lane.wake_at
+        if at is not None and at != lane.timed_at and lane.task is None and at < float("inf"):
+            lane.timed_at = at
+            heapq.heappush(self._times, (at, next(self._numbers), lane))
+
     def _set_timer(self) -> None:
         """One timer, for the lane that is to be looked at first."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        times = [lane.wake_at for lane in self._lanes.values() if lane.wake_at is not None and lane.task is None]
-        at = min(times, default=float("inf"))
-        if not self._stopped and at < float("inf"):
-            self._timer = self._loop.call_later(max(0.0, at - self._steady()), self._ripen)
+        self._drop_old_times()
+        if not self._stopped and self._times:
+            self._timer = self._loop.call_later(max(0.0, self._times[0][0] - self._steady()), self._ripen)
+
+    def _drop_old_times(self) -> None:
+        while self._times:
+            at, _, lane = self._times[0]
+            if lane.wake_at == at and lane.task is None and self._lanes.get(lane.target) is lane:
+                return
+            self._pop_time()
+
+    def _pop_time(self) -> TargetLane:
+        at, _, lane = heapq.heappop(self._times)
+        if lane.timed_at == at:
+            lane.timed_at = None
+        return lane
 
     def _ripen(self) -> None:
         now = self._steady()
-        for lane in list(self._lanes.values()):
-            if lane.wake_at is not None and lane.wake_at <= now:
-                self._work(lane)
+        self._drop_old_times()
+        while self._times and self._times[0][0] <= now:
+            lane = self._pop_time()
+            self._work(lane)
+            self._note_time(lane)
+            self._drop_old_times()
         self._set_timer()

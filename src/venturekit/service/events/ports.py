@@ -84,6 +84,10 @@ class EventTarget(Protocol):
         """What counts the function's running invocations."""
 
     @property
+    def lasting(self) -> bool:
+        """Whether the same name stands for the same until something is changed: not with a weighted alias."""
+
+    @property
     def recursion_allowed(self) -> bool:
         """Whether the function runs on in a loop of invocations, which is otherwise stopped."""
 

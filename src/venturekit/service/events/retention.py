@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.store.event_views import EndedEvent, Place
 
-BATCH_EVENTS: Final = 500
+BATCH_EVENTS: Final = 200
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """No more is deleted in one transaction: other commits wait for it."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from venturekit.service.events.delivery_errors import TargetFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ DOUBTFUL_THREADS: Final = 16
 """Of all threads, so many may be busy with targets that have failed: the others stay free for those that work."""
 THREADS_OF_A_TARGET: Final = 8
 """A target can keep so many busy beyond the time that is waited for it; then it gets no more."""
+LATE_THREADS: Final = 64
+"""With so many threads in all that nobody waits for any more, nothing is sent to targets that have failed."""
 SEND_TIMEOUT_SECONDS: Final = 20.0
 
 
@@ -37,23 +39,41 @@ class SendingThreads:
         self._all = asyncio.Semaphore(THREADS)
         self._doubtful = asyncio.Semaphore(DOUBTFUL_THREADS)
         self._of_targets: dict[str, int] = {}
+        self._late = 0
 
-    async def run(self, target: str, work: Callable[[], T], *, doubtful: bool, late: Callable[[T], None]) -> T:
+    @asynccontextmanager
+    async def room(self, *, doubtful: bool) -> AsyncIterator[None]:
+        """Inside the block one call may be made: wait for that before anything large is read.
+
+        Raises TargetFailedError when too many threads are kept by targets that have failed.
+        """
+        if doubtful and self._late >= LATE_THREADS:
+            raise TargetFailedError(f"{self._late} earlier messages to this and other targets are not answered yet")
+        async with AsyncExitStack() as slots:
+            if doubtful:
+                await slots.enter_async_context(self._doubtful)
+            await slots.enter_async_context(self._all)
+            yield
+
+    async def run(self, target: str, work: Callable[[], T], *, late: Callable[[T], None]) -> T:
         """Run ``work`` for a target. ``late`` gets the result of a call that was given up and came to a good end.
 
         Raises what ``work`` raises, and TargetFailedError when it takes too long or cannot begin.
         """
         if self._of_targets.get(target, 0) >= THREADS_OF_A_TARGET:
             raise TargetFailedError("it has not answered earlier messages yet")
-        async with AsyncExitStack() as slots:
-            if doubtful:
-                await slots.enter_async_context(self._doubtful)
-            await slots.enter_async_context(self._all)
-            future = self._started(target, work)
-            done, _ = await asyncio.wait({future}, timeout=self._timeout_seconds)
+        future = self._started(target, work)
+        done, _ = await asyncio.wait({future}, timeout=self._timeout_seconds)
         if done:
             return future.result()
-        future.add_done_callback(lambda ended: None if ended.exception() else late(ended.result()))
+        self._late += 1
+
+        def ended_late(ended: asyncio.Future[T]) -> None:
+            self._late -= 1
+            if not ended.exception():
+                late(ended.result())
+
+        future.add_done_callback(ended_late)
         raise TargetFailedError(f"no answer within {self._timeout_seconds:g} s")
 
     def _started(self, target: str, work: Callable[[], T]) -> asyncio.Future[T]:

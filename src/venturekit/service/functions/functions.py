@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LEFT_OUT: Final = (
     "no container images, durable functions, tenant isolation, code signing or file systems; VpcConfig, TracingConfig, "
-    "DeadLetterConfig, KMSKeyArn and SnapStart are kept and change nothing"
+    "KMSKeyArn and SnapStart are kept and change nothing"
 )
 
 

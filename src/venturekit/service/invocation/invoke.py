@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, continued, first, key_of
 from venturekit.service.api.errors import ApiError, api_error
 from venturekit.service.api.parse import parse_request
-from venturekit.service.api.quirks import EVENT_LIMIT_BYTES, request_limit_bytes, request_too_large
+from venturekit.service.api.quirks import EVENT_LIMIT_BYTES, event_too_large, request_limit_bytes, request_too_large
 from venturekit.service.api.validate import validate_members
 from venturekit.service.invocation.acceptance import Acceptance
 from venturekit.service.invocation.client_context import ClientContextError, decode_client_context
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from venturekit.service.wire.exchange import Exchange
     from venturekit.service.wire.listener import Clock
 
+INVOKE: Final = "Invoke"
 WITH_RESPONSE_STREAM: Final = "InvokeWithResponseStream"
 INVOKE_ASYNC: Final = "InvokeAsync"
-INVOCATIONS: Final = b"/invocations"
-"""What the path of Invoke has: only its addresses are kept, for InvokeAsync is another kind of request."""
 TARGETS_LIMIT: Final = 10_000
 KEPT_TARGET_BYTES: Final = 512
 """No address is longer; a presigned one is, and comes once."""
@@ -178,7 +177,7 @@ class InvokePath:
             if invocation_type == "Event" or operation == INVOKE_ASYNC:
                 trace = self._trace_of(exchange, kept=invocation_type == "Event")
                 self._accept(exchange, target, payload, request_id, trace)
-                self._keep(exchange, target, resolved, caller)
+                self._keep(exchange, operation, target, resolved, caller)
                 return
             trace = self._next_round(exchange, target)
             if not target.concurrency.take():
@@ -187,11 +186,9 @@ class InvokePath:
         except ApiError as error:
             self._answer_error(exchange, error, request_id)
             return
-        streamed = operation == WITH_RESPONSE_STREAM
-        if not streamed:
-            self._keep(exchange, target, resolved, caller)
+        self._keep(exchange, operation, target, resolved, caller)
         tail = members.get("LogType") == "Tail"
-        kind = StreamedInvocation if streamed else Invocation
+        kind = StreamedInvocation if operation == WITH_RESPONSE_STREAM else Invocation
         target.pool.submit(
             kind(
                 self,
@@ -236,7 +233,7 @@ class InvokePath:
     ) -> None:
         """Queue an event; the caller is answered when it is durable. Raises ApiError: too large, the queue is full."""
         if len(payload) > EVENT_LIMIT_BYTES:
-            raise api_error(*request_too_large("Invoke", EVENT_LIMIT_BYTES))
+            raise api_error(*event_too_large(len(payload)))
         sent, shown = trace
         self._events.put(
             account_id=target.account_id,
@@ -248,9 +245,9 @@ class InvokePath:
             done=Acceptance(self, exchange, request_id, shown).settle,
         )
 
-    def _keep(self, exchange: Exchange, target: Target, resolved: Resolved, caller: Caller) -> None:
-        """Remember what an address stands for, for the short path."""
-        if resolved.lasting and len(exchange.target) <= KEPT_TARGET_BYTES and INVOCATIONS in exchange.target:
+    def _keep(self, exchange: Exchange, operation: str, target: Target, resolved: Resolved, caller: Caller) -> None:
+        """Remember what an address of Invoke stands for, for the short path: others are other kinds of requests."""
+        if operation == INVOKE and resolved.lasting and len(exchange.target) <= KEPT_TARGET_BYTES:
             if len(caller.targets) >= TARGETS_LIMIT:
                 caller.targets.clear()
             caller.targets[exchange.target] = target

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +56,14 @@ _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
-    """A connection with explicit transactions: the writer's makes every commit durable, a reader's cannot write."""
+    """A connection with explicit transactions: the writer's makes every commit durable, a reader's cannot write.
+
+    A new database is its owner's alone, as what SQLite keeps beside it: payloads and variables of functions are in it.
+    """
+    if writer:
+        # SQLite tells better than this why a file cannot be made.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
     if writer:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -5,6 +5,8 @@ Source for the layout of the write-ahead log and its index: SQLite's page "WAL-m
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 import struct
 from contextlib import closing, contextmanager
@@ -12,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from venturekit.service.store.connection import Trouble, classify
-from venturekit.service.store.errors import StoreBusyError, StoreCorruptError, StoreDiskError, StoreFailedError
+from venturekit.service.store.errors import (
+    StoreBusyError,
+    StoreCorruptError,
+    StoreDiskError,
+    StoreFailedError,
+    StoreFullError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 WHOLE_CHECK_BYTES: Final = 16 * 1024 * 1024
 """Up to this size every page is looked at: some 2 ms per MiB. In a larger one damage is found when it is met with."""
 
+_NO_TEXT: Final = "Could not decode to UTF-8"
 _LOG_HEADER: Final = struct.Struct(">8I")
 _FRAME_HEADER: Final = struct.Struct(">6I")
 _MAGIC_LITTLE_ENDIAN: Final = 0x377F0682
@@ -57,9 +66,12 @@ def reading(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about the database and its disk into StoreCorruptError and StoreDiskError."""
     try:
         yield
+    except json.JSONDecodeError as error:
+        raise corrupt(path, f"a document in it is no JSON: {error}") from error
     except sqlite3.DatabaseError as error:
         trouble = classify(error)
-        if trouble is Trouble.DAMAGE:
+        # This one the sqlite3 module makes itself: it has no code.
+        if trouble is Trouble.DAMAGE or str(error).startswith(_NO_TEXT):
             raise corrupt(path, str(error)) from error
         if trouble is Trouble.REFUSED:
             raise StoreDiskError(f"the disk refused to read {path}: {error}") from error
@@ -72,12 +84,17 @@ def opening(path: Path) -> Iterator[None]:
     try:
         with reading(path):
             yield
-    except sqlite3.Error as error:
-        trouble = classify(error)
+    except (sqlite3.Error, StoreDiskError) as error:
+        trouble = Trouble.REFUSED if isinstance(error, StoreDiskError) else classify(error)
         if trouble is Trouble.INTENTION:
             raise
         if trouble is Trouble.BUSY:
             raise StoreBusyError(f"another program holds the database {path}: {error}") from error
+        # What SQLite says about a disk without any room is not always that.
+        if trouble is Trouble.FULL or not os.statvfs(path.parent).f_bavail:
+            raise StoreFullError(f"the disk is full: free some space to open the database {path}") from error
+        if trouble is Trouble.REFUSED:
+            raise
         raise StoreFailedError(f"the database {path} cannot be opened: {error}") from error
 
 

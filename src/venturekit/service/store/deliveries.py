@@ -13,21 +13,27 @@ if TYPE_CHECKING:
 
 def insert_deliveries(connection: sqlite3.Connection, event_id: int, rows: Sequence[NewDelivery]) -> None:
     """Owe these messages, which tell of the end of an event."""
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM deliveries").fetchone()
+    numbered = list(enumerate(rows, last + 1))
     connection.executemany(
-        "INSERT INTO deliveries (event_id, kind, target, body, attributes, source, trace, due_at, created_wall) "
+        "INSERT INTO deliveries (id, event_id, kind, target, attributes, source, trace, due_at, created_wall) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
+                number,
                 event_id,
                 row.kind,
                 row.target,
-                row.body,
                 row.attributes,
                 row.source,
                 row.trace,
                 row.due_at,
                 row.created_wall,
             )
-            for row in rows
+            for number, row in numbered
         ],
+    )
+    connection.executemany(
+        "INSERT INTO delivery_bodies (delivery_id, body) VALUES (?, ?)",
+        [(number, row.body) for number, row in numbered],
     )

@@ -78,7 +78,7 @@ class NewDelivery:
     """A message that the outbox owes to a target.
 
     ``kind`` is OnSuccess, OnFailure or DeadLetter, ``target`` an ARN. ``body`` is sent as it stands; ``attributes`` is
-    a JSON object as text with what depends on the kind of target. ``source`` is the ARN, with its qualifier, of the
+    a JSON object as text with what depends on the kind of message. ``source`` is the ARN, with its qualifier, of the
     function whose result it is; ``trace`` its trace header.
     """
 

@@ -216,7 +216,8 @@ def read_details(
     history = [Transition(*line) for line in connection.execute(_LAST_LINE, (event_id, HISTORY_LINES))]
     (lines,) = connection.execute("SELECT count(*) FROM event_history WHERE event_id = ?", (event_id,)).fetchone()
     deliveries = connection.execute(
-        "SELECT kind, target, length(body), attempts, due_at, reason, created_wall FROM deliveries "
+        "SELECT kind, target, (SELECT length(body) FROM delivery_bodies WHERE delivery_id = id), attempts, due_at, "
+        "reason, created_wall FROM deliveries "
         "WHERE event_id = ? ORDER BY id LIMIT ?",
         (event_id, DELIVERIES_SHOWN),
     )

@@ -174,13 +174,12 @@ MIGRATIONS: Final = (
                  detail TEXT NOT NULL DEFAULT '',
                  PRIMARY KEY (event_id, number)
                ) WITHOUT ROWID, STRICT""",
-            # The outbox: what is here is not delivered yet.
+            # The outbox: what is here is not delivered yet. Each failure changes its row: kept short, like events.
             """CREATE TABLE deliveries (
                  id INTEGER PRIMARY KEY,
                  event_id INTEGER NOT NULL REFERENCES events (id),
                  kind TEXT NOT NULL,
                  target TEXT NOT NULL,
-                 body BLOB NOT NULL,
                  attributes TEXT NOT NULL,
                  source TEXT NOT NULL,
                  trace TEXT NOT NULL,
@@ -188,6 +187,10 @@ MIGRATIONS: Final = (
                  due_at REAL NOT NULL,
                  reason TEXT NOT NULL DEFAULT '',
                  created_wall REAL NOT NULL
+               ) STRICT""",
+            """CREATE TABLE delivery_bodies (
+                 delivery_id INTEGER PRIMARY KEY REFERENCES deliveries (id) ON DELETE CASCADE,
+                 body BLOB NOT NULL
                ) STRICT""",
             """CREATE INDEX deliveries_due ON deliveries (target, due_at, id)""",
             """CREATE INDEX deliveries_of ON deliveries (event_id)""",

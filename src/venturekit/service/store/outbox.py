@@ -5,18 +5,23 @@ Bodies can be large: only ``message`` reads one.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from venturekit.service.store.events import add_history, insert_events
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from venturekit.service.store.event_documents import NewEvent, Transition
     from venturekit.service.store.store import Store
+
+
+T = TypeVar("T")
+READS_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +76,28 @@ class Deliveries:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # There may be thousands of targets: those who wait do so here, and not in a thread.
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     async def targets(self) -> list[OwedToTarget]:
         """All targets that are owed something."""
-        return await self._store.read(owed_by_target)
+        return await self._read(owed_by_target)
 
     async def target(self, target: str) -> OwedToTarget | None:
         """What one target is owed, None for nothing."""
-        return await self._store.read(partial(owed_to, target=target))
+        return await self._read(partial(owed_to, target=target))
 
     async def due(self, target: str, now: float, limit: int) -> list[OwedDelivery]:
         """The first that are due for a target at ``now`` (steady seconds)."""
-        return await self._store.read(partial(due_deliveries, target=target, now=now, limit=limit))
+        return await self._read(partial(due_deliveries, target=target, now=now, limit=limit))
 
     async def after(self, target: str, place: tuple[float, int], limit: int) -> list[OwedDelivery]:
         """The first that stand behind a place, which is the time when one is due and its id."""
-        return await self._store.read(partial(deliveries_after, target=target, place=place, limit=limit))
+        return await self._read(partial(deliveries_after, target=target, place=place, limit=limit))
 
     async def message(self, delivery_id: int) -> OwedMessage | None:
         """The message to send; None if it is not owed any more."""
-        return await self._store.read(partial(owed_message, delivery_id=delivery_id))
+        return await self._read(partial(owed_message, delivery_id=delivery_id))
 
     async def delivered(self, delivery: OwedDelivery, history: Sequence[Transition]) -> bool:
         """It was delivered, and is no longer owed. False if it was not owed any more."""
@@ -109,6 +116,10 @@ class Deliveries:
     async def release(self, now: float) -> None:
         """All that is owed is due at once."""
         await self._store.perform(partial(release_deliveries, now=now), essential=True)
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._reading:
+            return await self._store.read(query)
 
 
 _COLUMNS: Final = "id, event_id, kind, target, attempts, reason, due_at, created_wall"
@@ -155,7 +166,8 @@ def deliveries_after(
 def owed_message(connection: sqlite3.Connection, delivery_id: int) -> OwedMessage | None:
     """The message to send; None if it is not owed any more."""
     row = connection.execute(
-        "SELECT id, kind, target, body, attributes, source, trace, created_wall FROM deliveries WHERE id = ?",
+        "SELECT id, kind, target, (SELECT body FROM delivery_bodies WHERE delivery_id = id), attributes, source, "
+        "trace, created_wall FROM deliveries WHERE id = ?",
         (delivery_id,),
     ).fetchone()
     return None if row is None else OwedMessage(*row)

@@ -18,7 +18,7 @@ class ReserveFile:
     """
 
     def __init__(self, path: Path, size_bytes: int = RESERVE_SIZE_BYTES) -> None:
-        self._path = path
+        self.path = path
         self._size_bytes = size_bytes
         self.held = False
 
@@ -27,19 +27,23 @@ class ReserveFile:
         if self.held:
             return True
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Asked first: some file systems fill all the room there is before they say that it does not suffice.
+            disk = os.statvfs(self.path.parent)
+            if not self.path.exists() and disk.f_bavail * disk.f_frsize < self._size_bytes:
+                return False
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return False
         try:
             os.posix_fallocate(descriptor, 0, self._size_bytes)
             self.held = True
         except OSError:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
         return self.held
 
     def give_up(self) -> None:
         """Return the space to the disk."""
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self.held = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from venturekit.service.store import damage, functions, layers
 from venturekit.service.store.connection import connect
+from venturekit.service.store.errors import StoreDiskError, StoreFullError
 from venturekit.service.store.migrations import migrate
 from venturekit.service.store.reserve import RESERVE_SIZE_BYTES, ReserveFile
 from venturekit.service.store.writer import MAX_PENDING, Intention, Job, Writer
@@ -46,17 +47,13 @@ class Store:
         Raises StoreCorruptError, StoreVersionError for a database of a newer release, and StoreFailedError if the disk
         does not let it be opened. The caller holds the ``DataDirectoryLock``.
         """
-        reserve_path = path.with_name(f"{path.name}.reserve")
-        with damage.opening(path):
-            damage.check(path, reserve_path)
-            connection = connect(path, writer=True)
-            try:
-                migrate(connection)
-                reader = connect(path, writer=False)
-            except BaseException:
-                connection.close()
-                raise
-        reserve = ReserveFile(reserve_path, reserve_size_bytes)
+        reserve = ReserveFile(path.with_name(f"{path.name}.reserve"), reserve_size_bytes)
+        try:
+            connection, reader = _open(path, reserve.path)
+        except (StoreDiskError, StoreFullError):
+            # On a full disk there may be no room even for the index of SQLite's log.
+            reserve.give_up()
+            connection, reader = _open(path, reserve.path)
         reserve.take()
         return cls(Writer(connection, reserve, max_pending=max_pending), reader, path)
 
@@ -94,10 +91,13 @@ class Store:
 
     def begin(self, intention: Intention, *, essential: bool = False) -> asyncio.Future[Any]:
         """``submit`` for callbacks of an event loop: a future of the running one."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._writer.submit(Job(intention, future, loop, essential=essential))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.carry_out(intention, future, essential=essential)
         return future
+
+    def carry_out(self, intention: Intention, future: asyncio.Future[Any], *, essential: bool = False) -> None:
+        """``submit`` for those who have the future, of an event loop, already."""
+        self._writer.submit(Job(intention, future, future.get_loop(), essential=essential))
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query of this package on the reading connection, in a thread, as of one moment.
@@ -134,6 +134,19 @@ class Store:
     def of_account(self, account_id: str) -> AccountStore:
         """The intentions about one account's functions and layers."""
         return AccountStore(self, account_id)
+
+
+def _open(path: Path, reserve: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """The writing and the reading connection to a database that is whole and up to date."""
+    with damage.opening(path):
+        damage.check(path, reserve)
+        connection = connect(path, writer=True)
+        try:
+            migrate(connection)
+            return connection, connect(path, writer=False)
+        except BaseException:
+            connection.close()
+            raise
 
 
 class AccountStore:

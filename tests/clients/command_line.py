@@ -1,0 +1,82 @@
+"""The AWS CLI, unmodified, as somebody types it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.service.harness import PYTHON, ROLE
+
+COMMAND = Path(sys.executable).with_name("aws")
+_ACCOUNTS = itertools.count(610_000_000_000)
+
+
+class Shell:
+    """A folder in which somebody types ``aws lambda ...``, signed for an account of its own."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.folder = folder
+        self.account_id = str(next(_ACCOUNTS))
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "AWS_ACCESS_KEY_ID": self.account_id,
+            "AWS_SECRET_ACCESS_KEY": "any-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_LAMBDA": url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_PAGER": "",
+        }
+
+    def run(self, line: str, *more: str) -> tuple[int, str, str]:
+        """Type a line, in which words stand between blanks; ``more`` are arguments with blanks in them."""
+        done = subprocess.run(
+            [str(COMMAND), "lambda", *line.split(), *more],
+            env=self._environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def __call__(self, line: str, *more: str) -> Any:
+        """Type a line that succeeds; its output as JSON, None when there is none."""
+        status, output, errors = self.run(line, *more)
+        assert status == 0, (line, errors)
+        return json.loads(output) if output.strip() else None
+
+    def text(self, line: str) -> str:
+        """Type a line that succeeds and prints text."""
+        status, output, errors = self.run(f"{line} --output text")
+        assert status == 0, (line, errors)
+        return output.strip()
+
+    def fails(self, line: str) -> str:
+        """Type a line that is refused; what it says."""
+        status, output, errors = self.run(line)
+        assert (status, output) == (255, ""), line
+        return errors.strip()
+
+    def invoke(self, name: str, *options: str) -> Any:
+        """Invoke, and read the answer from the file."""
+        invoked = self(f"invoke --function-name {name} out.json", *options)
+        assert (invoked["StatusCode"], invoked.get("FunctionError")) == (200, None)
+        return json.loads((self.folder / "out.json").read_text())
+
+    def create(self, name: str, options: str = "") -> Any:
+        made = self(
+            f"create-function --function-name {name} --runtime {PYTHON} --handler app.handler --role {ROLE} "
+            f"--zip-file fileb://code.zip {options}"
+        )
+        assert self(f"wait function-active-v2 --function-name {name}") is None
+        return made
+
+    def arn(self, name: str) -> str:
+        return f"arn:aws:lambda:us-east-1:{self.account_id}:function:{name}"
