@@ -694,7 +694,9 @@ def test_what_a_dead_main_process_leaves_is_killed(
     code, count = DAEMONS[name]
 
     async def scenario(bench: Any) -> None:
-        identifier, output = bench.fork(f"{TOOLS}\n{code}\nsignal.signal(10, lambda *_: os._exit(3))\nstay()")
+        # sigwait and not a handler: a handler that comes due just before pause() would wait for another signal.
+        wait = "signal.pthread_sigmask(signal.SIG_BLOCK, [10])\nsay()\nsignal.sigwait([10])\nos._exit(3)"
+        identifier, output = bench.fork(f"{TOOLS}\n{code}\n{wait}")
         bystander, _ = bench.fork("import signal; signal.pause()")
         await bench.event("started", bystander)
         pids = [int(line) for line in await asyncio.to_thread(output.wait_lines, count + 1)]
