@@ -21,9 +21,12 @@ BOUND_MS = 20_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium: Playwright's own is a download from elsewhere."""
+    """The system's Chromium: Playwright's own is a download from elsewhere.
+
+    For one module only: while Playwright runs, this thread has a running event loop, and other tests need their own.
+    """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     assert found, "no Chromium on PATH (Debian: apt-get install chromium)"
     with sync_playwright() as playwright:

@@ -11,7 +11,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.archives.zip_builder import Entry, build, end64
@@ -94,6 +94,7 @@ def test_what_the_standard_library_wrote_comes_out_the_same(
 
 @settings(deadline=None, max_examples=200)
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255))
+@example(position=2399, value=160)
 def test_any_changed_byte_gives_the_same_files_or_an_archive_error(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int
 ) -> None:
@@ -106,7 +107,9 @@ def test_any_changed_byte_gives_the_same_files_or_an_archive_error(
     except ArchiveError:
         assert list(folder.iterdir()) == []
         return
-    contents = {path.read_bytes() for path in (folder / "code").rglob("*") if path.is_file()}
+    # The byte may be in the mode: then a file has become a link to its own text.
+    found = [path for path in (folder / "code").rglob("*") if path.is_symlink() or not path.is_dir()]
+    contents = {os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes() for path in found}
     assert contents == set(files.values())
     remove_tree(folder / "code")
 
