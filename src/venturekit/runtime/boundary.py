@@ -1,0 +1,33 @@
+"""The error boundary: whatever was raised becomes a response that tells a caller only what callers may know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from venturekit.runtime.errors import InternalError, VentureError
+from venturekit.runtime.responses import Response, error_response
+
+if TYPE_CHECKING:
+    from venturekit.runtime.context import RequestContext
+
+
+def error_to_response(error: Exception, ctx: RequestContext) -> Response:
+    """The response of an error, which is logged here with all that is not sent.
+
+    A VentureError below 500 is something that the caller did: it is logged as a warning, without a stack trace.
+    """
+    logger = ctx.logger
+    if isinstance(error, VentureError):
+        fields = {"status": error.status_code, "code": error.code}
+        if error.status_code < 500:
+            logger.warn(error.message, fields)
+        else:
+            logger.error(error.message, fields, error=error)
+        try:
+            return error_response(error)
+        except ValueError as problem:
+            # A status of one's own that is none.
+            logger.error("this error cannot be sent", {"reason": str(problem)})
+            return error_response(InternalError())
+    logger.error("unhandled error", error=error)
+    return error_response(InternalError())

@@ -1,0 +1,270 @@
+"""The HTTP request in an event, whichever front door made it: what is always needed at once, the rest on demand.
+
+Payload format 2.0 (HTTP APIs, function URLs) is the usual one, so it is read with the fewest steps; ``protocol``
+holds the whole of it. Format 1.0 (REST APIs, and HTTP APIs that ask for it) and Application Load Balancers are read
+to the same form.
+
+Sources: API Gateway Developer Guide, "Create AWS Lambda proxy integrations for HTTP APIs" and "Input format of a
+Lambda function for proxy integration"; Elastic Load Balancing, "Use Lambda functions as targets".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INTERNAL_PREFIX: Final = "x-venturekit-"
+"""Headers that only calls between functions may carry: from anywhere else they are not let through."""
+
+
+class InvalidEventError(ValueError):
+    """What a handler was called with is no event of an HTTP request; the text says what is missing."""
+
+
+class RequestEvent:
+    """An event of payload format 2.0.
+
+    ``headers`` have names in lower case. ``marker`` is what ``invoke()`` writes into the request context, where no
+    caller from outside can write; without it every ``x-venturekit-`` header is taken out, here and in ``event``.
+    """
+
+    __slots__ = ("context", "event", "headers", "marker", "method", "path")
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.event = event
+        context = self.context = event["requestContext"]
+        http = context["http"]
+        self.method: str = http["method"]
+        self.path: str = event.get("rawPath") or http["path"]
+        marker = context.get("venturekit")
+        self.marker: Mapping[str, Any] | None = marker if isinstance(marker, dict) else None
+        self._take_headers(event.get("headers"))
+
+    def _take_headers(self, given: Mapping[str, str] | None, joined: Mapping[str, list[str]] | None = None) -> None:
+        headers = {name.lower(): value for name, value in given.items()} if given else {}
+        if joined:
+            headers.update((name.lower(), ",".join(values)) for name, values in joined.items())
+        if self.marker is None:
+            # One search in all names is quicker than one in each.
+            if INTERNAL_PREFIX in "\n".join(headers):
+                headers = {name: value for name, value in headers.items() if not name.startswith(INTERNAL_PREFIX)}
+                self.event = _without_internal(self.event)
+        self.headers = headers
+
+    @property
+    def request_id(self) -> str | None:
+        return self.context.get("requestId")
+
+    @property
+    def time_epoch_ms(self) -> int | None:
+        return _number(self.context.get("timeEpoch"))
+
+    @property
+    def source_ip(self) -> str:
+        return self.context["http"].get("sourceIp") or ""
+
+    @property
+    def query_string(self) -> str | None:
+        """The query as it was sent, None where the event does not have it."""
+        return self.event.get("rawQueryString")
+
+    @property
+    def query(self) -> dict[str, str]:
+        return self.event.get("queryStringParameters") or {}
+
+    @property
+    def query_lists(self) -> dict[str, list[str]]:
+        """Every value of every name: from the query itself, since a comma may be part of a value."""
+        raw = self.query_string
+        if raw is None:
+            return {name: [value] for name, value in self.query.items()}
+        from urllib.parse import parse_qs
+
+        return parse_qs(raw, keep_blank_values=True, max_num_fields=10_000)
+
+    @property
+    def path_parameters(self) -> dict[str, str]:
+        return self.event.get("pathParameters") or {}
+
+    @property
+    def cookies(self) -> list[str]:
+        cookies = self.event.get("cookies")
+        if cookies is None:
+            return [part.strip() for part in self.headers.get("cookie", "").split(";") if part.strip()]
+        return cookies  # type: ignore[no-any-return]
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        """What an authorizer found out about the caller, None where there was none."""
+        authorizer = self.context.get("authorizer")
+        if not authorizer:
+            return None
+        jwt = authorizer.get("jwt")
+        if jwt is not None:
+            scopes = jwt.get("scopes")
+            claims: dict[str, Any] = dict(jwt.get("claims") or {})
+            return {**claims, "scopes": scopes} if scopes and "scope" not in claims else claims
+        iam = authorizer.get("iam")
+        if iam is not None:
+            return {**iam, "sub": iam.get("userId") or iam.get("userArn")}
+        custom = authorizer.get("lambda")
+        return custom if isinstance(custom, dict) else None
+
+    def answer(
+        self, status: int, headers: dict[str, str], cookies: list[str], body: str, encoded: bool
+    ) -> dict[str, Any]:
+        """The result that the front door understands."""
+        result: dict[str, Any] = {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": encoded}
+        if cookies:
+            result["cookies"] = cookies
+        return result
+
+
+class RestApiEvent(RequestEvent):
+    """An event of payload format 1.0."""
+
+    __slots__ = ()
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.event = event
+        self.context = event.get("requestContext") or {}
+        self.method = event["httpMethod"]
+        self.path = event.get("path") or "/"
+        self.marker = None
+        self._take_headers(event.get("headers"), event.get("multiValueHeaders"))
+
+    @property
+    def time_epoch_ms(self) -> int | None:
+        return _number(self.context.get("requestTimeEpoch"))
+
+    @property
+    def source_ip(self) -> str:
+        return (self.context.get("identity") or {}).get("sourceIp") or ""
+
+    @property
+    def query_string(self) -> str | None:
+        return None
+
+    @property
+    def query(self) -> dict[str, str]:
+        lists = self.event.get("multiValueQueryStringParameters")
+        if lists:
+            return {name: ",".join(values) for name, values in lists.items()}
+        return self.event.get("queryStringParameters") or {}
+
+    @property
+    def query_lists(self) -> dict[str, list[str]]:
+        lists = self.event.get("multiValueQueryStringParameters")
+        return dict(lists) if lists else {name: [value] for name, value in self.query.items()}
+
+    @property
+    def cookies(self) -> list[str]:
+        return [part.strip() for part in self.headers.get("cookie", "").split(";") if part.strip()]
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        authorizer = self.context.get("authorizer")
+        if not authorizer:
+            return None
+        jwt = authorizer.get("jwt")
+        if jwt is not None:
+            return dict(jwt.get("claims") or {})
+        claims = authorizer.get("claims")
+        if isinstance(claims, dict):
+            return claims
+        return {**authorizer, "sub": authorizer.get("sub") or authorizer.get("principalId")}
+
+    def answer(
+        self, status: int, headers: dict[str, str], cookies: list[str], body: str, encoded: bool
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": encoded}
+        if cookies:
+            result["multiValueHeaders"] = {"Set-Cookie": cookies}
+        return result
+
+
+class LoadBalancerEvent(RestApiEvent):
+    """An event of an Application Load Balancer, whose query is still percent-encoded."""
+
+    __slots__ = ()
+
+    @property
+    def source_ip(self) -> str:
+        # The last address is the one that the load balancer saw itself; those before it anybody can write.
+        return self.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+
+    @property
+    def request_id(self) -> str | None:
+        return None
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {name: ",".join(values) for name, values in self.query_lists.items()}
+
+    @property
+    def query_lists(self) -> dict[str, list[str]]:
+        from urllib.parse import unquote_plus
+
+        lists = super().query_lists
+        return {unquote_plus(name): [unquote_plus(value) for value in values] for name, values in lists.items()}
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        # X-Amzn-Oidc-Data is signed, and unsigned requests may carry it too: whoever verifies it sets ctx.user.
+        return None
+
+    def answer(
+        self, status: int, headers: dict[str, str], cookies: list[str], body: str, encoded: bool
+    ) -> dict[str, Any]:
+        from http import HTTPStatus
+
+        try:
+            described = f"{status} {HTTPStatus(status).phrase}"
+        except ValueError:
+            described = f"{status} Unknown"
+        result: dict[str, Any] = {"statusCode": status, "statusDescription": described}
+        if "multiValueHeaders" in self.event:
+            many = {name: [value] for name, value in headers.items()}
+            if cookies:
+                many["Set-Cookie"] = cookies
+            result["multiValueHeaders"] = many
+        else:
+            # A load balancer that was not told otherwise takes one value for a name: the last cookie wins there.
+            result["headers"] = {**headers, **({"Set-Cookie": cookies[-1]} if cookies else {})}
+        return {**result, "body": body, "isBase64Encoded": encoded}
+
+
+def read_event(event: Any) -> RequestEvent:
+    """The request in an event. Raises InvalidEventError when there is none in it."""
+    try:
+        context = event["requestContext"]
+        if "http" in context:
+            return RequestEvent(event)
+        if "elb" in context:
+            return LoadBalancerEvent(event)
+        return RestApiEvent(event)
+    except (KeyError, TypeError, AttributeError, IndexError) as problem:
+        raise InvalidEventError(
+            "this is no event of an HTTP request: it should be one of a function URL or an HTTP API (payload format "
+            f"2.0), of a REST API (1.0), or of an Application Load Balancer; {_described(problem)}"
+        ) from None
+
+
+def _described(problem: Exception) -> str:
+    return f"it has no {problem.args[0]}" if isinstance(problem, KeyError) else str(problem)
+
+
+def _without_internal(event: dict[str, Any]) -> dict[str, Any]:
+    copied = dict(event)
+    for key in ("headers", "multiValueHeaders"):
+        if event.get(key):
+            copied[key] = {
+                name: value for name, value in event[key].items() if not name.lower().startswith(INTERNAL_PREFIX)
+            }
+    return copied
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None

@@ -1,0 +1,333 @@
+"""Handlers of everything that is no HTTP request: functions that are called by name, queues, schedules.
+
+Source: seed 001, ``taskHandler``, ``TaskHandlerConfig``, ``TaskContext``, ``TaskValidationError``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from venturekit.runtime import transactions
+from venturekit.runtime._process import default_logger
+from venturekit.runtime._process import run as run_to_end
+from venturekit.runtime.attempts import Deadline, TimeLimit, next_delay_ms
+from venturekit.runtime.context import TaskContext, _current
+from venturekit.runtime.errors import TaskValidationError
+from venturekit.runtime.handler import HandlerConfigError, arity_of
+from venturekit.runtime.middleware.base import async_chain, is_async, middleware_of, mixed, sync_chain
+from venturekit.runtime.schema import SchemaError, parsed, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from venturekit.runtime.logger import Logger
+    from venturekit.runtime.schema import Schema
+
+    E = TypeVar("E")
+    TaskHandlerFn = (
+        Callable[[E, TaskContext, Logger], Any]
+        | Callable[[E, TaskContext], Any]
+        | Callable[[E], Any]
+        | Callable[[], Any]
+    )
+    EventSchema = type[E] | Schema[E]
+
+RETRY_DELAY_MS: Final = 1000
+
+
+class TaskHandler:
+    """What ``task_handler()`` makes: the function that Lambda calls, ``main(event, context)``.
+
+    ``await main.acall(event, context)`` is the same within a running event loop. ``fn`` is the function inside.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        event: Any = None,
+        middleware: Sequence[Any] = (),
+        log_level: str | None = None,
+        logger: Logger | None = None,
+        transactional: bool = False,
+        timeout_ms: int | None = None,
+        timeout: int | None = None,
+        retries: int = 0,
+        retry_delay_ms: int = RETRY_DELAY_MS,
+        task_log: bool = True,
+    ) -> None:
+        if not callable(fn):
+            raise HandlerConfigError(f"{fn!r} is no function")
+        if timeout is not None and timeout_ms is not None:
+            raise HandlerConfigError("timeout is the seed's name of timeout_ms, in milliseconds too: give one of them")
+        limit = timeout if timeout_ms is None else timeout_ms
+        if limit is not None and limit <= 0:
+            raise HandlerConfigError(f"timeout_ms must be positive, and is {limit}")
+        if retries < 0 or retry_delay_ms < 0:
+            raise HandlerConfigError("retries and retry_delay_ms cannot be negative")
+        self.fn = fn
+        self.__wrapped__ = fn
+        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+        self.__doc__ = getattr(fn, "__doc__", None)
+        self.__module__ = getattr(fn, "__module__", self.__module__)
+        self.transactional = transactional
+        self.timeout_ms = limit
+        self.retries = retries
+        self.retry_delay_ms = retry_delay_ms
+        self.task_log = task_log
+        self.middleware = [middleware_of(given) for given in middleware]
+        self.event_schema = None if event is None else schema_of(event)
+        self._given_logger = logger
+        self._log_level = log_level
+        self._logger: Logger | None = None
+        self._arity = arity_of(fn, 3, "(event, ctx, logger)")
+        self._fn_is_async = is_async(fn)
+        waits = self._fn_is_async or any(part.fn is None for part in self.middleware)
+        if waits and any(part.async_fn is None for part in self.middleware):
+            raise mixed(self.middleware)
+        self.is_async = waits
+        self._chain = async_chain(self.middleware, self._ainner) if waits else sync_chain(self.middleware, self._inner)
+
+    @property
+    def logger(self) -> Logger:
+        """The logger of this handler."""
+        if self._logger is None:
+            base = self._given_logger or default_logger()
+            self._logger = base if self._log_level is None else base.child(min_level=self._log_level)
+        return self._logger
+
+    # --- the two doors --------------------------------------------------------------------------------------------
+
+    def __call__(self, event: Any, context: Any = None) -> Any:
+        """Run the task; asynchronous ones too, on the one event loop that this process keeps.
+
+        Raises what the function raises in its last attempt, TaskValidationError, TaskTimeoutError, and RuntimeError
+        inside a running event loop, where ``await main.acall(event, context)`` is the way.
+        """
+        if self.is_async:
+            return self._run(event, context)
+        ctx = self._context(event, context)
+        token = _current.set(ctx)
+        try:
+            began = self._log_start(ctx)
+            try:
+                result = self._chain(ctx)
+            except BaseException as error:
+                self._log_failure(error, began)
+                raise
+            self._log_end(began)
+            return result
+        finally:
+            _current.reset(token)
+
+    async def acall(self, event: Any, context: Any = None) -> Any:
+        """Run the task within an event loop."""
+        if not self.is_async:
+            return self(event, context)
+        ctx = self._context(event, context)
+        token = _current.set(ctx)
+        try:
+            began = self._log_start(ctx)
+            try:
+                result = await self._chain(ctx)
+            except BaseException as error:
+                self._log_failure(error, began)
+                raise
+            self._log_end(began)
+            return result
+        finally:
+            _current.reset(token)
+
+    def _run(self, event: Any, context: Any) -> Any:
+        import asyncio
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run_to_end(self.acall(event, context))
+        raise RuntimeError(
+            f"{self.__name__} is asynchronous and an event loop is running: call it with "
+            f"`await {self.__name__}.acall(event, context)`"
+        )
+
+    def _context(self, event: Any, context: Any) -> TaskContext:
+        ctx = TaskContext(event, context)
+        ctx._logger = self.logger
+        return ctx
+
+    # --- the attempts ---------------------------------------------------------------------------------------------
+
+    def _inner(self, ctx: TaskContext) -> Any:
+        event = self._validated(ctx)
+        deadline = Deadline(ctx)
+        attempt = 0
+        while True:
+            try:
+                with TimeLimit(self.timeout_ms):
+                    return self._attempt(ctx, event)
+            except TaskValidationError:
+                raise
+            except Exception as error:
+                delay_ms = next_delay_ms(attempt, self.retries, self.retry_delay_ms, deadline.remaining_ms())
+                if delay_ms is None:
+                    raise
+                self._log_retry(error, attempt, delay_ms)
+            time.sleep(delay_ms / 1000)
+            attempt += 1
+
+    async def _ainner(self, ctx: TaskContext) -> Any:
+        import asyncio
+
+        from venturekit.runtime.attempts import within
+
+        event = self._validated(ctx)
+        deadline = Deadline(ctx)
+        attempt = 0
+        while True:
+            try:
+                return await within(self._aattempt(ctx, event), self.timeout_ms)
+            except TaskValidationError:
+                raise
+            except Exception as error:
+                delay_ms = next_delay_ms(attempt, self.retries, self.retry_delay_ms, deadline.remaining_ms())
+                if delay_ms is None:
+                    raise
+                self._log_retry(error, attempt, delay_ms)
+            await asyncio.sleep(delay_ms / 1000)
+            attempt += 1
+
+    def _validated(self, ctx: TaskContext) -> Any:
+        if self.event_schema is not None:
+            try:
+                ctx.event = parsed(self.event_schema, ctx.event)
+            except SchemaError as problem:
+                raise TaskValidationError(problem.issues) from None
+        return ctx.event
+
+    def _attempt(self, ctx: TaskContext, event: Any) -> Any:
+        arguments = (event, ctx, self.logger)[: self._arity]
+        if not self.transactional:
+            return self.fn(*arguments)
+        transaction, _ = transactions.begin(asynchronous=False)
+        with transaction as ctx.tx:
+            return self.fn(*arguments)
+
+    async def _aattempt(self, ctx: TaskContext, event: Any) -> Any:
+        arguments = (event, ctx, self.logger)[: self._arity]
+        if not self.transactional:
+            return await self._acall_fn(arguments)
+        transaction, is_asynchronous = transactions.begin(asynchronous=True)
+        if is_asynchronous:
+            async with transaction as ctx.tx:
+                return await self._acall_fn(arguments)
+        with transaction as ctx.tx:
+            return await self._acall_fn(arguments)
+
+    async def _acall_fn(self, arguments: tuple[Any, ...]) -> Any:
+        value = self.fn(*arguments)
+        return await value if self._fn_is_async else value
+
+    # --- logs -----------------------------------------------------------------------------------------------------
+
+    def _log_start(self, ctx: TaskContext) -> float:
+        if self.task_log:
+            self.logger.info("task started", {"function": ctx.function_name or self.__name__})
+        return time.perf_counter()
+
+    def _log_end(self, began: float) -> None:
+        if self.task_log:
+            self.logger.info("task completed", {"durationMs": round((time.perf_counter() - began) * 1000, 2)})
+
+    def _log_failure(self, error: BaseException, began: float) -> None:
+        if self.task_log:
+            # The runtime writes the stack trace of what a function raises: once is enough.
+            duration_ms = round((time.perf_counter() - began) * 1000, 2)
+            fields = {"errorType": type(error).__name__, "errorMessage": str(error), "durationMs": duration_ms}
+            self.logger.error("task failed", fields)
+
+    def _log_retry(self, error: Exception, attempt: int, delay_ms: int) -> None:
+        fields = {"attempt": attempt + 1, "errorType": type(error).__name__, "errorMessage": str(error)}
+        self.logger.warn("attempt failed, trying again", {**fields, "delayMs": delay_ms})
+
+    def __repr__(self) -> str:
+        return f"<task handler {self.__module__}.{self.__name__}>"
+
+
+@overload
+def task_handler(fn: Callable[..., Any] | Mapping[str, Any], /) -> TaskHandler: ...
+
+
+@overload
+def task_handler(
+    fn: TaskHandlerFn[E],
+    /,
+    *,
+    event: EventSchema[E],
+    middleware: Sequence[Any] = ...,
+    log_level: str | None = ...,
+    logger: Logger | None = ...,
+    transactional: bool = ...,
+    timeout_ms: int | None = ...,
+    timeout: int | None = ...,
+    retries: int = ...,
+    retry_delay_ms: int = ...,
+    task_log: bool = ...,
+) -> TaskHandler: ...
+
+
+@overload
+def task_handler(
+    *,
+    event: EventSchema[E],
+    middleware: Sequence[Any] = ...,
+    log_level: str | None = ...,
+    logger: Logger | None = ...,
+    transactional: bool = ...,
+    timeout_ms: int | None = ...,
+    timeout: int | None = ...,
+    retries: int = ...,
+    retry_delay_ms: int = ...,
+    task_log: bool = ...,
+) -> Callable[[TaskHandlerFn[E]], TaskHandler]: ...
+
+
+@overload
+def task_handler(
+    *,
+    event: None = ...,
+    middleware: Sequence[Any] = ...,
+    log_level: str | None = ...,
+    logger: Logger | None = ...,
+    transactional: bool = ...,
+    timeout_ms: int | None = ...,
+    timeout: int | None = ...,
+    retries: int = ...,
+    retry_delay_ms: int = ...,
+    task_log: bool = ...,
+) -> Callable[[Callable[..., Any]], TaskHandler]: ...
+
+
+def task_handler(fn: Any = None, /, **config: Any) -> Any:
+    """Make a Lambda handler of a function of (event, ctx, logger), of which it may take fewer.
+
+    In the three forms of ``handler()``::
+
+        @task_handler(event=Order, retries=2)
+        def main(event: Order, ctx: TaskContext, logger: Logger) -> dict: ...
+
+    ``event``: its schema; what does not fit is a TaskValidationError, and never tried again. ``timeout_ms``: how long
+    one attempt may take (TaskTimeoutError). ``retries``: further attempts within one invocation, after
+    ``retry_delay_ms`` that double each time; one that the remaining time of the function does not allow is not begun.
+    ``transactional``: each attempt in a transaction of its own, ``ctx.tx``. ``middleware``, ``log_level``, ``logger`` as
+    with ``handler()``; ``task_log``: whether start and end are logged.
+
+    Raises HandlerConfigError, MiddlewareError, TypeError for what cannot work. Source: seed 001, ``taskHandler``.
+    """
+    if fn is None:
+        return lambda given: TaskHandler(given, **config)
+    if isinstance(fn, dict):
+        if "fn" not in fn:
+            raise HandlerConfigError("the object form of task_handler() needs its function under 'fn'")
+        return TaskHandler(**{**fn, **config})
+    return TaskHandler(fn, **config)
