@@ -1,0 +1,1 @@
+"""Calls from function to function: ``invoke()`` and what it is made of."""

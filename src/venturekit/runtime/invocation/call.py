@@ -1,0 +1,394 @@
+"""``invoke()``: one function for every call from function to function.
+
+Source: seeds 000 and 001. What they leave open: a status of 500 and above, and everything that kept the target from
+answering, raises InvokeError unless there is a ``fallback``; a status below is a result.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from venturekit.protocol.function_names import function_name, lambda_name, route_name
+from venturekit.runtime import environ
+from venturekit.runtime._process import state
+from venturekit.runtime.context import current_context
+from venturekit.runtime.encoding import to_json
+from venturekit.runtime.invocation.errors import (
+    BadResponseError,
+    FunctionFailedError,
+    InvokeError,
+    InvokeTimeoutError,
+    ThrottledError,
+    TransportError,
+)
+from venturekit.runtime.invocation.propagation import carried, client_context
+from venturekit.runtime.invocation.request import EVENT, REQUEST_RESPONSE, LambdaReply, LambdaRequest
+from venturekit.runtime.invocation.result import InvokeResult, fallback_result
+from venturekit.runtime.invocation.route_event import read_route_result, route_event
+from venturekit.runtime.patterns.breakers import breakers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from venturekit.runtime.invocation.request import LambdaInvoker
+
+    T = TypeVar("T")
+    Resolver = Callable[["Target"], str]
+
+DEFAULT_TIMEOUT_SECONDS: Final = 900.0
+MARGIN_SECONDS: Final = 0.2
+"""What a call leaves of the caller's own time, to deal with a target that does not answer."""
+RETRY_DELAY_SECONDS: Final = 0.1
+_RETRIED: Final = (ThrottledError, TransportError)
+_NOTHING: Final[Any] = object()
+
+
+class Target:
+    """What is called: a route, or a function by its short name; in this project, or in another one."""
+
+    __slots__ = ("function", "project", "route")
+
+    def __init__(self, route: str | None, function: str | None, project: str | None) -> None:
+        if (route is None) == (function is None):
+            raise TypeError("invoke() takes a route, like 'users/{id}', or function='name'")
+        self.route = route
+        self.function = function
+        self.project = project
+
+
+class ProjectUnknownError(ValueError):
+    """The names of functions begin with their project's, and nobody has said what that is."""
+
+
+def resolve_name(target: Target) -> str:
+    """The name of the Lambda function: ``{project}-users-list``, ``{project}-{stage}-fn-process-orders`` (seed 000).
+
+    Raises ProjectUnknownError, InvalidRouteError.
+    """
+    project = target.project or environ.project_name()
+    if project is None:
+        raise ProjectUnknownError("the project is not known: set VENTURE_PROJECT_NAME, or give project=")
+    if target.route is not None:
+        return route_name(project, target.route)
+    stage = environ.stage()
+    if stage is None:
+        raise ProjectUnknownError("the stage is not known: set VENTURE_STAGE, to dev for example")
+    assert target.function is not None
+    return function_name(project, stage, target.function)
+
+
+def default_function_name_resolver(prefix: str) -> Resolver:
+    """A resolver with a prefix of one's own: ``users/get`` is ``{prefix}-users-get`` (seed 000)."""
+
+    def resolve(target: Target) -> str:
+        if target.route is not None:
+            return route_name(target.project or prefix, target.route)
+        return resolve_name(Target(None, target.function, target.project or prefix))
+
+    return resolve
+
+
+class Invoker:
+    """What makes calls: ``invoke`` and ``ainvoke`` with an invoker and a resolver of one's own (``create_invoker``)."""
+
+    def __init__(self, invoker: LambdaInvoker | None = None, resolver: Resolver | None = None) -> None:
+        self._invoker = invoker
+        self._resolver = resolver or resolve_name
+
+    @overload
+    def __call__(
+        self,
+        target: str | Mapping[str, str] | None = ...,
+        /,
+        *,
+        result_type: type[T],
+        function: str | None = ...,
+        project: str | None = ...,
+        payload: Any = ...,
+        method: str = ...,
+        body: Any = ...,
+        path_params: Mapping[str, Any] | None = ...,
+        query_params: Mapping[str, Any] | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        mode: str = ...,
+        trace: str | None = ...,
+        tenant_id: str | None = ...,
+        user_id: str | None = ...,
+        fallback: Any = ...,
+        timeout_ms: int | None = ...,
+        retries: int = ...,
+    ) -> InvokeResult[T]: ...
+
+    @overload
+    def __call__(
+        self,
+        target: str | Mapping[str, str] | None = ...,
+        /,
+        *,
+        result_type: None = ...,
+        function: str | None = ...,
+        project: str | None = ...,
+        payload: Any = ...,
+        method: str = ...,
+        body: Any = ...,
+        path_params: Mapping[str, Any] | None = ...,
+        query_params: Mapping[str, Any] | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        mode: str = ...,
+        trace: str | None = ...,
+        tenant_id: str | None = ...,
+        user_id: str | None = ...,
+        fallback: Any = ...,
+        timeout_ms: int | None = ...,
+        retries: int = ...,
+    ) -> InvokeResult[Any]: ...
+
+    def __call__(self, target: Any = None, /, **options: Any) -> InvokeResult[Any]:
+        """Make a call and wait for its result: see ``invoke``."""
+        call = Call(target, self._resolver, **options)
+        breaker = call.breaker()
+        if breaker is not None and not breaker.may_call():
+            return call.instead()
+        attempt = 0
+        while True:
+            try:
+                result = call.read(self._lambda().invoke(call.request()))
+            except InvokeError as error:
+                delay = call.delay(error, attempt)
+                if delay is None:
+                    return call.fail(error, breaker)
+            else:
+                return call.succeed(result, breaker)
+            import time
+
+            time.sleep(delay)
+            attempt += 1
+
+    async def ainvoke(self, target: Any = None, /, **options: Any) -> InvokeResult[Any]:
+        """The same on the event loop."""
+        call = Call(target, self._resolver, **options)
+        breaker = call.breaker()
+        if breaker is not None and not breaker.may_call():
+            return call.instead()
+        attempt = 0
+        while True:
+            try:
+                result = call.read(await self._lambda().ainvoke(call.request()))
+            except InvokeError as error:
+                delay = call.delay(error, attempt)
+                if delay is None:
+                    return call.fail(error, breaker)
+            else:
+                return call.succeed(result, breaker)
+            import asyncio
+
+            await asyncio.sleep(delay)
+            attempt += 1
+
+    def _lambda(self) -> LambdaInvoker:
+        if self._invoker is not None:
+            return self._invoker
+        if state.invoker is None:
+            from venturekit.runtime.invocation.invokers import DefaultInvoker
+
+            state.invoker = DefaultInvoker()
+        return state.invoker  # type: ignore[no-any-return]
+
+
+class Call:
+    """One call: what is sent, and what becomes of the answer. Everything but the sending."""
+
+    def __init__(
+        self,
+        target: str | Mapping[str, str] | None,
+        resolver: Resolver,
+        *,
+        function: str | None = None,
+        project: str | None = None,
+        payload: Any = None,
+        method: str = "POST",
+        body: Any = None,
+        path_params: Mapping[str, Any] | None = None,
+        query_params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        mode: str = "sync",
+        trace: str | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        fallback: Any = _NOTHING,
+        result_type: Any = None,
+        timeout_ms: int | None = None,
+        retries: int = 0,
+    ) -> None:
+        if isinstance(target, dict):
+            function, project = target.get("function", function), target.get("project", project)
+            target = None
+        if mode not in ("sync", "async"):
+            raise ValueError(f"mode is 'sync' or 'async', and not {mode!r}")
+        if retries < 0:
+            raise ValueError("retries cannot be negative")
+        self._target = Target(target, function, project)  # type: ignore[arg-type]
+        if self._target.route is None and any(
+            given is not None for given in (body, path_params, query_params, headers)
+        ):
+            raise TypeError("a function gets payload=; body, path_params, query_params and headers are for routes")
+        if self._target.route is not None and payload is not None:
+            raise TypeError("a route gets body=; payload is for functions")
+        self.name = lambda_name(resolver(self._target))
+        self._mode = mode
+        self._fallback = fallback
+        self._result_type = result_type
+        self._timeout_ms = timeout_ms
+        self._retries = retries
+        self._carried = carried(trace, tenant_id, user_id)
+        self._client_context: str | None = None
+        if self._target.route is not None:
+            event = route_event(
+                self._target.route,
+                self._carried,
+                method=method,
+                body=body,
+                path_params=path_params or {},
+                query_params=query_params or {},
+                headers=headers or {},
+                api_id=project or environ.project_name() or "venturekit",
+                account_id=_account_id(),
+            )
+            self._payload = to_json(event).encode("utf-8", "surrogatepass")
+        else:
+            self._payload = to_json(payload).encode("utf-8", "surrogatepass")
+            if mode == "sync":
+                self._client_context = client_context(self._carried.marker())
+
+    def request(self) -> LambdaRequest:
+        """What is sent now. Raises InvokeTimeoutError when the caller's own time is over."""
+        return LambdaRequest(
+            self.name,
+            self._payload,
+            self._timeout_seconds(),
+            EVENT if self._mode == "async" else REQUEST_RESPONSE,
+            self._client_context,
+            self._carried.xray,
+        )
+
+    def _timeout_seconds(self) -> float:
+        seconds = DEFAULT_TIMEOUT_SECONDS if self._timeout_ms is None else self._timeout_ms / 1000
+        ctx = current_context()
+        if ctx is not None and ctx.raw_context is not None:
+            left = ctx.get_remaining_time_in_millis() / 1000
+            # Of a function with little time a margin of so much would be most of it.
+            seconds = min(seconds, left - min(MARGIN_SECONDS, left / 2))
+        if seconds <= 0:
+            raise InvokeTimeoutError(f"{self.name} was not called: no time is left", target=self.name)
+        return seconds
+
+    def read(self, reply: LambdaReply) -> InvokeResult[Any]:
+        """The result of an answer. Raises InvokeError."""
+        if reply.function_error is not None:
+            raise self._failure(reply)
+        if self._mode == "async":
+            return InvokeResult(None, 202, target=self.name)
+        if self._target.route is not None:
+            result = read_route_result(self.name, reply.payload)
+        else:
+            try:
+                data = json.loads(reply.payload) if reply.payload else None
+            except (ValueError, RecursionError) as problem:
+                raise BadResponseError(f"{self.name} answered no JSON: {problem}", target=self.name) from None
+            result = InvokeResult(data, 200, target=self.name)
+        if self._result_type is not None and result.ok:
+            result.data = self._typed(result.data)
+        return result
+
+    def _typed(self, data: Any) -> Any:
+        from venturekit.runtime.schema import SchemaError, parsed, schema_of
+
+        try:
+            return parsed(schema_of(self._result_type), data)
+        except SchemaError as problem:
+            name = getattr(self._result_type, "__name__", self._result_type)
+            raise BadResponseError(
+                f"{self.name} answered no {name}: {problem}", target=self.name, details=data
+            ) from None
+
+    def _failure(self, reply: LambdaReply) -> InvokeError:
+        try:
+            details = json.loads(reply.payload)
+        except (ValueError, RecursionError):
+            details = {"errorMessage": reply.payload[:1000].decode("utf-8", "replace")}
+        told = details if isinstance(details, dict) else {"errorMessage": str(details)}
+        described = ": ".join(filter(None, (told.get("errorType"), told.get("errorMessage"))))
+        return FunctionFailedError(f"{self.name} failed: {described}", target=self.name, status_code=200, details=told)
+
+    # --- what becomes of it ---------------------------------------------------------------------------------------
+
+    def breaker(self) -> Any:
+        """The breaker of the target; a fallback is what makes one be used."""
+        return None if self._fallback is _NOTHING else breakers().of(self.name)
+
+    def instead(self) -> InvokeResult[Any]:
+        """The fallback."""
+        return fallback_result(self._fallback, self.name)
+
+    def delay(self, error: InvokeError, attempt: int) -> float | None:
+        """How many seconds to wait before the next attempt, None if there is none."""
+        if attempt >= self._retries or not isinstance(error, _RETRIED):
+            return None
+        return RETRY_DELAY_SECONDS * 2**attempt
+
+    def fail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
+        """The fallback, or the error is raised."""
+        if breaker is None:
+            raise error
+        breaker.failed()
+        if (ctx := current_context()) is not None:
+            ctx.logger.warn("the target is unavailable: its fallback is used", {"target": self.name, "why": error.message})
+        return self.instead()
+
+    def succeed(self, result: InvokeResult[Any], breaker: Any) -> InvokeResult[Any]:
+        """The result."""
+        if breaker is not None:
+            breaker.succeeded()
+        return result
+
+
+def _account_id() -> str:
+    """The account of the function that calls, from its own ARN."""
+    arn = getattr(getattr(current_context(), "raw_context", None), "invoked_function_arn", None)
+    parts = arn.split(":") if isinstance(arn, str) else []
+    return parts[4] if len(parts) > 4 else "000000000000"
+
+
+invoke: Final = Invoker()
+"""Call a route or a function of a project, this one or another, and wait for the result (seeds 000 and 001)::
+
+    user = invoke("users/{id}", method="GET", path_params={"id": "42"}, result_type=User).data
+    job = invoke(function="process-orders", payload={"orderId": "abc"}).data
+    invoke("notifications/send", mode="async", body={"userId": "42"})
+    invoke({"function": "send-invoice", "project": "billing"}, payload={"orderId": "123"})
+
+Routes: ``method`` (POST), ``body``, ``path_params``, ``query_params``, ``headers``. Functions: ``payload``. Both:
+``mode`` (``sync``, or ``async`` for a call that nobody waits for), ``project``, ``trace``, ``tenant_id`` and
+``user_id`` (taken from the current context), ``fallback`` (an InvokeResult, ``{"statusCode": ..., "data": ...}`` or
+data, for when the target is unavailable; turns on its circuit breaker), ``result_type`` (what the data is made into),
+``timeout_ms`` (never longer than the caller has left itself), ``retries`` (0; after throttles and broken connections).
+
+Raises InvokeError, of the kinds in ``venturekit.runtime.invocation.errors``, and ValueError or TypeError for a call
+that makes no sense.
+"""
+
+ainvoke: Final = invoke.ainvoke
+"""The same for ``async def`` functions: ``await ainvoke("users/{id}", ...)``."""
+
+
+def create_invoker(*, invoker: LambdaInvoker | None = None, resolver: Resolver | None = None) -> Invoker:
+    """An ``invoke()`` of one's own (seed 000)::
+
+        invoke_eu = create_invoker(
+            invoker=create_lambda_invoker(region="eu-west-1"),
+            resolver=default_function_name_resolver("my-custom-prefix"),
+        )
+        users = invoke_eu("users/get", method="GET")
+    """
+    return Invoker(invoker, resolver)

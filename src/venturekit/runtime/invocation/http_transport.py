@@ -1,0 +1,235 @@
+"""Calls over HTTP, without an SDK: one connection for each host is kept, requests are signed where there are keys."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from venturekit.protocol.http1 import HttpError, ResponseParser, request_bytes
+from venturekit.runtime.invocation.errors import InvokeTimeoutError, TransportError
+from venturekit.runtime.invocation.request import EVENT, LambdaReply, LambdaRequest, error_of_reply
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+
+    from venturekit.protocol.sigv4 import Credentials
+
+KEPT_SECONDS: Final = 50.0
+"""How long a connection may rest: load balancers close theirs after a minute."""
+KEPT_CONNECTIONS: Final = 8
+CONNECT_SECONDS: Final = 5.0
+READ_BYTES: Final = 65_536
+REPLY_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+class Endpoint(NamedTuple):
+    """Where requests go."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as the header ``Host`` has them."""
+        usual = 443 if self.scheme == "https" else 80
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == usual else f"{host}:{self.port}"
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """An endpoint of its address. Raises ValueError."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no address of an endpoint: http://host:port or https://host is")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Endpoint(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
+
+
+class HttpInvoker:
+    """A LambdaInvoker of an endpoint. ``credentials()`` gives the keys to sign with, or None: then it is not signed."""
+
+    def __init__(self, endpoint: Endpoint, *, region: str, credentials: Callable[[], Credentials | None]) -> None:
+        self._endpoint = endpoint
+        self._region = region
+        self._credentials = credentials
+        self._idle: list[tuple[float, socket.socket]] = []
+        self._streams: list[tuple[float, asyncio.AbstractEventLoop, Any, Any]] = []
+        self._tls: Any = None
+
+    def invoke(self, request: LambdaRequest) -> LambdaReply:
+        """Make the call. Raises InvokeError."""
+        deadline = time.monotonic() + request.timeout_seconds
+        data = self._request(request)
+        connection = None
+        try:
+            connection = self._take() or self._connect(deadline)
+            parser = ResponseParser()
+            _send(connection, data, deadline)
+            while not parser.complete:
+                _limit(connection, deadline)
+                received = connection.recv(READ_BYTES)
+                if received:
+                    parser.feed(received)
+                else:
+                    parser.end()
+            if parser.reusable and len(self._idle) < KEPT_CONNECTIONS:
+                self._idle.append((time.monotonic(), connection))
+                connection = None
+        except (OSError, HttpError) as problem:
+            raise self._failure(request, problem) from problem
+        finally:
+            if connection is not None:
+                connection.close()
+        return _reply(request, parser)
+
+    async def ainvoke(self, request: LambdaRequest) -> LambdaReply:
+        """Make the call on the event loop. Raises InvokeError."""
+        import asyncio
+
+        data = self._request(request)
+        writer = None
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                reader, writer = self._take_streams() or await self._aconnect()
+                writer.write(data)
+                await writer.drain()
+                parser = ResponseParser()
+                while not parser.complete:
+                    received = await reader.read(READ_BYTES)
+                    if received:
+                        parser.feed(received)
+                    else:
+                        parser.end()
+            if parser.reusable and len(self._streams) < KEPT_CONNECTIONS:
+                self._streams.append((time.monotonic(), asyncio.get_running_loop(), reader, writer))
+                writer = None
+        except (OSError, HttpError) as problem:
+            raise self._failure(request, problem) from problem
+        finally:
+            if writer is not None:
+                writer.close()
+        return _reply(request, parser)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        while self._idle:
+            self._idle.pop()[1].close()
+        while self._streams:
+            _, loop, _, writer = self._streams.pop()
+            if not loop.is_closed():
+                writer.close()
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def _request(self, request: LambdaRequest) -> bytes:
+        from urllib.parse import quote
+
+        endpoint = self._endpoint
+        target = f"{endpoint.path}/2015-03-31/functions/{quote(request.function_name, safe='')}/invocations"
+        headers = {
+            "Host": endpoint.authority,
+            "Content-Type": "application/json",
+            "X-Amz-Invocation-Type": request.invocation_type,
+        }
+        if request.client_context is not None:
+            from binascii import b2a_base64
+
+            context = b2a_base64(request.client_context.encode(), newline=False).decode()
+            headers["X-Amz-Client-Context"] = context
+        if request.trace is not None:
+            headers["X-Amzn-Trace-Id"] = request.trace
+        keys = self._credentials()
+        if keys is not None:
+            from datetime import UTC, datetime
+
+            from venturekit.protocol.sigv4 import sign_headers
+
+            now = datetime.now(UTC)
+            headers |= sign_headers("POST", target, headers, request.payload, keys, region=self._region, now=now)
+        return request_bytes("POST", target, headers, request.payload)
+
+    def _failure(self, request: LambdaRequest, problem: Exception) -> Exception:
+        where = f"{self._endpoint.scheme}://{self._endpoint.authority}"
+        if isinstance(problem, TimeoutError):
+            message = f"{request.function_name} at {where} has not answered within {request.timeout_seconds:.1f} s"
+            return InvokeTimeoutError(message, target=request.function_name)
+        message = f"{request.function_name} could not be invoked at {where}: {problem or type(problem).__name__}"
+        return TransportError(message, target=request.function_name)
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    def _take(self) -> socket.socket | None:
+        """A connection that is still open on the other side, as far as that can be known."""
+        from select import select
+
+        while self._idle:
+            since, connection = self._idle.pop()
+            # Something to read before anything was asked is the end of the connection.
+            if time.monotonic() - since < KEPT_SECONDS and not select([connection], [], [], 0)[0]:
+                return connection
+            connection.close()
+        return None
+
+    def _connect(self, deadline: float) -> socket.socket:
+        import socket
+
+        endpoint = self._endpoint
+        seconds = max(min(CONNECT_SECONDS, deadline - time.monotonic()), 0.001)
+        connection = socket.create_connection((endpoint.host, endpoint.port), timeout=seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if endpoint.scheme == "https":
+            return self._context().wrap_socket(connection, server_hostname=endpoint.host)  # type: ignore[no-any-return]
+        return connection
+
+    def _take_streams(self) -> tuple[Any, Any] | None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        while self._streams:
+            since, its_loop, reader, writer = self._streams.pop()
+            if its_loop is not loop:
+                continue
+            if time.monotonic() - since < KEPT_SECONDS and not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return None
+
+    async def _aconnect(self) -> tuple[Any, Any]:
+        import asyncio
+
+        endpoint = self._endpoint
+        tls = self._context() if endpoint.scheme == "https" else None
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
+
+    def _context(self) -> Any:
+        if self._tls is None:
+            import ssl
+
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+
+def _send(connection: socket.socket, data: bytes, deadline: float) -> None:
+    _limit(connection, deadline)
+    connection.sendall(data)
+
+
+def _limit(connection: socket.socket, deadline: float) -> None:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    connection.settimeout(seconds)
+
+
+def _reply(request: LambdaRequest, parser: ResponseParser) -> LambdaReply:
+    wanted = 202 if request.invocation_type == EVENT else 200
+    if parser.status != wanted:
+        raise error_of_reply(request.function_name, parser.status, parser.headers, parser.body)
+    return LambdaReply(parser.status, parser.body, parser.headers.get("x-amz-function-error"))

@@ -1,0 +1,84 @@
+"""What a call takes along of the invocation that makes it: trace, tenant, user; what is given explicitly wins.
+
+Source: seed 001, "Auto-propagation"; names of the headers and the marker are ours, but for the two of seed 000.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from venturekit.runtime import environ
+from venturekit.runtime.context import current_context, trace_id_of
+
+if TYPE_CHECKING:
+    from venturekit.runtime.context import BaseContext
+
+SOURCE_HEADER: Final = "x-venturekit-source"
+INVOKE_ID_HEADER: Final = "x-venturekit-invoke-id"
+TENANT_HEADER: Final = "x-venturekit-tenant-id"
+USER_HEADER: Final = "x-venturekit-user-id"
+TRACE_HEADER: Final = "x-amzn-trace-id"
+W3C_HEADER: Final = "traceparent"
+
+
+class Carried(NamedTuple):
+    """What goes along. ``xray`` and ``traceparent`` are whole headers, None where there is none of the kind."""
+
+    invoke_id: str
+    tenant_id: str | None
+    user_id: str | None
+    xray: str | None
+    traceparent: str | None
+
+    def marker(self) -> dict[str, str]:
+        """``requestContext.venturekit`` of an event, or ``custom.venturekit`` of a client context."""
+        marker = {"invokeId": self.invoke_id}
+        if self.tenant_id is not None:
+            marker["tenantId"] = self.tenant_id
+        if self.user_id is not None:
+            marker["userId"] = self.user_id
+        return marker
+
+    def headers(self) -> dict[str, str]:
+        """The headers of a route's event."""
+        headers = {SOURCE_HEADER: "internal", INVOKE_ID_HEADER: self.invoke_id}
+        for name, value in (
+            (TENANT_HEADER, self.tenant_id),
+            (USER_HEADER, self.user_id),
+            (TRACE_HEADER, self.xray),
+            (W3C_HEADER, self.traceparent),
+        ):
+            if value is not None:
+                headers[name] = value
+        return headers
+
+
+def carried(trace: str | None = None, tenant_id: str | None = None, user_id: str | None = None) -> Carried:
+    """What a call made now takes along; arguments that are given win over the current context."""
+    ctx = current_context()
+    if tenant_id is None and ctx is not None and ctx.tenant is not None:
+        tenant_id = ctx.tenant.id
+    if user_id is None and ctx is not None and ctx.user is not None:
+        user_id = ctx.user.id
+    xray, traceparent = _traces(trace, ctx)
+    return Carried(environ.new_request_id(), tenant_id, user_id, xray, traceparent)
+
+
+def _traces(given: str | None, ctx: BaseContext | None) -> tuple[str | None, str | None]:
+    if given is not None:
+        return (given, None) if "=" in given else (None, given)
+    trace = ctx.trace if ctx is not None else None
+    own = environ.trace_header()
+    if trace is None:
+        return own, None
+    if "=" not in trace:
+        return own, trace
+    # Lambda's own header has what it counts rounds of a loop by: without that, loops would go unseen.
+    return (own if own is not None and trace_id_of(own) == trace_id_of(trace) else trace), None
+
+
+def client_context(marker: Any) -> str:
+    """The ``ClientContext`` of a call to a function."""
+    import json
+
+    return json.dumps({"custom": {"venturekit": marker}}, separators=(",", ":"))
