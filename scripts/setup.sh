@@ -144,3 +144,24 @@ Debian 12 and Ubuntu 24.04: apt-get install python3 python3-venv    or install o
         die "The dependencies could not be installed: see pip's lines above, then run this again."
     printf '%s\n' "$wanted" >"$STAMP"
 }
+
+# setup_javascript: what tests use of npm's packages, into a folder beside their list: AWS's SDK and runtime clients.
+# Done once, and again when the list has changed. Without npm or g++ it says so and goes on.
+setup_javascript() {
+    folder=tests/javascript
+    stamp=$folder/node_modules/.setup-stamp
+    wanted=$(cat "$folder/package.json" "$folder/package-lock.json" "$folder/runtime_clients.py" | cksum)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+        return 0
+    fi
+    command -v npm >/dev/null 2>&1 || {
+        say "Not found: npm. Tests with packages of npm will say so."
+        return 0
+    }
+    say "Installing the packages of npm that tests use into $folder/node_modules (once)"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+        die "npm's packages could not be installed: see its lines above, then run this again."
+    if "$VENV_PYTHON" "$folder/runtime_clients.py"; then
+        printf '%s\n' "$wanted" >"$stamp"
+    fi
+}

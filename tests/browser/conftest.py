@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from tests.service.harness import FunctionSet
 
 BOUND_MS = 20_000
+START_BOUND_MS = 120_000
+"""From a cold disk a browser takes its time."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    # Its own sandbox does not start for root, nor in most containers, whose /dev/shm is small.
+    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run"),
+    # It asks nobody but the service.
+    *("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +38,12 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     assert found, "no Chromium on PATH (Debian: apt-get install chromium)"
     with sync_playwright() as playwright:
-        # Its own sandbox does not start for root, nor in most containers.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()
+        # In a profile that is made for it and goes with it.
+        browser = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS), timeout=START_BOUND_MS)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @pytest.fixture

@@ -49,6 +49,9 @@ OTHER = {
     "bind_ports": ("8080", "8080"),
     "allow_aws": ("1", "True"),
     "pass_aws_credentials": ("1", "True"),
+    "log_dir": ("logs", "logs"),
+    "log_dir_limit_mb": ("20", "20"),
+    "log_dir_days": ("3", "3"),
     "log_level": ("error", "error"),
 }
 TOGETHER = {

@@ -53,6 +53,7 @@ def test_an_event_by_the_command_line(aws: Shell, service: RunningService) -> No
     assert "(ResourceNotFoundException) when calling the Invoke operation: Function not found: arn:aws:" in refused
 
 
+@pytest.mark.full
 def test_an_event_for_an_alias_by_the_command_line(aws: Shell) -> None:
     aws("publish-version --function-name f")
     aws("create-alias --function-name f --name live --function-version 1")
@@ -70,6 +71,7 @@ def test_invoke_async_by_the_command_line(aws: Shell) -> None:
     assert "(InvalidRequestContentException) when calling the InvokeAsync operation: Could not parse" in refused
 
 
+@pytest.mark.full
 def test_the_event_invoke_config_by_the_command_line(aws: Shell) -> None:
     aws("publish-version --function-name f")
     missing = aws.fails("get-function-event-invoke-config --function-name f")
@@ -101,6 +103,7 @@ def test_refusals_of_the_event_invoke_config_by_the_command_line(aws: Shell) -> 
     assert "You can't specify the function as a destination for itself." in itself[2]
 
 
+@pytest.mark.full
 def test_the_config_that_was_put_decides_about_retries(aws: Shell, service: RunningService) -> None:
     aws("put-function-event-invoke-config --function-name f --maximum-retry-attempts 0")
     aws("invoke --function-name f --invocation-type Event out.json", "--payload", '{"fail": 9}')

@@ -23,7 +23,7 @@ RUNTIME = f"python3.{sys.version_info.minor}"
 AWS = Path(sys.executable).with_name("aws")
 
 
-@pytest.fixture(params=["signed", "--no-sign-request"])
+@pytest.fixture(params=[pytest.param("signed", marks=pytest.mark.full), "--no-sign-request"])
 def aws(request: pytest.FixtureRequest, service: RunningService, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
     """Run ``aws lambda ...``: status, output, errors."""
     environ = {

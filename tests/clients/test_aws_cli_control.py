@@ -36,6 +36,7 @@ def aws(service: RunningService, tmp_path: Path) -> Shell:
     return Shell(service.url, tmp_path)
 
 
+@pytest.mark.full
 def test_code_configuration_versions_and_layers(aws: Shell) -> None:
     made = aws.create("f", "--timeout 5 --tags team=a,stage=test --environment Variables={STAGE=one}")
     assert (made["State"], made["Timeout"], made["Environment"]) == ("Pending", 5, {"Variables": {"STAGE": "one"}})
@@ -87,6 +88,7 @@ def test_code_configuration_versions_and_layers(aws: Shell) -> None:
     )
 
 
+@pytest.mark.full
 def test_aliases(aws: Shell) -> None:
     aws.create("f", "--publish")
     aws("update-function-code --function-name f --zip-file fileb://changed.zip --publish")
@@ -140,6 +142,7 @@ def test_permissions(aws: Shell) -> None:
     )
 
 
+@pytest.mark.full
 def test_tags_concurrency_and_account(aws: Shell) -> None:
     aws.create("f")
     resource = f"--resource {aws.arn('f')}"

@@ -99,7 +99,7 @@ class PlayedApi:
         self.events: list[dict[str, Any]] = []
         self.calls: list[tuple[str, str, str]] = []
         self.authorized: list[tuple[str, dict[str, Any]]] = []
-        self.decision: dict[str, Any] = {"allowed": False, "reason": "not signed"}
+        self.decision: dict[str, Any] | None = {"allowed": False, "reason": "not signed"}
         self.result: Callable[[dict[str, Any]], bytes] = lambda event: json.dumps(event).encode()
         self.response: Response | PlayedStream | Exception | None = None
         self.refreshed = 0
@@ -116,7 +116,7 @@ class PlayedApi:
     async def invoke_streamed(self, arn: str, event: bytes, request_id: str, trace: str) -> Any:
         return self._answer(arn, event, request_id, trace)
 
-    async def authorize(self, url_id: str, request: dict[str, Any]) -> dict[str, Any]:
+    async def authorize(self, url_id: str, request: dict[str, Any]) -> dict[str, Any] | None:
         self.authorized.append((url_id, request))
         return self.decision
 

@@ -281,6 +281,13 @@ def test_a_signed_request_is_shown_to_the_service(lab: Lab) -> None:
     assert ("x-a", "ä".encode().decode("latin-1")) in request["headers"] or ("x-a", "ä") in request["headers"]
 
 
+def test_a_url_that_is_gone_when_the_service_is_asked(lab: Lab) -> None:
+    lab.configure(entry(id="signed", authType="AWS_IAM", publicAllowed=False))
+    lab.api.decision = None
+    answer = lab.ask(host=f"signed.{DOMAIN}")
+    assert (answer.status, answer.json) == (403, {"Message": None})
+
+
 def test_the_path_form_is_signed_as_it_was_sent(lab: Lab) -> None:
     lab.configure(entry(id="signed", authType="AWS_IAM", publicAllowed=False))
     lab.api.decision = {"allowed": True, "identity": {}}

@@ -92,6 +92,15 @@ def test_connections_are_kept(play: Callable[..., Any]) -> None:
     play(answering, scenario)
 
 
+def test_a_kept_connection_holds_no_body(play: Callable[..., Any]) -> None:
+    async def scenario(scene: Scene) -> None:
+        assert (await scene.client.request(HEAD)).body == b"ok"
+        (connection,) = scene.client._idle
+        assert connection._body == []
+
+    play(answering, scenario)
+
+
 def test_names_of_headers_are_in_lower_case(play: Callable[..., Any]) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await answering(reader, writer, b"HTTP/1.1 429 Slow\r\nX-A: b\r\nContent-Length: 0\r\n\r\n")

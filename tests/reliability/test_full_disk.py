@@ -60,6 +60,7 @@ def test_a_service_starts_on_a_full_disk(own_mounts: list[str], tmp_path: Path) 
     assert found["figures"]["waited"] > 0
 
 
+@pytest.mark.full
 def test_a_service_that_finds_no_room_at_all_says_so(own_mounts: list[str], tmp_path: Path) -> None:
     assert play(own_mounts, tmp_path, full_at_the_start_without_a_reserve.__name__)["report"] == ""
 

@@ -397,7 +397,7 @@ class Leaks:
         self.settle()
         self.strangers = self.unknown_launchers()
         self.known = len(self.known_launchers())
-        self.others = len(descendants() - launchers())
+        self.others = len(self.processes())
         self.files = self.service_files()
 
     def unknown_launchers(self) -> frozenset[int]:
@@ -408,9 +408,13 @@ class Leaks:
         """The launchers that this service would use."""
         return {launcher.pid for launcher in tuple(self.running.service._host.launchers._launchers.values())}
 
+    def processes(self) -> set[int]:
+        """All below this one but the launchers and the processes that wait for a Node.js function."""
+        return descendants() - launchers() - {spare.pid for spare in self.running.service._host.spares.waiting}
+
     def service_files(self) -> int:
-        """Open files, less those of the process that waits for a Node.js function."""
-        return open_files() - 2 * (self.running.service._host.spares.waiting is not None)
+        """Open files, less those of the processes that wait for a Node.js function."""
+        return open_files() - 2 * len(self.running.service._host.spares.waiting)
 
     def settle(self) -> None:
         """Let every execution environment of the service end."""
@@ -423,7 +427,7 @@ class Leaks:
         until(lambda: self.unknown_launchers() <= self.strangers, "no launcher is left that the service has given up")
         # Each launcher may keep one process that it has forked in advance.
         until(
-            lambda: len(descendants() - launchers()) <= max(self.others, len(launchers())),
+            lambda: len(self.processes()) <= max(self.others, len(launchers())),
             "no process of a function is left",
         )
         # A launcher that was needed for the first time stays, and so does the socket to it.

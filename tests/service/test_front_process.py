@@ -144,7 +144,9 @@ def test_it_ends_however_the_service_ends(tmp_path: Path, number: signal.Signals
         process.wait()
 
 
-def test_running_requests_are_finished_before_the_service_ends(tmp_path: Path) -> None:
+def test_running_requests_are_finished_before_the_service_ends(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     running = RunningService(tmp_path / "data")
     with socket.create_server(("127.0.0.1", 0)) as gate:
         source = (
@@ -164,7 +166,10 @@ def test_running_requests_are_finished_before_the_service_ends(tmp_path: Path) -
         asking.join(20)
         draining.join(20)
         assert answers == [b"done"]
+    # The process ends by itself, and without a complaint.
+    until(lambda: not running.service._urls.process.is_alive, "it has ended")
     running.close()
+    assert "Fatal" not in capfd.readouterr().err
 
 
 def refuses(port: int) -> bool:

@@ -314,6 +314,7 @@ def handler(event, context):
 """
 
 
+@pytest.mark.full
 def test_an_init_over_ten_seconds_is_run_again_within_the_invocation(leak_free: FunctionSet) -> None:
     functions = leak_free
     name = functions.create(SLOW_INIT, Timeout=5)

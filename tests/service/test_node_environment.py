@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.service.harness import descendants, until, wait_gone
+from tests.service.harness import until, wait_gone
 from tests.service.node_support import MAJORS, NEW, NODES, OLD, Threw, create, outcome
-from venturekit.service.environments.spares import DELAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,15 +160,32 @@ def test_too_much_memory_ends_the_process(functions: FunctionSet, kind: str) -> 
 # --- the process that waits -----------------------------------------------------------------------------------------
 
 
-def spare_of(running: RunningService) -> Any:
-    return running.do(lambda: running.service._host.spares.waiting)
+def spares_of(running: RunningService) -> tuple[Any, ...]:
+    return tuple(running.do(lambda: running.service._host.spares.waiting))
+
+
+def waiting_pid(running: RunningService, memory_mb: int = 128) -> int:
+    """The process that waits for functions with so much memory, once there is one."""
+    option = f"--max-old-space-size={memory_mb - memory_mb // 10}"
+
+    def find() -> int | None:
+        return next((spare.pid for spare in spares_of(running) if option in spare.argv), None)
+
+    return int(until(find, "a process waits"))
 
 
 WHO = """
+const fs = require('fs');
 exports.handler = async () => ({
   pid: process.pid,
   name: process.env.AWS_LAMBDA_FUNCTION_NAME,
   left: process.env.LEFT,
+  hour: new Date(0).getHours(),
+  input: fs.readlinkSync('/proc/self/fd/0'),
+  variables: Object.keys(process.env),
+  sockets: fs.readdirSync('/proc/self/fd').filter((fd) => {
+    try { return fs.readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:'); } catch { return false; }
+  }).length,
 });
 """
 
@@ -176,13 +193,16 @@ exports.handler = async () => ({
 def test_a_process_waits_for_the_first_invocation(start_service: Callable[..., RunningService]) -> None:
     running = start_service()
     functions = running.functions()
-    names = [create(functions, WHO, Environment={"Variables": {"LEFT": str(n)}}) for n in range(2)]
+    names = [create(functions, WHO, Environment={"Variables": {"LEFT": str(n), "TZ": "Asia/Tokyo"}}) for n in range(2)]
     pids = []
     for number, name in enumerate(names):
-        until(lambda: (spare := spare_of(running)) and spare.pid, "a process waits")
-        waiting = spare_of(running).pid
+        waiting = waiting_pid(running)
         found = functions.invoke(name).value
         assert (found["pid"], found["name"], found["left"]) == (waiting, name, str(number))
+        assert (found["hour"], found["input"]) == (9, "/dev/null")
+        # Of the service and of what it waited with there is nothing.
+        assert not any(line.startswith(("PYTEST_", "_LAMBDA_")) for line in found["variables"])
+        assert found["sockets"] == 1
         pids.append(waiting)
     assert len(set(pids)) == 2
     running.close()
@@ -196,8 +216,7 @@ def test_a_function_that_sets_what_node_reads_at_its_start_gets_a_process_of_its
     functions = running.functions()
     name = create(functions, WHO, Environment={"Variables": {"NODE_OPTIONS": "--no-warnings"}})
     plain = create(functions, WHO)
-    until(lambda: (spare := spare_of(running)) and spare.pid, "a process waits")
-    waiting = spare_of(running).pid
+    waiting = waiting_pid(running)
     assert functions.invoke(name).value["pid"] != waiting
     assert functions.invoke(plain).value["pid"] == waiting
 
@@ -206,36 +225,52 @@ def test_a_waiting_process_that_dies_is_no_harm(start_service: Callable[..., Run
     running = start_service()
     functions = running.functions()
     name = create(functions, WHO)
-    until(lambda: (spare := spare_of(running)) and spare.pid, "a process waits")
-    dead = spare_of(running).pid
+    dead = waiting_pid(running)
     os.kill(dead, 9)
     wait_gone([dead])
     assert functions.invoke(name).value["pid"] != dead
 
 
-def test_another_memory_size_is_another_process(start_service: Callable[..., RunningService]) -> None:
+def test_two_memory_sizes_have_a_process_each(start_service: Callable[..., RunningService]) -> None:
     running = start_service()
     functions = running.functions()
-    create(functions, WHO, MemorySize=128)
-    until(lambda: spare_of(running), "a process waits")
-    first = spare_of(running)
-    name = create(functions, WHO, MemorySize=512)
-    until(lambda: (spare := spare_of(running)) and spare.number != first.number and spare.pid, "another one waits")
-    second = spare_of(running).pid
-    assert functions.invoke(name).value["pid"] == second
-    wait_gone([first.pid] if first.pid else [])
+    names = {size: create(functions, WHO, MemorySize=size) for size in (128, 512)}
+    for size in (128, 512):
+        waiting = waiting_pid(running, size)
+        assert functions.invoke(names[size]).value["pid"] == waiting
+    waiting_pid(running, 128)
+    waiting_pid(running, 512)
+    create(functions, WHO, MemorySize=1024)
+    gone = until(lambda: len(spares_of(running)) == 2 and waiting_pid(running, 1024), "the third one has its process")
+    assert gone
 
 
-def test_many_at_once_need_no_waiting_process(functions: FunctionSet, shared_service: RunningService) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+def test_after_a_rush_two_wait(start_service: Callable[..., RunningService]) -> None:
+    running = start_service()
+    functions = running.functions()
+    names = [create(functions, WHO) for _ in range(3)]
+    waiting_pid(running)
+    with ThreadPoolExecutor(3) as pool:
+        pids = {answer.value["pid"] for answer in pool.map(functions.invoke, names)}
+    assert len(pids) == 3
+    until(lambda: len([spare for spare in spares_of(running) if spare.pid]) == 2, "two processes wait")
+    assert len({spare.argv for spare in spares_of(running)}) == 1
 
-    source = "exports.handler = async () => { await new Promise((r) => setTimeout(r, 300)); return process.pid; };"
-    name = create(functions, source, Timeout=30)
-    with ThreadPoolExecutor(4) as pool:
-        pids = {answer.value for answer in pool.map(lambda _: functions.invoke(name), range(4))}
-    assert 1 <= len(pids) <= 4
-    assert pids <= descendants()
-    assert DELAY_SECONDS > 0
+
+def test_a_process_that_is_told_before_it_is_warm(start_service: Callable[..., RunningService]) -> None:
+    running = start_service()
+    functions = running.functions()
+    host = running.service._host
+    name = create(functions, WHO)
+    waiting = waiting_pid(running)
+    spare = spares_of(running)[0]
+    # As if it had just been started: its process has not been heard of.
+    running.do(lambda: (host.spares.ended(spare.number), host.spares.want(spare.argv), host.spares._fill()))
+    begun = {spare.number for spare in spares_of(running)}
+    found = functions.invoke(name).value["pid"]
+    assert found != waiting
+    environments = running.do(lambda: set(host.environments))
+    assert environments <= begun
 
 
 # --- AWS's own client -----------------------------------------------------------------------------------------------
@@ -348,7 +383,7 @@ HOSTILE = {
 def test_a_hostile_handler(leak_free: FunctionSet, bystander: str, case: str) -> None:
     body, expected = HOSTILE[case]
     source = f"exports.handler = async (event) => {{ if (event === 'again') return 'again'; {body} }};"
-    name = create(leak_free, source, Timeout=2)
+    name = create(leak_free, source, Timeout=1 if expected == TIMED_OUT else 2)
     found = outcome(leak_free.invoke(name))
     if expected == "fine":
         assert found == 1

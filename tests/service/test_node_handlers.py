@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ class Case:
 
 
 NO_METHOD = "context.{0} is not a function"
+UNREADABLE = (
+    "callback called with Error argument, but there was a problem while retrieving one or more of its message, name, "
+    "and stack"
+)
 CASES = {
     # what it returns
     "promise of an object": Case("async (e) => ({ e })", {"e": {"k": "ü"}}),
@@ -91,11 +96,7 @@ CASES = {
     "an error with DEL": Case("async () => { throw new Error('a\\x7fb'); }", Threw("Error", "a%7Fb")),
     "an error without a stack": Case(
         "async () => { const e = new Error('s'); e.stack = undefined; throw e; }",
-        Threw(
-            "handled",
-            "callback called with Error argument, but there was a problem while retrieving one or more of its message, "
-            "name, and stack",
-        ),
+        Threw("handled", UNREADABLE),
         Threw("Error", "s"),
     ),
     "a text thrown": Case("async () => { throw 'text'; }", Threw("string", "text")),
@@ -108,11 +109,24 @@ CASES = {
     "an object thrown": Case("async () => { throw { message: 'no' }; }", Threw("object", "[object Object]")),
     "an object without a text thrown": Case(
         "async () => { throw Object.create(null); }",
-        Threw(
-            "handled",
-            "callback called with Error argument, but there was a problem while retrieving one or more of its message, "
-            "name, and stack",
-        ),
+        Threw("handled", UNREADABLE),
+    ),
+    "an error whose name cannot be read": Case(
+        "async () => { throw Object.defineProperty(new Error('e'), 'name', { get() { throw new Error('n'); } }); }",
+        Threw("handled", UNREADABLE),
+    ),
+    "an error whose name is no text": Case(
+        "async () => { throw Object.assign(new Error('e'), { name: { a: 1 } }); }", Threw("handled", UNREADABLE)
+    ),
+    "an error whose message is a bigint": Case(
+        "async () => { throw Object.assign(new Error(), { message: 5n }); }", Threw("handled", UNREADABLE)
+    ),
+    "an error that holds a bigint": Case(
+        "async () => { throw Object.assign(new Error('b'), { big: 5n }); }", Threw("Error", "b")
+    ),
+    "a proxy that nobody may ask thrown": Case(
+        "async () => { const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); throw proxy; }",
+        Threw("handled", UNREADABLE),
     ),
     # the context's methods
     "context.succeed": Case(
@@ -311,6 +325,56 @@ def test_state_is_kept_and_the_process_serves_on_after_an_error(functions: Funct
     source = "let n = 0; exports.handler = async (e) => { n += 1; if (e === 'bad') throw new Error('x'); return n; };"
     name = create(functions, source)
     assert [outcome(functions.invoke(name, e)) for e in (1, "bad", 2)] == [1, Threw("Error", "x"), 3]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("wait", ["", "await null; "])
+def test_a_stack_trace_shows_the_functions_frames_alone(functions: FunctionSet, runtime: str, wait: str) -> None:
+    source = f"exports.handler = async () => {{ {wait}throw new Error('here'); }};"
+    trace = functions.invoke(create(functions, source, runtime)).value["trace"]
+    assert trace[0] == "Error: here"
+    assert len(trace) == 2
+    assert re.fullmatch(r"    at exports\.handler \(/.*/app\.js:1:\d+\)", trace[1])
+
+
+STORE = """
+const store = awslambda.InvokeStore;
+const before = [store.hasContext(), store.getRequestId()];
+exports.handler = async () => {
+  const kept = store.get('kept');
+  store.set('kept', 1);
+  let refused;
+  try { store.set(Symbol.for('_AWS_LAMBDA_REQUEST_ID'), 'mine'); } catch (error) { refused = error.message; }
+  return [before, store.getRequestId(), store.getXRayTraceId(), kept, store.get('kept'), store.hasContext(), refused];
+};
+"""
+
+
+def test_the_store_of_an_invocation(functions: FunctionSet) -> None:
+    name = create(functions, STORE, NEW)
+    for _ in range(2):
+        answer = functions.invoke(name)
+        before, request_id, trace, kept, keeps, has_context, refused = answer.value
+        assert (before, request_id) == ([False, "-"], answer.request_id)
+        assert trace.startswith("Root=1-")
+        assert (kept, keeps, has_context) == (None, 1, True)
+        assert refused == "Cannot modify protected Lambda context field: Symbol(_AWS_LAMBDA_REQUEST_ID)"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variables", "found"),
+    [
+        (OLD, {}, ["streamifyResponse", "HttpResponseStream"]),
+        (NEW, {}, ["streamifyResponse", "HttpResponseStream", "InvokeStore"]),
+        (NEW, {"AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA": "true"}, []),
+    ],
+)
+def test_the_global_of_a_runtime(
+    functions: FunctionSet, runtime: str, variables: dict[str, str], found: list[str]
+) -> None:
+    source = "exports.handler = async () => Object.keys(globalThis.awslambda ?? {});"
+    name = create(functions, source, runtime, Environment={"Variables": variables})
+    assert functions.invoke(name).value == found
 
 
 def test_the_trace_is_a_variable_while_the_function_runs(functions: FunctionSet) -> None:

@@ -101,7 +101,7 @@ def test_no_process_waits(level: tuple[str, RunningService], made: FunctionSet) 
     source = "exports.handler = async () => 1;"
     name = made.create(files={"app.js": source}, Runtime=OLD, Handler="app.handler", Timeout=20)
     assert made.invoke(name).value == 1
-    assert running.do(lambda: running.service._host.spares.waiting) is None
+    assert running.do(lambda: running.service._host.spares.waiting) == ()
 
 
 @pytest.mark.parametrize("runtime", [PYTHON, OLD])

@@ -150,6 +150,25 @@ def test_a_failed_init_is_logged_once(functions: FunctionSet, runtime: str, stat
     assert f'\t{identifier}\tERROR\t{label} \t{{"errorType":"RangeError","errorMessage":"while loading"' in records[0]
 
 
+@pytest.mark.parametrize(("runtime", "end"), [(OLD, "exit status 13"), (NEW, "exited without providing a reason")])
+def test_a_module_that_awaits_what_never_comes(functions: FunctionSet, runtime: str, end: str) -> None:
+    source = "await new Promise(() => {}); export const handler = async () => 1;"
+    name = functions.create(files={"app.mjs": source}, Runtime=runtime, Handler="app.handler", Timeout=10)
+    answer = functions.invoke(name)
+    assert answer.value["errorType"] == "Runtime.ExitError"
+    assert answer.value["errorMessage"].endswith(end)
+    (line,) = {line.partition("\tWARN\t")[2] for line in functions.log_lines(name)} - {""}
+    assert "awaits something at its top level that never comes" in line
+
+
+def test_a_rejection_that_the_module_leaves_unhandled(functions: FunctionSet) -> None:
+    source = "Promise.reject(new Error('early')); exports.handler = async () => 1;"
+    answer = functions.invoke(
+        functions.create(files={"app.js": source}, Runtime=OLD, Handler="app.handler", Timeout=10)
+    )
+    assert outcome(answer) == Threw("Runtime.UnhandledPromiseRejection", "Error: early")
+
+
 def test_a_module_that_looks_like_a_script(functions: FunctionSet) -> None:
     """Up to nodejs22.x a module needs a package.json or the suffix .mjs; AWS switches node's guessing off."""
     answer = functions.invoke(

@@ -105,6 +105,14 @@ def test_much_at_once(functions: FunctionSet) -> None:
     assert records[-1].endswith("\tend\n")
 
 
+def test_a_record_of_more_than_one_frame(functions: FunctionSet) -> None:
+    body = "console.log('x'.repeat(2500000) + '\u00fc'); console.log('after')"
+    records, _ = logged(functions, body, MemorySize=256)
+    text = "".join(record.rstrip("\n") for record in records[:-1])
+    assert re.fullmatch(rf"{TIME}\t\S+\tINFO\tx{{2500000}}\u00fc", text)
+    assert records[-1].endswith("\tafter\n")
+
+
 def test_a_child_process_writes_to_the_log(functions: FunctionSet) -> None:
     body = "require('child_process').execFileSync('/bin/echo', ['from a child'], { stdio: 'inherit' });"
     records, _ = logged(functions, body)
@@ -157,6 +165,21 @@ def test_an_uncaught_exception_in_the_newer_way(functions: FunctionSet) -> None:
     body = "setTimeout(() => { throw new Error('later'); }, 5); await new Promise((r) => setTimeout(r, 5000));"
     records, _ = logged(functions, body, NEW)
     assert "Error: later\n" in records
+
+
+@pytest.mark.parametrize("log_format", ["Text", "JSON"])
+@pytest.mark.parametrize("member", ["name", "message", "stack", "constructor"])
+def test_an_error_that_cannot_be_read(functions: FunctionSet, log_format: str, member: str) -> None:
+    thrown = f"Object.defineProperty(new Error('e'), '{member}', {{ get() {{ throw new Error('no'); }} }})"
+    name = create(
+        functions, f"exports.handler = async () => {{ throw {thrown}; }};", LoggingConfig={"LogFormat": log_format}
+    )
+    answer = functions.invoke(name)
+    if member != "constructor":
+        assert answer.value["errorType"] == "handled"
+    # It was posted, and logged; the process serves on.
+    assert "Init Duration" not in functions.invoke(name).log
+    assert answer.log.count("ERROR") == 1
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
@@ -219,8 +242,9 @@ def test_levels_are_left_out(functions: FunctionSet, level: str, shown: int) -> 
     assert found == list(METHODS)[-shown:]
 
 
-def test_a_failure_is_logged_at_any_level(functions: FunctionSet) -> None:
-    assert len(json_records(functions, "console.warn('w'); throw new Error('e')", "FATAL")) == 1
+@pytest.mark.parametrize(("level", "records"), [("ERROR", 1), ("FATAL", 0)])
+def test_a_failure_is_a_record_of_level_error(functions: FunctionSet, level: str, records: int) -> None:
+    assert len(json_records(functions, "console.warn('w'); throw new Error('e')", level)) == records
 
 
 def test_from_nodejs24_on_a_record_belongs_to_the_invocation_that_began_it(functions: FunctionSet) -> None:

@@ -101,7 +101,7 @@ class Loops:
             ]
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=["ric", pytest.param("awslambdaric", marks=pytest.mark.full)])
 def loops(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loops]:
     """A service for each of the two ways to run Python functions."""
     directory = tmp_path_factory.mktemp("loops") / "data"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
 
 from tests.service.harness import until
 from tests.service.streaming_support import ERROR, MODE, ONE_LIST, TWO_LINES, Puppets, boto_events
@@ -82,6 +85,26 @@ def test_the_http_prelude_passes_through(puppets: Puppets) -> None:
     runtime.do("""[api.piece(b'{"statusCode":200}' + bytes(8)), api.piece('body'), api.end(), api.answer()]""")
     assert client.rest() == (b'{"statusCode":200}' + bytes(8) + b"body", {})
     assert client.headers["x-venturekit-response-content-type"] == kind
+
+
+@pytest.mark.parametrize("connection", ["", "keep-alive"])
+def test_a_client_of_http_1_0_gets_the_events_without_chunks(puppets: Puppets, connection: str) -> None:
+    name = puppets.create()
+    fields = {"Host": "127.0.0.1", "X-Amz-Client": "test", "Content-Length": "2", "Connection": connection}
+    head = "".join(f"{key}: {value}\r\n" for key, value in fields.items() if value)
+    target = f"/2021-11-15/functions/{name}/response-streaming-invocations"
+    with socket.create_connection(("127.0.0.1", urlsplit(puppets.functions.url).port or 0), timeout=20) as client:
+        client.sendall(f"POST {target} HTTP/1.0\r\n{head}\r\n{{}}".encode())
+        runtime = puppets.started()
+        runtime.do("api.next()")
+        runtime.do(f"[{BEGIN}, api.piece('old'), api.end(), api.answer()]")
+        with client.makefile("rb") as stream:
+            answer, _, body = stream.read().partition(b"\r\n\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"Transfer-Encoding" not in answer
+    reader = EventStreamBuffer()
+    reader.add_data(body)
+    assert [message.payload for message in reader] == [b"old", b"{}"]
 
 
 def test_large_pieces_arrive_whole(puppets: Puppets) -> None:

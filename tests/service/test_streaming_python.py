@@ -67,6 +67,7 @@ HANDLERS = {
     "a coroutine with an asynchronous one": ("async def f():\n yield 'x'\nasync def handler(e, c): return f()", "x"),
     "returns an iterator": ("def handler(e, c): return map(str, range(3))", "012"),
     "returns a file": ("import io\ndef handler(e, c): return io.BytesIO(b'line\\nother')", "line\nother"),
+    "returns an open file": ("def handler(e, c): return open('/proc/sys/kernel/ostype', 'rb')", "Linux\n"),
     "an iterator of one's own": (f"{OWN}\ndef handler(e, c): return Three()", "123"),
     "an asynchronous iterator": (f"{ASYNC_OWN}\ndef handler(e, c): return Three()", "123"),
     "an object": ("class H:\n def __call__(self, e, c):\n  yield 'called'\nhandler = H()", "called"),
@@ -316,3 +317,26 @@ async def handler(port, context):
     payload, complete = client.rest()
     assert complete == {}
     assert payload.endswith(b"\0after all")
+
+
+def test_a_second_event_loop_writes_behind_what_the_first_one_left(
+    streams: Streams, shared_service: RunningService
+) -> None:
+    source = """
+async def first(stream, port):
+    task = asyncio.ensure_future(stream.awrite(bytes(60_000_000)))
+    await agate(port)
+    task.cancel()
+
+def handler(port, context):
+    asyncio.run(first(context.response_stream, port))
+    asyncio.run(context.response_stream.awrite("second"))
+"""
+    _name, client = streams.of(source, MemorySize=1024)
+    client.take(1)
+    streams.gate.arrived()
+    until(lambda: is_held_up(shared_service), "the runtime is held up")
+    streams.gate.let_go()
+    payload, complete = client.rest()
+    assert complete == {}
+    assert payload.endswith(b"\0second")

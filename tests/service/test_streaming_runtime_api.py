@@ -131,6 +131,24 @@ async def test_exactly_the_limit_is_fine(bench: Bench, monkeypatch: pytest.Monke
     assert event.outcome == (b"", b"")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (" text/html;charset=x\t", b"text/html;charset=x"),
+        ("a" * 1024, b"a" * 1024),
+        ("a" * 1025, b"application/octet-stream"),
+        ("a" * 1_000_000, b"application/octet-stream"),
+        ("", b"application/octet-stream"),
+    ],
+)
+@scenario("uvloop")
+async def test_what_the_stream_is_said_to_be(bench: Bench, given: str, told: bytes) -> None:
+    _environment, runtime, event = await bench.runtime(streams=True)
+    runtime.send(head(runtime, event, Content_Type=given) + piece(b"x") + END)
+    assert (await runtime.read()).status == 202
+    assert (event.content_type, event.received) == (told, [b"x"])
+
+
 @pytest.mark.parametrize("streams", [True, False])
 @scenario()
 async def test_collected_or_not_by_what_the_caller_wants(bench: Bench, streams: bool) -> None:

@@ -85,6 +85,7 @@ def test_a_missed_floor_fails_the_run(suite: SmallSuite, arguments: tuple[str, .
 
 
 @pytest.mark.parametrize("arguments", [("tests/unit",), ("-k", "one"), ("-m", "not full"), ("--maxfail=1",)])
+@pytest.mark.full
 def test_a_part_of_the_suite_has_no_floors(suite: SmallSuite, arguments: tuple[str, ...]) -> None:
     suite.floors(folder=1000)
     status, output = suite.run(*arguments)

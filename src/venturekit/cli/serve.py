@@ -168,13 +168,14 @@ async def start(service: Service) -> None:
     """Start a service. Raises CommandError, in words that say what to do."""
     from venturekit.service.access.faults import CredentialsFileError
     from venturekit.service.environments.isolation.levels import IsolationUnavailableError
+    from venturekit.service.environments.log_disk import LogDirectoryError
     from venturekit.service.front_process import FrontPortError
     from venturekit.service.store import StoreError
 
     settings = service.settings
     try:
         await service.start()
-    except (StoreError, CredentialsFileError, IsolationUnavailableError, FrontPortError) as error:
+    except (StoreError, CredentialsFileError, IsolationUnavailableError, LogDirectoryError, FrontPortError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(_start_failure(error, settings)) from error

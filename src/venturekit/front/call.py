@@ -44,6 +44,7 @@ class Call:
     """
 
     __slots__ = (
+        "_has_begun",
         "address",
         "drawn",
         "headers",
@@ -77,6 +78,7 @@ class Call:
         self.drawn = draw()
         self.request_id = request_id(self.drawn)
         self.url: FunctionUrl | None = None
+        self._has_begun = False
 
     # --- the request ----------------------------------------------------------------------------------------------
 
@@ -86,6 +88,7 @@ class Call:
         pieces: list[bytes] = []
         size = int(length) if length.isdecimal() and int(length) > answers.REQUEST_LIMIT_BYTES else 0
         while size <= answers.REQUEST_LIMIT_BYTES:
+            self._has_begun = True
             message = await self.receive()
             if message["type"] != "http.request":
                 raise ClientGoneError
@@ -98,7 +101,12 @@ class Call:
         return None
 
     async def drop_body(self) -> bool:
-        """Read what there is still of the body without keeping it; False when that is too much."""
+        """Read what there is still of the body without keeping it; False when that is too much.
+
+        A client that asks first whether its body is wanted (``Expect: 100-continue``) need not send it.
+        """
+        if not self._has_begun and self.headers.get("expect", "").lower() == "100-continue":
+            return False
         size = 0
         while size <= DROPPED_LIMIT_BYTES:
             message = await self.receive()

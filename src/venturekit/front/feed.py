@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("venturekit.front")
 WAIT_SECONDS: Final = 25.0
 RETRY_SECONDS: Final = 0.5
+COMPLAINT_FAILURES: Final = 10
+"""After so many failures in a row, which no short trouble explains, the reason is told."""
 
 
 class Feed:
@@ -30,14 +32,18 @@ class Feed:
     async def run(self) -> None:
         """Follow the changes until cancelled."""
         wait = 0.0
+        failures = 0
         while True:
             try:
                 page = await self._api.urls(self._table.revision, wait)
                 self._table.apply(page)
             except (ServerGoneError, TooManyRequestsError) as error:
-                logger.debug("the table of function URLs cannot be read: %s", error)
+                failures += 1
+                level = logging.WARNING if failures == COMPLAINT_FAILURES else logging.DEBUG
+                logger.log(level, "the table of function URLs cannot be read: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            failures = 0
             wait = 0.0 if page["more"] else WAIT_SECONDS
             if not page["more"]:
                 self.loaded.set()

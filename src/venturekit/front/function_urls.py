@@ -85,13 +85,11 @@ class FunctionUrls:
             if body is None:
                 await call.answer(answers.TOO_LARGE, close=True)
                 return
-            authorizer = None
-            if url.needs_signature:
-                authorizer = await self._authorizer(call, url, body)
-                if authorizer is None:
-                    await call.answer(answers.FORBIDDEN)
-                    return
-            await self._invoke(call, url, body, authorizer)
+            authorizer = await self._authorizer(call, url, body) if url.needs_signature else None
+            if isinstance(authorizer, answers.Answer):
+                await call.answer(authorizer)
+            else:
+                await self._invoke(call, url, body, authorizer)
 
     # --- who may --------------------------------------------------------------------------------------------------
 
@@ -112,8 +110,8 @@ class FunctionUrls:
         head = [(b"content-type", answers.JSON), (b"x-amzn-requestid", call.request_id.encode())]
         await call.respond(200, [*head, *lines], b"")
 
-    async def _authorizer(self, call: Call, url: FunctionUrl, body: bytes) -> dict[str, Any] | None:
-        """Who signed the request, None if nobody did who may call this URL."""
+    async def _authorizer(self, call: Call, url: FunctionUrl, body: bytes) -> dict[str, Any] | Answer:
+        """Who signed the request, or what to answer if nobody did who may call this URL."""
         if len(body) > INLINE_HASH_BYTES:
             digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
         else:
@@ -129,10 +127,12 @@ class FunctionUrls:
                 "bodySha256": digest,
             },
         )
+        if decision is None:
+            return answers.UNKNOWN_URL
         if decision["allowed"]:
             return {"iam": decision["identity"]}
         logger.info("function URL %s refuses a request: %s", url.id, decision["reason"])
-        return None
+        return answers.FORBIDDEN
 
     async def _refuse(self, call: Call, answer: Answer) -> None:
         """Answer a request whose body nobody wants."""

@@ -230,9 +230,11 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
         if isinstance(streamed, StreamedResponse):
             streamed.end()
-        elif not wanted.done():
-            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            wanted.set_result(Response(status, headers, body))
+            return
+        # A connection that waits for its next request holds no body of the last one.
+        pieces, self._body = self._body, []
+        if not wanted.done():
+            wanted.set_result(Response(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
 
     def _fail(self, error: Exception) -> None:
         wanted, self._wanted = self._wanted, None
@@ -347,4 +349,7 @@ class HttpClient:
         for connection in tuple(self._all):
             limit = IDLE_SECONDS if connection in idle else SILENCE_SECONDS
             if connection.silent_for(now) > limit:
+                if connection in idle:
+                    # No request may take it before it is lost.
+                    self._idle.remove(connection)
                 connection.abort()

@@ -15,15 +15,16 @@ JOINED_BYTES: Final = 65_536
 
 
 class JoinedWrites:
-    """Stands before a transport; whatever it does not know is the transport's."""
+    """Stands before a transport; whatever it does not know is the transport's. ``bytes`` counts all that is written."""
 
-    __slots__ = ("_loop", "_pieces", "_size", "_transport")
+    __slots__ = ("_loop", "_pieces", "_size", "_transport", "bytes")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._pieces: list[bytes] = []
         self._size = 0
+        self.bytes = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -36,6 +37,7 @@ class JoinedWrites:
             self._loop.call_soon(self._flush)
         self._pieces.append(data)
         self._size += len(data)
+        self.bytes += len(data)
         if self._size > JOINED_BYTES:
             # The transport says at once when its client does not keep up.
             self._flush()

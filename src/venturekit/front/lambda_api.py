@@ -66,11 +66,15 @@ class LambdaApi:
         target = f"{URLS}?after={after}&wait={wait_seconds:g}"
         return _document(await self._client.request(await self._head("GET", target, b"", "")))
 
-    async def authorize(self, url_id: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Whether a signed request to a function URL is allowed, and who sent it. Raises ServerGoneError."""
+    async def authorize(self, url_id: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Whether a signed request to a function URL is allowed, and who sent it; None if the URL is gone.
+
+        Raises ServerGoneError.
+        """
         body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
         target = f"{URLS}/{quote(url_id, safe='')}/authorize"
-        return _document(await self._client.request(await self._head("POST", target, body, ""), body))
+        response = await self._client.request(await self._head("POST", target, body, ""), body)
+        return None if response.status == 404 else _document(response)
 
     def _target(self, function_arn: str, *, streams: bool) -> str:
         key = function_arn, streams

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import socket
@@ -36,8 +37,10 @@ KEEP_ALIVE_SECONDS: Final = 60
 def main() -> int:
     """Run the front process: configuration on standard input, whose end is the end. Returns the exit status."""
     logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT)
+    # Without a buffer, whose lock the thread that reads would still hold when the interpreter ends.
+    orders = io.FileIO(sys.stdin.fileno(), closefd=False)
     try:
-        configuration = parse_configuration(sys.stdin.buffer.readline())
+        configuration = parse_configuration(orders.readline())
     except ConfigurationError as error:
         logger.error("%s", error)
         return CANNOT_RUN
@@ -51,7 +54,7 @@ def main() -> int:
         return CANNOT_RUN
     logger.debug("starlette %s, uvicorn %s", starlette.__version__, uvicorn.__version__)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(configuration))
+        runner.run(_serve(configuration, orders))
     return 0
 
 
@@ -63,7 +66,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(configuration: Configuration) -> None:
+async def _serve(configuration: Configuration, orders: io.FileIO) -> None:
     from venturekit.front.server import sweep_forever
 
     loop = asyncio.get_running_loop()
@@ -74,7 +77,7 @@ async def _serve(configuration: Configuration) -> None:
     def drain() -> None:
         server.should_exit = True
 
-    threading.Thread(target=_heed, args=(loop, drain), name="service", daemon=True).start()
+    threading.Thread(target=_heed, args=(orders, loop, drain), name="service", daemon=True).start()
     owned = [loop.create_task(feed.run()), loop.create_task(sweep_forever(server.server_state))]
     await feed.loaded.wait()
     sys.stdout.write(READY)
@@ -86,9 +89,9 @@ async def _serve(configuration: Configuration) -> None:
             task.cancel()
 
 
-def _heed(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+def _heed(orders: io.FileIO, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
     """Do what the service says, and end with it. A thread: it heeds also when the loop does not turn."""
-    while line := sys.stdin.buffer.readline():
+    while line := orders.readline():
         if line == DRAIN:
             loop.call_soon_threadsafe(drain)
     os._exit(0)
@@ -140,6 +143,9 @@ def _trusting(configuration: Configuration) -> ssl.SSLContext:
     """The service's certificate is for the names that others call it by, not for the address that is called here."""
     context = ssl.create_default_context(cafile=configuration.tls_certificate)
     context.check_hostname = False
+    # The file need not go up to the root of its authority, nor please newer versions of Python, which are stricter.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 

@@ -34,6 +34,7 @@ async def forward(call: Call, response: StreamedResponse) -> None:
         body = bytearray()
         while (data := await response.read()) and len(body) < REFUSAL_LIMIT_BYTES:
             body += data
+        response.abort()
         await call.refused(response.status, bytes(body))
         return
     forwarding = _Forwarding(call, response)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import re
+import struct
+import termios
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -13,6 +17,7 @@ from venturekit.front.call import CUT
 from venturekit.front.joined_writes import JoinedWrites
 
 if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
     from venturekit.front.answers import Answer
@@ -30,6 +35,8 @@ BODY_GRACE_SECONDS: Final = 10.0
 BODY_BYTES_PER_SECOND: Final = 1000
 UNREAD_SECONDS: Final = 60.0
 """How long a client may leave bytes unread without any progress."""
+# The form of a target that is meant for proxies, and that every server understands (RFC 9112, section 3.2.2).
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)((?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
 
 
 class FrontProtocol(HttpToolsProtocol):
@@ -37,30 +44,45 @@ class FrontProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept it, unless there are too many."""
-        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
+        self.written = JoinedWrites(transport, self.loop)
+        super().connection_made(self.written)  # type: ignore[arg-type]
         self.since = self.loop.time()
         self.in_head = False
         self.head_bytes = 0
         self.body_bytes = 0
+        self.has_moved = False
         self.has_spoken = False
-        self.unread_bytes = 0
-        self.unread_since = 0.0
-        self.held_up = False
+        self.is_deaf = False
+        self.sent_bytes = 0
+        self.unread_since: float | None = None
+        self.cycles: list[RequestResponseCycle] = []
         if len(self.connections) > CONNECTIONS_LIMIT:
             transport.abort()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell it to all who answer: uvicorn tells the last of several requests in a row only."""
+        for cycle in self.cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        self._unset_keepalive_if_required()
+        if self.is_deaf:
+            return
+        self.has_moved = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # Answered as a request already, and the last one of its connection: what follows is nobody's.
-            return
+            self.is_deaf = True
         except httptools.HttpParserError:
             self.refuse(answers.MALFORMED)
-            return
-        if self.in_head:
+        else:
+            if self.has_moved:
+                return
+            # All of it is one head, or what stands around the pieces of a body: their sizes, and trailers.
             self.head_bytes += len(data)
             if self.head_bytes > HEAD_LIMIT_BYTES:
                 self.refuse(answers.HEAD_TOO_LARGE)
@@ -68,95 +90,141 @@ class FrontProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins: its time runs."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         self.has_spoken = True
         self.in_head = True
         self.head_bytes = 0
         self.since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; one that comes after the body (a trailer) is passed over, for it could belie the head."""
+        if self.in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Look at the head before anybody else does."""
         self.in_head = False
+        self.has_moved = True
         self.since = self.loop.time()
+        self.head_bytes = 0
         self.body_bytes = 0
-        self.scope["extensions"] = {CUT: {"cut": self.cut}}
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        refusal: Answer | None = None
-        if size > HEAD_LIMIT_BYTES or len(self.headers) > HEADER_COUNT:
-            refusal = answers.HEAD_TOO_LARGE
-        elif self.parser.should_upgrade() and (self._get_upgrade() == b"websocket" or self._announces_body()):
-            refusal = answers.NO_UPGRADE
+        refusal = self._refusal()
         application = self.app
         if refusal is not None:
             self.app = _Refusing(refusal)
+            self.url = b"/"
         try:
             super().on_headers_complete()
         finally:
             self.app = application
+        cycle = self.cycle
+        self.scope["extensions"] = {CUT: {"cut": lambda: self.cut(cycle)}}
+        self.cycles = [kept for kept in self.cycles if not kept.response_complete]
+        self.cycles.append(cycle)
         if self.parser.should_upgrade():
             # The parser takes whatever follows for another protocol.
-            self.cycle.keep_alive = False
+            cycle.keep_alive = False
+
+    def _refusal(self) -> Answer | None:
+        """What to answer to a head that nobody else should see. Brings a target in absolute form to the usual one."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > HEAD_LIMIT_BYTES or len(self.headers) > HEADER_COUNT:
+            return answers.HEAD_TOO_LARGE
+        if self.parser.should_upgrade() and (self._get_upgrade() == b"websocket" or self._announces_body()):
+            return answers.NO_UPGRADE
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            return answers.UNKNOWN_CODING
+        if self.url.startswith(b"/"):
+            return None
+        absolute = _ABSOLUTE.fullmatch(self.url)
+        if absolute is None:
+            return answers.MALFORMED
+        # Its host counts, and not the header's.
+        self.headers[:] = [(b"host", absolute[1]), *(line for line in self.headers if line[0] != b"host")]
+        self.url = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+        return None
 
     def on_body(self, body: bytes) -> None:
         """Count, for the rate."""
+        self.has_moved = True
+        self.head_bytes = 0
         self.body_bytes += len(body)
         super().on_body(body)
 
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        self.held_up = True
-        self.unread_since = self.loop.time()
-        self.unread_bytes = self.transport.get_write_buffer_size()
-        super().pause_writing()
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self.has_moved = True
+        super().on_message_complete()
 
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self.held_up = False
-        super().resume_writing()
-
-    def cut(self) -> None:
+    def cut(self, cycle: RequestResponseCycle) -> None:
         """Close in the middle of a response, which the client then sees as broken off."""
-        self.cycle.disconnected = True
+        cycle.disconnected = True
         self.transport.close()
 
     def refuse(self, answer: Answer) -> None:
-        """Answer what cannot be read, unless a response is on its way, and close."""
+        """Answer what cannot be read, after the responses to what could be, and close."""
         self.in_head = False
-        if self.cycle is None or self.cycle.response_complete:
-            head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(
-                STATUS_LINE[answer.status] + head % (answer.content_type, len(answer.body)) + answer.body
-            )
-        elif not self.cycle.response_started:
-            self.cycle.keep_alive = False
+        self.is_deaf = True
+        answering = [cycle for cycle in self.cycles if not cycle.response_complete]
+        if answering and answering[-1].more_body and not answering[-1].response_started:
+            # A request that will never be whole.
+            broken = answering.pop()
+            broken.disconnected = True
+            broken.message_event.set()
+        if answering:
+            answering[-1].keep_alive = False
             return
+        head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[answer.status] + head % (answer.content_type, len(answer.body)) + answer.body)
         self.transport.close()
 
     def sweep(self, now: float) -> None:
         """Close the connection if it is past its time; ``now`` as the loop tells it."""
-        if self.transport.is_closing():
+        if self._is_unread(now):
+            # Also one that closes as soon as its client has read.
+            self.transport.abort()
+        elif self.unread_since is not None or self.transport.is_closing():
             return
-        if self.held_up:
-            left = self.transport.get_write_buffer_size()
-            if left < self.unread_bytes:
-                self.unread_bytes, self.unread_since = left, now
-            elif now - self.unread_since > UNREAD_SECONDS:
-                self.transport.abort()
         elif not self.has_spoken:
             if now - self.since > FIRST_SECONDS:
                 self.transport.close()
         elif self.in_head:
             if now - self.since > HEAD_SECONDS:
                 self.refuse(answers.TOO_SLOW)
-        elif self.cycle is not None and self.cycle.more_body and not self.flow.read_paused:
+        elif self._wants_body() and not self.flow.read_paused:
             late = now - self.since - BODY_GRACE_SECONDS
             if late > 0 and self.body_bytes < late * BODY_BYTES_PER_SECOND:
                 self.transport.abort()
+
+    def _is_unread(self, now: float) -> bool:
+        """Whether the client has read nothing for too long of what waits for it."""
+        left = self.written.get_write_buffer_size()
+        sent = self.written.bytes - left - (_queued_bytes(self.transport) if left else 0)
+        if not left:
+            self.unread_since = None
+        elif self.unread_since is None or sent > self.sent_bytes:
+            self.unread_since = now
+        self.sent_bytes = sent
+        return self.unread_since is not None and now - self.unread_since > UNREAD_SECONDS
+
+    def _wants_body(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
     def _announces_body(self) -> bool:
         return any(
             name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
             for name, value in self.headers
         )
+
+
+def _queued_bytes(transport: asyncio.Transport) -> int:
+    """What the kernel has taken and the client has not: megabytes, so that a slow client would seem to stand still."""
+    try:
+        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int(struct.unpack("i", queued)[0])
 
 
 class _Refusing:

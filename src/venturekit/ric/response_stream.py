@@ -184,7 +184,9 @@ class ResponseStream:
         loop = get_running_loop()
         waiter: Future[None] = loop.create_future()
         with self._lock:
-            if self._loop is None:
+            if self._loop is not loop:
+                # Another one may have been closed while a write was waiting in it.
+                self._forget_waiters()
                 self._loop = loop
                 loop.add_writer(self._api.stream_descriptor, self._wake)
             self._waiters.append(waiter)

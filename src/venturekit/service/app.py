@@ -23,14 +23,14 @@ from venturekit.service.api.operations import OperationTable
 from venturekit.service.asynchronous import AsynchronousInvocation
 from venturekit.service.aws import AwsClients, begin_in_thread
 from venturekit.service.config import least_isolation
-from venturekit.service.credentials import FunctionCredentials
+from venturekit.service.credentials import FunctionCredentials, credentials_in
 from venturekit.service.endpoint import LIMITS, Endpoint
 from venturekit.service.environments import libraries
 from venturekit.service.environments.host import EnvironmentHost, HostSettings, Time
 from venturekit.service.environments.interpreters import find_interpreters, own_interpreter
+from venturekit.service.environments.kept_logs import KeptLogs
 from venturekit.service.environments.logs import LogStore
 from venturekit.service.environments.nodes import find_nodes
-from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.environments.removal import remove_tree
 from venturekit.service.environments.runtimes import PythonSettings, is_served
 from venturekit.service.event_pages import EventPages
@@ -52,7 +52,7 @@ from venturekit.service.invocation.invoke import InvokePath
 from venturekit.service.s3 import S3CodeSource
 from venturekit.service.served import build_registry
 from venturekit.service.store import Archives, DataDirectoryLock, Store
-from venturekit.service.targets import TargetFinder
+from venturekit.service.targets import TargetFinder, environment_spec
 from venturekit.service.wire.listener import Clock, Listener
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from venturekit.service.config import Settings
     from venturekit.service.environments.isolation.policy import Policy
     from venturekit.service.environments.pool import Pool
+    from venturekit.service.environments.ports import EnvironmentSpec
     from venturekit.service.store import StoreFailedError
     from venturekit.service.wire.exchange import Exchange
 
@@ -71,7 +72,6 @@ DRAIN_LOOK_SECONDS: Final = 0.02
 LAST_ANSWERS_SECONDS: Final = 1.0
 LOOPBACK_HOSTS: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 RIC_DIRECTORY: Final = Path(venturekit.__file__).parent / "ric"
-AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def report(error: BaseException) -> None:
@@ -116,7 +116,8 @@ class Service:
     async def start(self) -> None:
         """Open the data directory and listen.
 
-        Raises DataDirectoryInUseError, the errors of the store, FrontPortError, OSError when the address is taken.
+        Raises DataDirectoryInUseError, the errors of the store, LogDirectoryError, FrontPortError, OSError when the
+        address is taken.
         """
         data_dir = self.settings.data_dir.absolute()
         try:
@@ -126,6 +127,7 @@ class Service:
             self._resources.push_async_callback(asyncio.to_thread, self._store.close)
             loop = asyncio.get_running_loop()
             self._store.on_failure = lambda failure: loop.call_soon_threadsafe(self._store_failed, failure)
+            await self._keep_logs()
             self._build(data_dir)
             self._resources.push_async_callback(self._close_accounts)
             self._resources.push_async_callback(self._tasks.close, LAST_ANSWERS_SECONDS)
@@ -147,6 +149,20 @@ class Service:
             await self._resources.aclose()
             raise
         self._sweep()
+
+    async def _keep_logs(self) -> None:
+        settings = self.settings
+        if settings.log_dir is not None:
+            kept = await asyncio.to_thread(
+                KeptLogs,
+                settings.log_dir.absolute(),
+                limit_mb=settings.log_dir_limit_mb,
+                days=settings.log_dir_days,
+                wall=self._wall,
+                warn=logger.warning,
+            )
+            self._resources.push_async_callback(asyncio.to_thread, kept.close)
+            self._logs.keep_in(kept)
 
     @property
     def failure(self) -> StoreFailedError | None:
@@ -400,36 +416,11 @@ class Service:
         return self._host.pool_for(self._environment_spec(version))
 
     def _environment_spec(self, version: FunctionVersion) -> EnvironmentSpec:
-        return EnvironmentSpec(
-            identity=version.identity,
-            function_name=version.name,
-            function_version=version.version,
-            function_arn=version.function_arn,
-            runtime=version.runtime,
-            handler=version.handler,
-            timeout_ms=version.timeout_seconds * 1000,
-            memory_size_mb=version.memory_size_mb,
-            ephemeral_storage_mb=version.ephemeral_storage_mb,
-            code_key=version.code_key,
-            code_directory=self._directories.path(version.code_key),
-            layers=tuple(self._directories.path(layer.code_key) for layer in version.layers),
-            layer_keys=tuple(layer.code_key for layer in version.layers),
-            log_group=version.log_group or f"/aws/lambda/{version.name}",
-            log_format=version.log_format,
-            application_log_level=version.application_log_level,
-            variables=version.environment,
-            credentials=self._credentials_for(version),
-        )
-
-    def _credentials_for(self, version: FunctionVersion) -> dict[str, str]:
         if self.settings.pass_aws_credentials:
-            return {name: self._environ[name] for name in AWS_VARIABLES if name in self._environ}
-        minted = self._credentials.mint(version.function_arn, version.version)
-        return dict(
-            zip(
-                AWS_VARIABLES, (minted.access_key_id, minted.secret_access_key, minted.session_token or ""), strict=True
-            )
-        )
+            credentials = credentials_in(self._environ)
+        else:
+            credentials = self._credentials.variables(version.function_arn, version.version)
+        return environment_spec(version, self._directories.path, credentials)
 
     def _code_keys(self) -> Container[str]:
         return AnyOf(self._accounts.code_keys(), self._layers.code_keys())

@@ -192,6 +192,9 @@ class Settings:
     bind_ports: tuple[int, ...] = ()
     pass_aws_credentials: bool = False
     allow_aws: bool = False
+    log_dir: Path | None = None
+    log_dir_limit_mb: int = 500
+    log_dir_days: int = 14
     log_level: str = "info"
 
     @property
@@ -297,6 +300,9 @@ SETTINGS: Final = (
         "Let the service itself call AWS, for code in S3 and to send to destinations, where no AWS_ENDPOINT_URL_S3, "
         "_SQS, _SNS, _EVENTBRIDGE or AWS_ENDPOINT_URL names another place.",
     ),
+    Setting("log_dir", _path, "Directory that keeps the logs of functions across restarts. Without it memory does."),
+    Setting("log_dir_limit_mb", _count, "How many MB of logs are kept there at most; the oldest files go first."),
+    Setting("log_dir_days", _count, "Days for which logs are kept there."),
     Setting("log_level", _one_of("debug", "info", "warning", "error"), "How much the service itself logs."),
 )
 

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Final
 from venturekit.protocol.sigv4 import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 # Access keys tell at a glance whether they are of the service's own account, which nearly all are.
 OWN_PREFIX: Final = "ASIAV"
 OTHER_PREFIX: Final = "ASIAX"
+VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def credentials_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables with AWS credentials among those of a process."""
+    return {name: environ[name] for name in VARIABLES if name in environ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,12 @@ class FunctionCredentials:
             minted = versions[version] = Minted(self._new(prefix), function_arn, version)
             self._by_key[minted.credentials.access_key_id] = minted
         return minted.credentials
+
+    def variables(self, function_arn: str, version: str) -> dict[str, str]:
+        """The environment variables by which AWS's SDKs find the credentials of a version."""
+        minted = self.mint(function_arn, version)
+        values = (minted.access_key_id, minted.secret_access_key, minted.session_token or "")
+        return dict(zip(VARIABLES, values, strict=True))
 
     def pair(self) -> Credentials:
         """A key pair for a process of the service's own, which is no function's; without a session token."""

@@ -115,8 +115,11 @@ class Extras:
         name = functions.address(name).name
         caller.authorize_logs(name)
         arn = functions.arn(name)
-        group = self._logs.find(arn)
-        if group is None and name not in functions:
+        group = await self._logs.recall(arn)
+        if name not in functions and group is not None:
+            # Perhaps it was deleted before this service was started.
+            self._logs.function_deleted(arn)
+        elif name not in functions:
             self._fail(exchange, 404, f"there is no function {name}")
             return
         try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.events.retry import MAXIMUM_EVENT_AGE_SECONDS, MAXIMUM_RETRY_ATTEMPTS, EventPolicy
 from venturekit.service.functions.records import LATEST
 from venturekit.service.functions.recursion import recursion_allowed
 from venturekit.service.functions.settings import EVENT_INVOKE_CONFIGS, qualified_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from venturekit.service.accounts import Account, Accounts
     from venturekit.service.environments.pool import Pool
@@ -116,3 +118,30 @@ class TargetFinder:
     def concurrency(self, account_id: str, function_name: str) -> FunctionConcurrency:
         """What counts the running invocations of a function."""
         return self._accounts.get(account_id).concurrency.function(function_name)
+
+
+def environment_spec(
+    version: FunctionVersion, directory_of: Callable[[str], Path], credentials: Mapping[str, str]
+) -> EnvironmentSpec:
+    """What execution environments of a version must know; ``directory_of`` tells where an archive is unpacked."""
+    return EnvironmentSpec(
+        identity=version.identity,
+        function_name=version.name,
+        function_version=version.version,
+        function_arn=version.function_arn,
+        runtime=version.runtime,
+        handler=version.handler,
+        timeout_ms=version.timeout_seconds * 1000,
+        memory_size_mb=version.memory_size_mb,
+        ephemeral_storage_mb=version.ephemeral_storage_mb,
+        code_key=version.code_key,
+        code_directory=directory_of(version.code_key),
+        layers=tuple(directory_of(layer.code_key) for layer in version.layers),
+        layer_keys=tuple(layer.code_key for layer in version.layers),
+        log_group=version.log_group or f"/aws/lambda/{version.name}",
+        log_format=version.log_format,
+        application_log_level=version.application_log_level,
+        system_log_level=version.system_log_level,
+        variables=version.environment,
+        credentials=credentials,
+    )

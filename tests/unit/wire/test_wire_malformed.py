@@ -283,6 +283,8 @@ CHUNKS = [
             "trailer-fold": b"0\r\nA: b\r\n c\r\n\r\n", "trailer-control": b"0\r\nA: \x01\r\n\r\n",
             "trailer-bare-lf": b"0\r\nA: b\n\r\n", "trailer-content-length": b"0\r\nContent-Length: 3\r\n\r\n",
             "trailer-transfer-encoding": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "trailer-connection": b"0\r\nCONNECTION: close\r\n\r\n",
+            "trailer-proxy-connection": b"0\r\nProxy-Connection: close\r\n\r\n",
             "trailer-nul": b"0\r\n\0: b\r\n\r\n",
         }.items()
     ),

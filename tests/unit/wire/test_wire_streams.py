@@ -349,6 +349,31 @@ def test_streamed_answer_with_trailers(run: Any) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("fields", [b"", b"Connection: keep-alive\r\n"])
+def test_streamed_answer_to_an_old_client_ends_with_its_connection(run: Any, fields: bytes) -> None:
+    """HTTP/1.0 knows no chunks (RFC 9112, 6.1)."""
+
+    async def main() -> None:
+        async with bench() as at:
+
+            def stream(exchange: Exchange) -> None:
+                assert not exchange.chunked
+                exchange.start(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                exchange.write(b"one ")
+                exchange.write(b"")
+                exchange.write_parts((b"t", b"wo"))
+                exchange.finish({b"Lost": b"1"})
+
+            at.app.on_handle = stream
+            client = await at.connect()
+            await client.send(b"GET / HTTP/1.0\r\n%b\r\n" % fields)
+            while await client.more():
+                pass
+            assert bytes(client.buffer) == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\none two"
+
+    run(main())
+
+
 def test_aborted_answer_is_seen_to_be_cut(run: Any) -> None:
     async def main() -> None:
         async with bench() as at:

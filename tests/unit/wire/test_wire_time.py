@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.wire.wire_support import GOOD, START, WALL, Bench, Sink, bench, chunked, echo, post
+from venturekit.service.wire.deadlines import unread
 from venturekit.service.wire.limits import MEBIBYTE, Limits
 from venturekit.service.wire.listener import Clock, Listener, http_date
 
@@ -322,6 +323,31 @@ def test_peer_that_reads_slowly_is_not_cut(run: Any) -> None:
     run(main())
 
 
+def test_peer_that_reads_less_than_the_kernel_holds_is_not_cut(run: Any) -> None:
+    """The kernel asks for more when megabytes have gone: what it has sent meanwhile is progress as well."""
+
+    async def main() -> None:
+        async with bench(LIMITS) as at:
+            at.app.on_handle = huge
+            client = await at.connect(receive_buffer_bytes=65_536)
+            await client.send(GOOD)
+            await at.until(lambda: bool(at.app.handled))
+            await at.settle()
+            (connection,) = at.listener.connections
+            queued = connection.transport.get_write_buffer_size()
+            for _ in range(6):
+                size = len(client.buffer)
+                while len(client.buffer) < size + 140_000:
+                    await client.more()
+                at.advance(29)
+            assert not connection.dead
+            assert connection.transport.get_write_buffer_size() == queued, "the kernel has not asked for more"
+            at.advance(31)
+            await at.gone()
+
+    run(main())
+
+
 def test_steady_stream_is_progress_even_when_as_much_is_always_unsent(run: Any) -> None:
     """The application refills what the peer drains, so each look finds the same number of bytes."""
 
@@ -361,7 +387,7 @@ def test_steady_stream_is_progress_even_when_as_much_is_always_unsent(run: Any) 
                     client.buffer.clear()
                 # As if exactly as much were unsent as at the last look.
                 if connection.unsent:
-                    connection.unsent = connection.transport.get_write_buffer_size()
+                    connection.unsent = unread(connection)
                 at.advance(29)
             assert not exchange.gone
             at.advance(31)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from venturekit.service.environments.frames import Shows
+
 READ_BYTES: Final = 65_536
 DRAIN_LIMIT_BYTES: Final = 1024 * 1024
 """How much one environment may hold up the loop with what it has written; the rest is read on later turns."""
@@ -86,9 +88,12 @@ class Capture:
         sink: Callable[[bytes], None],
         *,
         framed: bool,
+        shows: Shows | None = None,
         descriptor: int | None = None,
     ) -> None:
-        """``descriptor`` is the reading end where the environment's processes have the other one already."""
+        """``shows``: which messages reach the sink, None: all. ``descriptor`` is the reading end where the
+        environment's processes have the other one already.
+        """
         if descriptor is None:
             read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             os.set_blocking(write, True)
@@ -100,9 +105,9 @@ class Capture:
         self._poll.register(read, select.POLLIN)
         if framed:
             # A framed record is one line of the log whether or not the runtime ended it.
-            self._pipe = Pipe(loop, read, FrameSplitter(), lambda it: sink(it if it[-1:] == b"\n" else it + b"\n"))
+            self._pipe = Pipe(loop, read, FrameSplitter(shows), lambda it: sink(it if it[-1:] == b"\n" else it + b"\n"))
         else:
-            self._pipe = Pipe(loop, read, LineSplitter(), sink)
+            self._pipe = Pipe(loop, read, LineSplitter(shows), sink)
 
     @property
     def output_write(self) -> int:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.environments import failures, platform_lines
+from venturekit.service.environments import failures
 from venturekit.service.environments.lifecycle import TABLE, Event, State, allows
-from venturekit.service.environments.logs import render
 from venturekit.service.environments.runtime_api import LIMITS, RuntimeApi
 from venturekit.service.wire.listener import Listener
 
@@ -18,17 +17,14 @@ if TYPE_CHECKING:
 
     from venturekit.service.environments.capture import Capture
     from venturekit.service.environments.failures import Exit
-    from venturekit.service.environments.logs import Message
     from venturekit.service.environments.memory import TreeMemory
     from venturekit.service.environments.pool import Pool
     from venturekit.service.environments.ports import Invocation
+    from venturekit.service.environments.response_body import ResponseBody
     from venturekit.service.environments.sandbox import Sandbox
     from venturekit.service.wire.exchange import Exchange
 
 UNHANDLED: Final = b"Unhandled"
-TAIL_BYTES: Final = 4096
-OUTPUT_BYTES: Final = 65_536
-"""How much of an invocation's output is collected before all but its end is dropped."""
 SMALL_PAYLOAD_BYTES: Final = 65_536
 INIT_TIMEOUT_SECONDS: Final = 10.0
 EXIT_GRACE_SECONDS: Final = 1.0
@@ -54,13 +50,12 @@ class Environment:
         "init_ms",
         "init_reported",
         "invocation",
+        "journal",
         "listener",
-        "log",
         "memory",
         "memory_mb",
         "memory_sampled_at",
         "number",
-        "output",
         "over_memory",
         "parked",
         "pid",
@@ -71,9 +66,9 @@ class Environment:
         "started_at",
         "state",
         "stream",
+        "streamed",
         "streaming",
         "suppressed_init",
-        "version",
         "wall_started",
     )
 
@@ -81,17 +76,17 @@ class Environment:
         self.pool = pool
         self.host = pool.host
         self.spec = pool.spec
-        self.version = pool.spec.function_version.encode()
         self.number = number
         self.sandbox = sandbox
         self.sandbox_kept = False
         self.state = State.STARTING
         self.api = RuntimeApi(self)
         self.listener = Listener(self.api, self.host.clock, LIMITS)
-        self.log = self.host.logs.group(pool.spec.function_arn)
+        self.journal = self.host.logs.open(pool.spec, sandbox.log_stream)
         self.stream = sandbox.log_stream
         # A streamed response has begun: the invocation is being answered.
         self.streaming = False
+        self.streamed: ResponseBody | None = None
         self.capture: Capture | None = None
         self.memory: TreeMemory | None = None
         self.memory_mb = 1
@@ -99,7 +94,6 @@ class Environment:
         self.over_memory = False
         self.parked: Exchange | None = None
         self.invocation: Invocation | None = None
-        self.output: bytearray | None = None
         self.pid = 0
         self.idle_since = 0.0
         self.init_ms: float | None = None
@@ -127,6 +121,7 @@ class Environment:
         self.parked = exchange
         if state is State.STARTING:
             self.init_ms = (self.host.monotonic() - self.started_at) * 1000
+            self.journal.init_ended(self.host.wall(), duration_ms=self.init_ms, phase=self.phase)
             self.pool.initialised(self)
             self.suppressed_init = False
         else:
@@ -205,11 +200,12 @@ class Environment:
 
     def wrote(self, message: bytes) -> None:
         """A line or record of the runtime's output has been captured."""
-        self.log.append(self.host.wall(), self.stream, message)
-        if self.output is not None:
-            self.output += message
-            if len(self.output) > OUTPUT_BYTES:
-                del self.output[:-TAIL_BYTES]
+        self.journal.wrote(self.host.wall(), message)
+
+    @property
+    def phase(self) -> str:
+        """Which phase of AWS's its init belongs to."""
+        return "invoke" if self.suppressed_init else "init"
 
     # --- what the service does ----------------------------------------------------------------------------------
 
@@ -230,10 +226,8 @@ class Environment:
         self.wall_started = wall
         timeout_ms = self.spec.timeout_ms
         self.deadline = self.started_at + timeout_ms / 1000
-        if invocation.tail:
-            self.output = bytearray()
         request_id = invocation.request_id
-        self.log.append(wall, self.stream, (request_id, self.version))
+        self.journal.started(wall, request_id, tail=invocation.tail)
         payload = invocation.payload
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: %b\r\n"
@@ -330,6 +324,7 @@ class Environment:
         assert invocation is not None
         self.invocation = None
         self.streaming = False
+        streamed, self.streamed = self.streamed, None
         now = self.host.monotonic()
         duration_ms = (now - self.started_at) * 1000
         if self.capture is not None:
@@ -342,22 +337,14 @@ class Environment:
             init_ms = self.init_ms
         request_id = invocation.request_id
         ended_at = self.wall_started + duration_ms / 1000
-        if status:
-            report: Message = platform_lines.report_line(
-                platform_lines.Report(
-                    request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms, status, error_type
-                )
-            )
-        else:
-            report = (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms)
-        self.log.append(ended_at, self.stream, (request_id,))
-        self.log.append(ended_at, self.stream, report)
-        invocation.settle(payload, error, self._tail(request_id, report) if invocation.tail else b"")
-
-    def _tail(self, request_id: bytes, report: Message) -> bytes:
-        output, self.output = self.output or b"", None
-        start, end = platform_lines.start_line(request_id, self.version), platform_lines.end_line(request_id)
-        return b"".join((start, output, end, render(report)))[-TAIL_BYTES:]
+        tail = self.journal.ended(
+            ended_at,
+            (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms),
+            status=status,
+            error_type=error_type,
+            produced_bytes=len(payload) if streamed is None else streamed.received_bytes,
+        )
+        invocation.settle(payload, error, tail)
 
     def _process_ended(self, ended: Exit) -> None:
         assert self.invocation is not None
@@ -396,9 +383,9 @@ class Environment:
 
     def _log_init_report(self, status: str, error_type: str = "") -> None:
         duration_ms = (self.host.monotonic() - self.started_at) * 1000
-        phase = "invoke" if self.suppressed_init else "init"
-        line = platform_lines.init_report_line(duration_ms, phase, status, error_type)
-        self.log.append(self.host.wall(), self.stream, line)
+        self.journal.init_ended(
+            self.host.wall(), duration_ms=duration_ms, phase=self.phase, status=status, error_type=error_type
+        )
 
     def _begin_without_runtime(self, invocation: Invocation) -> None:
         # The log of an invocation whose init failed has its START, END and REPORT all the same.
@@ -407,9 +394,7 @@ class Environment:
             self.started_at = self.host.monotonic()
         self.init_reported = True
         self.wall_started = self.host.wall()
-        if invocation.tail and self.output is None:
-            self.output = bytearray()
-        self.log.append(self.wall_started, self.stream, (invocation.request_id, self.version))
+        self.journal.started(self.wall_started, invocation.request_id, tail=invocation.tail)
 
     def _keep_sandbox(self) -> None:
         """The processes go; the scratch directory and the log stream stay for the next environment."""

@@ -9,7 +9,15 @@ Both splitters give the same messages however the stream was cut into reads.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments.log_levels import frame_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Shows = Callable[[bytes, int], bool]
+    """Whether a message is wanted, by its text and the level of its frame, 0 where it has none."""
 
 HEADER: Final = struct.Struct(">IIQ")
 MARKER: Final = b"\xa5\x5a\x00"
@@ -19,12 +27,16 @@ LINE_LIMIT_BYTES: Final = 262_144
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines; a line over the limit is cut into pieces of that size."""
+    """Cuts a byte stream into lines; a line over the limit is cut into pieces of that size.
 
-    __slots__ = ("_rest",)
+    Only the lines that ``shows`` wants come out; all, without it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_rest", "_shows")
+
+    def __init__(self, shows: Shows | None = None) -> None:
         self._rest = b""
+        self._shows = shows
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now, each with its line end."""
@@ -37,14 +49,12 @@ class LineSplitter:
                 piece = _cut(piece, lines)
             lines.append(piece + b"\n")
         self._rest = _cut(rest, lines) if len(rest) > LINE_LIMIT_BYTES else rest
-        return lines
+        return lines if self._shows is None else [line for line in lines if self._shows(line, 0)]
 
     def flush(self) -> list[bytes]:
         """The last, unended line, if any."""
-        if not self._rest:
-            return []
         rest, self._rest = self._rest, b""
-        return [rest]
+        return [rest] if rest and (self._shows is None or self._shows(rest, 0)) else []
 
 
 def _cut(line: bytes, pieces: list[bytes]) -> bytes:
@@ -57,17 +67,22 @@ def _cut(line: bytes, pieces: list[bytes]) -> bytes:
 
 
 class FrameSplitter:
-    """Cuts a byte stream into frames. Bytes that are no frame are lines of text between frames, never dropped."""
+    """Cuts a byte stream into frames. Bytes that are no frame are lines of text between frames, never lost.
 
-    __slots__ = ("_rest",)
+    Only the messages that ``shows`` wants come out; all, without it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_rest", "_shows")
+
+    def __init__(self, shows: Shows | None = None) -> None:
         self._rest = b""
+        self._shows = shows
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now."""
         data = self._rest + data
         messages = []
+        shows = self._shows
         position = 0
         while True:
             span = _frame_span(data, position)
@@ -76,22 +91,22 @@ class FrameSplitter:
                 end = _text_end(data, position)
                 if end <= 0:
                     break
-                messages.append(data[position:end])
+                message, level = data[position:end], 0
             else:
                 start, end = span
                 if end > len(data):
                     break
-                messages.append(data[start:end])
+                message, level = data[start:end], frame_level(data[position + len(MARKER)])
+            if shows is None or shows(message, level):
+                messages.append(message)
             position = end
         self._rest = data[position:]
         return messages
 
     def flush(self) -> list[bytes]:
         """What is left of a frame or line that was never finished."""
-        if not self._rest:
-            return []
         rest, self._rest = self._rest, b""
-        return [rest]
+        return [rest] if rest and (self._shows is None or self._shows(rest, 0)) else []
 
 
 def _frame_span(data: bytes, position: int) -> tuple[int, int] | None:

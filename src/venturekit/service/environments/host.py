@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from venturekit.service.environments import platform_lines
 from venturekit.service.environments.capture import Capture
 from venturekit.service.environments.environment import Environment
 from venturekit.service.environments.failures import Exit
@@ -129,7 +128,14 @@ class EnvironmentHost:
         self._compiled_for: set[str] = set()
         self._nodes: asyncio.Future[Sequence[Node]] | None = None
         self._expected: set[tuple[str, int]] = set()
-        self.spares = Spares(lambda: self._launcher_for(None), lambda: next(self._numbers), loop, time.monotonic)
+        processors = len(os.sched_getaffinity(0))
+        self.spares = Spares(
+            lambda: self._launcher_for(None),
+            lambda: next(self._numbers),
+            loop,
+            time.monotonic,
+            lambda: self.starting >= processors,
+        )
 
     # --- pools --------------------------------------------------------------------------------------------------
 
@@ -230,6 +236,7 @@ class EnvironmentHost:
                 continue
             self.starting += 1
             self._spawn(self._launch(pool))
+        self.spares.refill()
 
     async def _launch(self, pool: Pool, sandbox: Sandbox | None = None, *, suppressed: bool = False) -> None:
         if self.closing:
@@ -286,7 +293,9 @@ class EnvironmentHost:
         )
         if plan.may_wait and policy is None and self._use_spare(environment, plan, variables):
             return
-        environment.capture = capture = Capture(self.loop, environment.wrote, framed=plan.framed_log)
+        environment.capture = capture = Capture(
+            self.loop, environment.wrote, framed=plan.framed_log, shows=environment.journal.shows
+        )
         python_path = self._python_path(spec)
         if plan.mode == "exec" and plan.interpreter is not None:
             variables["PYTHONPATH"] = ":".join(python_path)
@@ -318,7 +327,9 @@ class EnvironmentHost:
         del self.environments[environment.number]
         environment.number = spare.number
         self.environments[spare.number] = environment
-        environment.capture = Capture(self.loop, environment.wrote, framed=True, descriptor=spare.output)
+        environment.capture = Capture(
+            self.loop, environment.wrote, framed=True, shows=environment.journal.shows, descriptor=spare.output
+        )
         if spare.pid is not None:
             environment.launched(spare.pid, TreeMemory(spare.pid))
         return True
@@ -383,10 +394,9 @@ class EnvironmentHost:
         family = spec.runtime.replace("python3", "python:3").replace("provided.", "provided:")
         family = family.replace("nodejs", "nodejs:")
         arn = f"arn:aws:lambda:{self.settings.region}::runtime:{spec.runtime}"
-        log, stream, now = environment.log, environment.stream, self.wall()
-        log.append(now, stream, platform_lines.init_start_line(family, arn))
-        if plan.warning:
-            log.append(now, stream, f"[WARNING] {plan.warning}\n".encode())
+        environment.journal.init_started(
+            self.wall(), runtime=family, version_arn=arn, phase=environment.phase, warning=plan.warning or ""
+        )
 
     def _new_sandbox(self, spec: EnvironmentSpec, number: int) -> Sandbox:
         token = self._new_token()

@@ -11,10 +11,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.environments.platform_lines import Report, end_line, report_line, start_line
+from venturekit.service.environments.journal import Journal, open_journal
+from venturekit.service.environments.log_records import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from venturekit.service.environments.kept_logs import KeptLogs
+    from venturekit.service.environments.log_records import KeptRecord, Message, Record
+    from venturekit.service.environments.ports import EnvironmentSpec
 
 GROUP_LIMIT_BYTES: Final = 4 * 1024 * 1024
 GROUP_LIMIT_RECORDS: Final = 20_000
@@ -23,16 +28,8 @@ DELETED_LIMIT: Final = 64
 TRIMMED_AT_ONCE: Final = 1_000
 """How many records more than the limit are let in before the oldest go: one by one costs more."""
 
-# What a record holds beside time and stream: the text, or the platform's figures, as a flat tuple of plain values:
-# the garbage collector lets go of such tuples for good, and twenty thousand of them cost it nothing.
-Started = tuple[bytes, bytes]
-"""A START line, not rendered yet: request id and version."""
-Ended = tuple[bytes]
-"""An END line, not rendered yet: request id."""
-Reported = tuple[bytes, float, int, int, "float | None"]
-"""The REPORT line of an invocation that ended well, not rendered yet: the first five fields of Report."""
-Message = bytes | Started | Ended | Reported
-Record = tuple[float, str, Message]
+HISTORY_ROOM: Final = GROUP_LIMIT_RECORDS
+"""The sequences that are kept free for what earlier services wrote: it is read when somebody asks for it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,26 +42,15 @@ class LogLine:
     message: bytes
 
 
-def render(message: Message) -> bytes:
-    """The text of a record."""
-    if isinstance(message, bytes):
-        return message
-    if len(message) == 1:
-        return end_line(*message)
-    if len(message) == 2:
-        return start_line(*message)
-    return report_line(Report(*message))
-
-
 class LogGroup:
-    """The latest log records of one function, oldest dropped first."""
+    """The latest log records of one function, oldest dropped first. ``first`` is the sequence of the first one."""
 
-    __slots__ = ("_followers", "_next", "_records", "_size")
+    __slots__ = ("_followers", "_next", "_origin", "_records", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self._records: deque[Record] = deque()
         self._size = 0
-        self._next = 0
+        self._next = self._origin = first
         self._followers: list[Callable[[], None]] = []
 
     def append(self, timestamp: float, stream: str, message: Message) -> None:
@@ -96,9 +82,22 @@ class LogGroup:
         # Taken out now: whoever reads slowly gets what there was, while more is written and the oldest dropped.
         found = list(itertools.islice(self._records, start, start + limit))
         return (
-            LogLine(sequence, timestamp, stream, render(message))
+            LogLine(sequence, timestamp, stream, render(timestamp, message))
             for sequence, (timestamp, stream, message) in enumerate(found, first + start)
         )
+
+    def prepend(self, records: Sequence[KeptRecord]) -> None:
+        """Put older records, oldest first, before those that there are, as far as there is room.
+
+        Once records have been dropped there is none.
+        """
+        if self._origin + len(self._records) < self._next:
+            return
+        older = records[-self._origin :] if self._origin else ()
+        self._records.extendleft(reversed(older))
+        self._size += sum(len(message) for _, _, message in older)
+        self._origin -= len(older)
+        self._trim()
 
     @property
     def last(self) -> int:
@@ -118,21 +117,43 @@ class LogGroup:
 class LogStore:
     """The log groups of all functions, by the ARN of the function, and of those that were deleted last."""
 
-    __slots__ = ("_deleted", "_groups")
+    __slots__ = ("_deleted", "_groups", "_kept", "_restored")
 
     def __init__(self) -> None:
         self._groups: dict[str, LogGroup] = {}
         self._deleted: dict[str, None] = {}
+        self._kept: KeptLogs | None = None
+        self._restored: set[str] = set()
+
+    def keep_in(self, kept: KeptLogs) -> None:
+        """Keep all logs on disk as well, and know those of earlier services. Called before any group is asked for."""
+        self._kept = kept
+
+    def open(self, spec: EnvironmentSpec, stream: str) -> Journal:
+        """The log of one execution environment, which writes to this stream."""
+        keep = None if self._kept is None else self._kept.keep(spec.function_arn, spec.log_group)
+        return open_journal(spec, stream, self.group(spec.function_arn), keep)
 
     def group(self, function_arn: str) -> LogGroup:
         """The group of a function, made when it is first asked for."""
         group = self._groups.get(function_arn)
         if group is None:
-            group = self._groups[function_arn] = LogGroup()
+            group = self._groups[function_arn] = LogGroup(0 if self._kept is None else HISTORY_ROOM)
         return group
 
     def find(self, function_arn: str) -> LogGroup | None:
         """The group of a function, None when it never logged."""
+        return self._groups.get(function_arn)
+
+    async def recall(self, function_arn: str) -> LogGroup | None:
+        """The group of a function, with what earlier services have kept of its log; None when it never logged."""
+        kept = self._kept
+        if kept is not None and function_arn not in self._restored:
+            records = await kept.history(function_arn, records=HISTORY_ROOM, size_bytes=GROUP_LIMIT_BYTES)
+            # Somebody else may have asked meanwhile. A name that nobody has ever used is not worth remembering.
+            if function_arn not in self._restored and (records or function_arn in self._groups):
+                self._restored.add(function_arn)
+                self.group(function_arn).prepend(records)
         return self._groups.get(function_arn)
 
     def function_exists(self, function_arn: str) -> None:
@@ -146,3 +167,4 @@ class LogStore:
             oldest = next(iter(self._deleted))
             del self._deleted[oldest]
             self._groups.pop(oldest, None)
+            self._restored.discard(oldest)

@@ -67,6 +67,7 @@ class EnvironmentSpec:
     log_group: str
     log_format: str = "Text"
     application_log_level: str | None = None
+    system_log_level: str | None = None
     layers: tuple[Path, ...] = ()
     layer_keys: tuple[str, ...] = ()
     # Customers keep secrets here: out of every repr.

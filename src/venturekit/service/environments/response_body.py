@@ -20,12 +20,25 @@ if TYPE_CHECKING:
 
 STREAM_LIMIT_BYTES: Final = 200 * 1024 * 1024
 """AWS page "Lambda quotas": the most that a streamed response may have."""
+CONTENT_TYPE_LIMIT_BYTES: Final = 1024
+"""A runtime's header may have a mebibyte, and clients refuse an answer with such a line. No media type is longer."""
+_BINARY: Final = b"application/octet-stream"
 
 
 class ResponseBody:
     """Takes the body of one streamed response of a runtime."""
 
-    __slots__ = ("_api", "_collected", "_environment", "_exchange", "_invocation", "_left", "_live", "_pieces")
+    __slots__ = (
+        "_api",
+        "_collected",
+        "_environment",
+        "_exchange",
+        "_invocation",
+        "_left",
+        "_limit",
+        "_live",
+        "_pieces",
+    )
 
     def __init__(self, api: RuntimeApi, environment: Environment, exchange: Exchange) -> None:
         invocation = environment.invocation
@@ -34,10 +47,13 @@ class ResponseBody:
         self._environment = environment
         self._exchange = exchange
         self._invocation = invocation
-        content_type = exchange.headers.get(b"content-type", b"application/octet-stream").strip()
+        content_type = exchange.headers.get(b"content-type", b"").strip()
+        if not 0 < len(content_type) <= CONTENT_TYPE_LIMIT_BYTES:
+            content_type = _BINARY
         environment.streaming = True
+        environment.streamed = self
         self._live = invocation.begin_stream(content_type, exchange.resume)
-        self._left = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
+        self._limit = self._left = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
         self._collected = bytearray()
         self._pieces: list[bytes] = []
 
@@ -78,9 +94,13 @@ class ResponseBody:
     def _too_large(self) -> None:
         self.flush()
         self._collected = bytearray()
-        limit = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
-        self._environment.answered(failures.response_too_large(limit), error=True)
-        self._api.refuse_too_large(self._exchange, limit)
+        self._environment.answered(failures.response_too_large(self._limit), error=True)
+        self._api.refuse_too_large(self._exchange, self._limit)
+
+    @property
+    def received_bytes(self) -> int:
+        """How much of the response has come."""
+        return self._limit - self._left
 
     @property
     def _is_over(self) -> bool:

@@ -145,16 +145,18 @@ class RuntimeApi:
             return
         mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
         if mode is None:
-            self.response_ended(exchange, exchange.body, exchange.trailers or {})
+            self.response_ended(exchange, exchange.body, exchange.trailers)
         elif not self._refuses_mode(exchange, mode):
             # A stream that is over already: its body was small, and all of it was announced.
             body = ResponseBody(self, self.environment, exchange)
             body.chunk(bytes(exchange.body))
             body.end(exchange.trailers or {})
 
-    def response_ended(self, exchange: Exchange, body: bytes | bytearray, trailers: Mapping[bytes, bytes]) -> None:
+    def response_ended(
+        self, exchange: Exchange, body: bytes | bytearray, trailers: Mapping[bytes, bytes] | None
+    ) -> None:
         """The runtime has sent all of a response; trailers may say that the function failed while it did."""
-        if any(trailers.get(name, b"").strip() for name in ERROR_TRAILERS):
+        if trailers and any(trailers.get(name, b"").strip() for name in ERROR_TRAILERS):
             self.environment.answered(_trailing_error(trailers), error=True)
         else:
             self.environment.answered(body, error=False)

@@ -1,14 +1,16 @@
-"""A Node.js process that was started before anybody needed it, as the fork server's spare child is (ADR 0009).
+"""Node.js processes that were started before anybody needed them, as the fork server's spare child is (ADR 0009).
 
-Node takes some tens of milliseconds to start, whatever it is to run. One process at a time waits with our runtime
-loaded, for the command line that was wanted last: memory limits are part of it, and no process can change its own. Only
-at the isolation level ``process``: the others are entered before a program is executed, and are about one function.
+Node takes some tens of milliseconds to start, whatever it is to run. A process waits with our runtime loaded, for the
+command line that was wanted last: memory limits are part of it, and no process can change its own. A second one waits
+for the command line before that, or for the same when one was not enough. Only at the isolation level ``process``: the
+others are entered before a program is executed, and are about one function.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,10 +26,15 @@ if TYPE_CHECKING:
     from venturekit.service.environments.launcher import Launcher
 
 logger = logging.getLogger("venturekit.environments")
-DELAY_SECONDS: Final = 0.2
-"""How long no function has started before a spare is: it must not slow down those that start."""
+DELAY_SECONDS: Final = 0.01
+"""After which a spare is started that is wanted: a function that starts just now comes first."""
+NEXT_DELAY_SECONDS: Final = 0.2
+"""Between the starts of two spares: the first is soon there, and the second is no matter of urgency."""
+MOST: Final = 2
 KEPT_SECONDS: Final = 900.0
 """How long a spare waits for functions that nobody invokes for the first time."""
+RUSH_SECONDS: Final = 1.0
+"""One spare was not enough when another one is asked for so soon."""
 IDENTITY_LIMIT_BYTES: Final = 60_000
 """What a pipe takes at once is a little more."""
 # As in a function's own environment: what is read from them when node starts stays.
@@ -45,7 +52,6 @@ class Spare:
     argv: tuple[str, ...]
     output: int
     identity: int
-    since: float
     pid: int | None = None
 
     def become(self, environ: Mapping[str, str], cwd: str) -> bool:
@@ -70,7 +76,10 @@ class Spare:
 
 
 class Spares:
-    """Keeps one spare. All methods are called on the event loop."""
+    """Keeps the spares. All methods are called on the event loop.
+
+    ``is_busy`` tells that functions are starting on every processor: a spare would only hold them up.
+    """
 
     def __init__(
         self,
@@ -78,85 +87,119 @@ class Spares:
         new_number: Callable[[], int],
         loop: asyncio.AbstractEventLoop,
         monotonic: Callable[[], float],
+        is_busy: Callable[[], bool],
     ) -> None:
         self._launcher = launcher
         self._new_number = new_number
         self._loop = loop
         self._monotonic = monotonic
-        self._spare: Spare | None = None
-        self._wanted: tuple[str, ...] = ()
+        self._is_busy = is_busy
+        self._spares: list[Spare] = []
+        # Command lines and when they were wanted, the last one first.
+        self._wanted: dict[tuple[str, ...], float] = {}
+        self._taken_at = self._rushed_at = -math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
-    def waiting(self) -> Spare | None:
-        """The spare, if there is one."""
-        return self._spare
+    def waiting(self) -> tuple[Spare, ...]:
+        """The spares that there are, oldest first."""
+        return tuple(self._spares)
 
     def want(self, argv: tuple[str, ...]) -> None:
         """A process with this command line will be of use: have one soon."""
-        self._wanted = argv
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._closed:
-            self._timer = self._loop.call_later(DELAY_SECONDS, self._fill)
+        others = [(other, when) for other, when in self._wanted.items() if other != argv]
+        self._wanted = dict([(argv, self._monotonic()), *others][:MOST])
+        self.refill()
 
     def take(self, argv: tuple[str, ...]) -> Spare | None:
-        """The spare with this command line. It is the caller's then."""
-        spare = self._spare
-        if spare is None or spare.argv != argv:
-            return None
-        self._spare = None
+        """A spare with this command line, which may not have come up yet. It is the caller's then."""
+        now = self._monotonic()
+        spare = next((spare for spare in self._spares if spare.argv == argv), None)
+        if spare is not None:
+            self._taken_at = now
+            self._spares.remove(spare)
+        elif now - self._taken_at < RUSH_SECONDS:
+            self._rushed_at = now
         return spare
 
     def started(self, number: int, pid: int) -> None:
         """The launcher has started a process."""
-        if self._spare is not None and self._spare.number == number:
-            self._spare.pid = pid
+        for spare in self._spares:
+            if spare.number == number:
+                spare.pid = pid
 
     def ended(self, number: int) -> None:
         """A process is gone, or was never there."""
-        if self._spare is not None and self._spare.number == number:
-            self._drop()
+        for spare in [spare for spare in self._spares if spare.number == number]:
+            self._spares.remove(spare)
+            spare.close()
+
+    def refill(self) -> None:
+        """Something was wanted, or a function has started: start soon what there should be."""
+        if self._timer is None and self._missing() and not self._closed:
+            self._timer = self._loop.call_later(DELAY_SECONDS, self._fill)
 
     def sweep(self) -> None:
-        """Let go of a spare that nobody has wanted for long."""
-        if self._spare is not None and self._monotonic() - self._spare.since > KEPT_SECONDS:
-            self._drop()
+        """Let go of spares that nobody has wanted for long."""
+        long_ago = self._monotonic() - KEPT_SECONDS
+        self._wanted = {argv: when for argv, when in self._wanted.items() if when > long_ago}
+        self._drop_surplus()
 
     def close(self) -> None:
-        """Have no spare any more."""
+        """Have no spares any more."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._drop()
+        self._wanted = {}
+        self._drop_surplus()
 
-    def _drop(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.close()
+    def _desired(self) -> list[tuple[str, ...]]:
+        if len(self._wanted) == 1 and self._monotonic() - self._rushed_at < KEPT_SECONDS:
+            return [*self._wanted] * MOST
+        return [*self._wanted]
+
+    def _missing(self) -> list[tuple[str, ...]]:
+        missing = self._desired()
+        for spare in self._spares:
+            if spare.argv in missing:
+                missing.remove(spare.argv)
+        return missing
+
+    def _drop_surplus(self) -> None:
+        room = self._desired()
+        kept = []
+        for spare in self._spares:
+            if spare.argv in room:
+                room.remove(spare.argv)
+                kept.append(spare)
+            else:
+                spare.close()
+        self._spares = kept
 
     def _fill(self) -> None:
         self._timer = None
-        if self._spare is not None:
-            if self._spare.argv == self._wanted:
-                self._spare.since = self._monotonic()
-                return
-            self._drop()
+        if self._is_busy():
+            return  # until a function has started
+        self._drop_surplus()
         try:
-            self._spare = self._start()
+            for argv in self._missing()[:1]:
+                self._spares.append(self._start(argv))
         except (LauncherError, OSError) as error:
             # Only slower without.
             logger.warning("no process of Node.js could be started beforehand: %s", error)
+            return
+        if self._missing():
+            self._timer = self._loop.call_later(NEXT_DELAY_SECONDS, self._fill)
 
-    def _start(self) -> Spare:
+    def _start(self, argv: tuple[str, ...]) -> Spare:
         launcher = self._launcher()
         output, output_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         identity_read, identity = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(output_write, True)
-        spare = Spare(self._new_number(), self._wanted, output, identity, self._monotonic())
-        launch = LaunchSpec(id=spare.number, mode="exec", argv=[*spare.argv, WAIT], environ=ENVIRON, cwd="/")
+        spare = Spare(self._new_number(), argv, output, identity)
+        launch = LaunchSpec(id=spare.number, mode="exec", argv=[*argv, WAIT], environ=ENVIRON, cwd="/")
         try:
             launcher.launch(launch, output_write, output_write, identity_read)
         except LauncherError:

@@ -43,6 +43,7 @@ CLIENT_CONTEXT_LIMIT_BYTES: Final = 3583
 RARE_HEADERS: Final = frozenset({b"x-amz-client-context", b"x-amz-tenant-id", b"x-amz-durable-execution-name"})
 GIVEN_IDS: Final = frozenset({b"x-amzn-requestid", b"x-amzn-trace-id"})
 """What the front process and functions that call functions send, and nobody else."""
+UNCOMMON_HEADERS: Final = RARE_HEADERS | GIVEN_IDS
 REQUEST_ID: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TRACE: Final = re.compile(rb"(?=(?:[^;]*;)*Root=)[\x21-\x7e]{1,1024}")
 
@@ -106,12 +107,13 @@ class InvokePath:
     def invoke_known(self, exchange: Exchange, target: Target) -> bool:
         """The short path. False when this request needs the careful one; nothing has happened then."""
         headers = exchange.headers
+        uncommon = not UNCOMMON_HEADERS.isdisjoint(headers)
         invocation_type = headers.get(b"x-amz-invocation-type")
         if (
             (invocation_type is not None and invocation_type != b"RequestResponse" and invocation_type != b"Event")
             or exchange.method != b"POST"
             or exchange.too_large
-            or not RARE_HEADERS.isdisjoint(headers)
+            or (uncommon and not RARE_HEADERS.isdisjoint(headers))
         ):
             return False
         tail = False
@@ -124,7 +126,7 @@ class InvokePath:
         if not target.writes_json and not is_json(payload):
             return False
         identifiers = self._identifiers
-        given = None if GIVEN_IDS.isdisjoint(headers) else self._given_ids(exchange, target)
+        given = self._given_ids(exchange, target) if uncommon else None
         if given is not None and (given is _UNUSUAL or invocation_type == b"Event"):
             return False
         if invocation_type == b"Event":

@@ -33,8 +33,14 @@ class StreamedInvocation(Invocation):
     def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
         """The caller gets the head of the answer now, and the pieces as they come."""
         self._streaming = True
-        self.exchange.on_drain = resume
-        self.exchange.start(self._head(b"Transfer-Encoding: chunked\r\n%b: %b\r\n" % (STREAMED_TYPE, content_type)))
+        exchange = self.exchange
+        exchange.on_drain = resume
+        framing = b"%b: %b\r\n" % (STREAMED_TYPE, content_type)
+        if exchange.chunked:
+            framing = b"Transfer-Encoding: chunked\r\n" + framing
+        else:
+            exchange.close_after()
+        exchange.start(self._head(framing))
         return True
 
     def chunks(self, pieces: Sequence[bytes]) -> bool:

@@ -20,6 +20,8 @@ CUT_SHORT = "the connection ended before the request was complete"
 """Why a request is refused whose sender has closed its side before the end."""
 READ_BYTES = 262_144
 """The most that the loops read at once."""
+PERSISTENCE = frozenset({b"connection", b"proxy-connection"})
+"""What the parser obeys behind a body as well, when the answer may have promised to keep the connection."""
 FRAMING_RATIO = 8
 """Bytes of chunk sizes, chunk extensions and trailers allowed for each byte of a chunked body, beyond the free ones.
 
@@ -28,7 +30,7 @@ A chunk of one byte needs five.
 
 
 def head(connection: Connection, exchange: Exchange) -> Fault | None:
-    """The fault of a complete head. Reduces an absolute target to its path."""
+    """The fault of a complete head. Reduces an absolute target to its path, and notes what HTTP/1.0 cannot do."""
     headers = exchange.headers
     limits = connection.limits
     repeated = exchange.repeated
@@ -41,7 +43,9 @@ def head(connection: Connection, exchange: Exchange) -> Fault | None:
             size += connection.repeated_bytes
             count += connection.repeated_count
         fault = too_large(size, count, limits)
-    fault = fault or head_fault(exchange.method, connection.parser.get_http_version(), headers, repeated or ())
+    version = connection.parser.get_http_version()
+    exchange.chunked = version != "1.0"
+    fault = fault or head_fault(exchange.method, version, headers, repeated or ())
     if fault is None and not exchange.target.startswith(b"/"):
         target = origin_form(exchange.method, exchange.target, headers.get(b"host"))
         if isinstance(target, Fault):
@@ -64,6 +68,8 @@ def repeated_field(connection: Connection, exchange: Exchange, name: bytes, valu
 
 def trailer(connection: Connection, exchange: Exchange, name: bytes, value: bytes) -> Fault | None:
     """A trailer field. The last one of a name counts."""
+    if name in PERSISTENCE:
+        return Fault(400, f"the header {name.decode('latin-1')} cannot be a trailer")
     if exchange.trailers is None:
         exchange.trailers = {}
     connection.head_seen += len(name) + len(value) + LINE_BYTES

@@ -72,11 +72,13 @@ class Exchange:
     repeated fields with ``, ``; ``repeated`` names them. Both are for reading only: the next request of the
     connection may have the same. Blanks behind a value are not removed. ``trailers`` is None
     unless the request had some. ``on_drain`` is called when a peer that had fallen behind has caught up; ``tag`` is the
-    application's own.
+    application's own. ``chunked`` is False for a client of HTTP/1.0: only the end of the connection tells it that a
+    streamed answer has ended.
     """
 
     __slots__ = (
         "body",
+        "chunked",
         "complete",
         "connection",
         "headers",
@@ -100,6 +102,7 @@ class Exchange:
         self.repeated: set[bytes] | None = None
         self.trailers: dict[bytes, bytes] | None = None
         self.body: bytes | bytearray = b""
+        self.chunked = True
         self.complete = False
         self.held = False
         self.keep_alive = True
@@ -135,11 +138,15 @@ class Exchange:
         connection.answered(self)
 
     def start(self, head: bytes) -> None:
-        """Begin a streamed answer. ``head`` ends with an empty line and names ``Transfer-Encoding: chunked``."""
+        """Begin a streamed answer. ``head`` ends with an empty line.
+
+        It names ``Transfer-Encoding: chunked``, or, where the exchange is not ``chunked``, ``Connection: close``.
+        """
         if self.connection.current is not self or self.streaming:
             self._refuse_answer()
             return
         self.streaming = True
+        self.keep_alive = self.keep_alive and self.chunked
         self.connection.transport.write(head)
 
     def write(self, data: bytes) -> bool:
@@ -152,7 +159,7 @@ class Exchange:
             self._refuse_answer()
             return False
         if data:
-            connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
         return not connection.write_paused
 
     def write_parts(self, parts: Sequence[bytes | bytearray | memoryview]) -> bool:
@@ -161,17 +168,20 @@ class Exchange:
         if connection.current is not self or not self.streaming:
             self._refuse_answer()
             return False
-        connection.transport.write(b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n")))
+        if self.chunked:
+            parts = (b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n")
+        connection.transport.write(b"".join(parts))
         return not connection.write_paused
 
     def finish(self, trailers: Mapping[bytes, bytes] | None = None) -> None:
-        """End a streamed answer."""
+        """End a streamed answer. Trailers go out with a ``chunked`` one only."""
         connection = self.connection
         if connection.current is not self or not self.streaming:
             self._refuse_answer()
             return
-        fields = b"".join(b"%b: %b\r\n" % field for field in trailers.items()) if trailers else b""
-        connection.transport.write(CHUNK_END + fields + b"\r\n")
+        if self.chunked:
+            fields = b"".join(b"%b: %b\r\n" % field for field in trailers.items()) if trailers else b""
+            connection.transport.write(CHUNK_END + fields + b"\r\n")
         connection.answered(self)
 
     def abort(self) -> None:

@@ -21,7 +21,7 @@ class Limits:
     ``head_timeout``: from the first byte of a request to the end of its head.
     ``body_grace`` and ``body_bytes_per_second``: a body must keep up this mean rate once the grace is over.
     ``keep_alive``: how long a connection may rest between two requests.
-    ``write_timeout``: how long a peer may leave written bytes unread without any progress.
+    ``write_timeout``: how long a peer may leave written bytes unread without any progress, however slow.
     """
 
     connections: int | None = None

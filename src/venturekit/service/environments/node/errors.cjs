@@ -21,14 +21,18 @@ class RuntimeError extends Error {
 }
 
 function isError(value) {
-  return util.types.isNativeError(value) || value instanceof Error;
+  try {
+    return util.types.isNativeError(value) || value instanceof Error;
+  } catch {
+    return false; // a proxy that refuses to be asked
+  }
 }
 
 function stackLines(error) {
   return error.stack.split('\n').filter((line) => !line.includes(OWN_FOLDER));
 }
 
-// The body of a posted error, as text. `callbacks`: by the rules of the runtimes that have them.
+// The body of a posted error, as text. `callbacks`: by the rules of the runtimes that have them. Never throws.
 function errorBody(error, callbacks) {
   return JSON.stringify(describe(error, callbacks));
 }
@@ -37,26 +41,34 @@ function describe(error, callbacks) {
   try {
     if (isError(error)) {
       const described = { errorType: escaped(error.name), errorMessage: escaped(error.message), trace: [] };
-      if (callbacks || typeof error.stack === 'string') described.trace = stackLines(error).map(escaped);
+      if (callbacks || (error.stack ?? '') !== '') described.trace = stackLines(error).map(escaped);
       return described;
     }
     return { errorType: typeof error, errorMessage: String(error), trace: [] };
   } catch {
-    return { errorType: 'handled', errorMessage: UNREADABLE };
+    return { errorType: 'handled', errorMessage: UNREADABLE, ...(callbacks ? {} : { trace: [] }) };
   }
 }
 
+// Never throws.
 function errorType(error) {
-  const type = isError(error) ? error.name : typeof error;
+  let type;
+  try {
+    type = isError(error) ? error.name : typeof error;
+  } catch {
+    type = 'handled';
+  }
   // It stands in a header line.
   return typeof type === 'string' && /^[\x21-\x7e]{1,256}$/.test(type) ? type : 'Error';
 }
 
 function escaped(text) {
-  return typeof text === 'string' ? text.replaceAll('\x7f', '%7F') : text;
+  if (text === undefined || text === null) return undefined;
+  if (typeof text !== 'string') throw new TypeError('not a text');
+  return text.replaceAll('\x7f', '%7F');
 }
 
-// An error in the text log: one line of JSON.
+// An error in the text log: one line of JSON. Never throws.
 function logText(error, callbacks) {
   const given = asError(error);
   try {

@@ -4,9 +4,12 @@
 
 const { RuntimeError, errorBody, errorType } = require('./errors.cjs');
 const { makeContext } = require('./context.cjs');
+const { contextOf } = require('./store.cjs');
 const { ResponseStream } = require('./stream.cjs');
 
 const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
+// What waits for it runs without a frame of node's own in its stack trace.
+const SOON = Promise.resolve();
 
 // AWS calls handlers as methods of a class of this name: it shows in stack traces.
 class Runtime {
@@ -16,11 +19,12 @@ class Runtime {
 }
 
 class Invocations {
-  constructor({ api, log, rules, identity, loaded }) {
+  constructor({ api, log, rules, identity, loaded, store }) {
     this._api = api;
     this._log = log;
     this._rules = rules;
     this._identity = identity;
+    this._store = store;
     this._runtime = new Runtime(loaded.handler);
     this._streaming = loaded.streaming;
     this._highWaterMark = loaded.highWaterMark;
@@ -37,7 +41,9 @@ class Invocations {
     this.current = invocation;
     // Text now: the bytes are written over. Not run from here: a stack trace would show how the event came.
     const text = body.utf8Slice();
-    queueMicrotask(() => this._run(invocation, headers, text));
+    const run = () => this._run(invocation, headers, text);
+    const store = this._store;
+    SOON.then(store ? () => store.run(contextOf(requestId, trace, invocation.tenantId), run) : run);
   }
 
   // The event loop is empty. What waited for that is done now, and gives it work again.

@@ -13,6 +13,8 @@ const METHODS = { trace: 'TRACE', debug: 'DEBUG', log: 'INFO', info: 'INFO', war
 const TEXT_FRAME = 0xa55a0003;
 const JSON_FRAME = 0xa55a0002;
 const HEAD_BYTES = 16;
+// What the service takes in one frame.
+const MOST_FRAME_BYTES = 1024 * 1024;
 const WAIT_MS = 1;
 
 class FunctionLog {
@@ -29,8 +31,7 @@ class FunctionLog {
 
   patch(target) {
     for (const [method, level] of Object.entries(METHODS)) {
-      const shown = LEVELS[level.toLowerCase()] >= this._least;
-      target[method] = shown ? (message, ...rest) => this._write(level, message, rest) : () => {};
+      target[method] = this._shows(level) ? (message, ...rest) => this._write(level, message, rest) : () => {};
     }
   }
 
@@ -40,13 +41,24 @@ class FunctionLog {
     this._scope?.enterWith(invocation);
   }
 
+  // What ended an invocation, or the process. Never throws, whatever the error is like.
   error(label, error) {
-    if (this._json) this._write('ERROR', errors.asError(error), []);
-    else this._emit('ERROR', `${label} \t${errors.logText(error, this._rules.callbacks)}`);
+    if (!this._shows('ERROR')) return;
+    let text;
+    try {
+      text = this._json ? this._jsonRecord('ERROR', errors.asError(error), []) : undefined;
+    } catch {
+      text = this._jsonRecord('ERROR', JSON.parse(errors.errorBody(error, this._rules.callbacks)), []);
+    }
+    this._emit('ERROR', text ?? `${label} \t${errors.logText(error, this._rules.callbacks)}`);
   }
 
   warn(text) {
-    this._write('WARN', text, []);
+    if (this._shows('WARN')) this._write('WARN', text, []);
+  }
+
+  _shows(level) {
+    return LEVELS[level.toLowerCase()] >= this._least;
   }
 
   _write(level, message, rest) {
@@ -94,14 +106,16 @@ class FunctionLog {
       return;
     }
     const length = Buffer.byteLength(text);
-    const frame = Buffer.allocUnsafe(HEAD_BYTES + length);
-    const microseconds = Date.now() * 1000;
-    frame.writeUInt32BE(kind, 0);
-    frame.writeUInt32BE(length, 4);
-    frame.writeUInt32BE(Math.floor(microseconds / 2 ** 32), 8);
-    frame.writeUInt32BE(microseconds % 2 ** 32, 12);
-    frame.write(text, HEAD_BYTES);
-    this._writeAll(this._descriptor, frame);
+    const data = Buffer.allocUnsafe(HEAD_BYTES + length);
+    data.write(text, HEAD_BYTES);
+    let begin = 0;
+    do {
+      const size = Math.min(length - begin, MOST_FRAME_BYTES);
+      // The head of a further frame lies over the end of the frame before, which has been written.
+      writeHead(data, begin, kind, size);
+      this._writeAll(this._descriptor, data.subarray(begin, begin + HEAD_BYTES + size));
+      begin += size;
+    } while (begin < length);
   }
 
   _writeAll(descriptor, data) {
@@ -117,6 +131,14 @@ class FunctionLog {
       }
     }
   }
+}
+
+function writeHead(data, position, kind, size) {
+  const microseconds = Date.now() * 1000;
+  data.writeUInt32BE(kind, position);
+  data.writeUInt32BE(size, position + 4);
+  data.writeUInt32BE(Math.floor(microseconds / 2 ** 32), position + 8);
+  data.writeUInt32BE(microseconds % 2 ** 32, position + 12);
 }
 
 function toJson(record) {

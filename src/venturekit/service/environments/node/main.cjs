@@ -11,12 +11,19 @@ const { receiveIdentity } = require('./identity.cjs');
 const { Invocations } = require('./invocations.cjs');
 const { FunctionLog } = require('./log.cjs');
 const { rulesOf } = require('./rules.cjs');
+const { InvokeStore } = require('./store.cjs');
 const { awslambda } = require('./stream.cjs');
 
 const LOG_VARIABLE = '_LAMBDA_TELEMETRY_LOG_FD';
 const UNHANDLED_STATUS = 128;
 const UNCAUGHT_STATUS = 129;
 const UNREACHABLE_STATUS = 1;
+const UNSETTLED =
+  'The module of the handler was not loaded: it awaits something at its top level that never comes, and there is ' +
+  'nothing left to do.';
+const WITHOUT_GLOBAL = 'AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA';
+// Functions may replace those that they see.
+const { Promise, setImmediate } = globalThis;
 
 async function main() {
   if (process.argv[2] === 'wait') await receiveIdentity();
@@ -26,7 +33,10 @@ async function main() {
   const environ = process.env;
   const rules = rulesOf(environ.AWS_EXECUTION_ENV);
   const log = openLog(environ, rules);
-  globalThis.awslambda = awslambda;
+  const store = rules.hasInvokeStore ? new InvokeStore() : undefined;
+  if (!rules.hasInvokeStore || !['1', 'true'].includes(environ[WITHOUT_GLOBAL])) {
+    globalThis.awslambda = store ? { ...awslambda, InvokeStore: store } : awslambda;
+  }
   const api = new RuntimeApi(
     environ.AWS_LAMBDA_RUNTIME_API,
     (headers, body) => invocations.take(headers, body),
@@ -36,15 +46,30 @@ async function main() {
   if (rules.postsUncaught) watchForUncaught(api, log, rules, () => invocations);
   let loaded;
   try {
-    loaded = await loadHandler(environ.LAMBDA_TASK_ROOT || process.cwd(), environ._HANDLER || '', rules);
+    loaded = await load(environ, log, rules);
   } catch (error) {
     log.error(rules.failedInitLabel, error);
     end(api, undefined, error, rules, rules.failedInitStatus);
     return;
   }
-  invocations = new Invocations({ api, log, rules, identity: identityOf(environ), loaded });
+  invocations = new Invocations({ api, log, rules, identity: identityOf(environ), loaded, store });
   if (rules.callbacks) process.on('beforeExit', () => invocations.atRest());
   api.next();
+}
+
+async function load(environ, log, rules) {
+  const unsettled = () => {
+    log.warn(UNSETTLED);
+    process.exit(rules.unsettledStatus);
+  };
+  process.on('beforeExit', unsettled);
+  try {
+    return await loadHandler(environ.LAMBDA_TASK_ROOT || process.cwd(), environ._HANDLER || '', rules);
+  } finally {
+    process.removeListener('beforeExit', unsettled);
+    // Rejections that the module left unhandled are told by then, as failures of the init phase.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 function openLog(environ, rules) {

@@ -15,9 +15,12 @@ function rulesOf(executionEnvironment) {
     postsUncaught: !modern,
     failedInitStatus: modern ? 1 : 129,
     failedInitLabel: modern ? 'Init Error' : 'Uncaught Exception',
+    // Of a process whose handler never gets loaded, with nothing left to do.
+    unsettledStatus: modern ? 0 : 13,
     idOutsideInvocations: modern ? '-' : undefined,
     // Since nodejs24.x a log record belongs to the invocation whose code wrote it, not to the one that runs now.
     tracksInvocations: modern,
+    hasInvokeStore: modern,
     // How the log names what the runtime itself has found.
     repeatsNames: modern,
     classSuffix: modern ? 'Error' : '',

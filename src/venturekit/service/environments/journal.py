@@ -1,0 +1,179 @@
+"""The log of one execution environment, in the format of its function: what it writes, the platform's lines, the tail.
+
+Source: AWS pages "Configuring JSON and plain text log formats" and "Log-level filtering".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments import platform_events, platform_lines
+from venturekit.service.environments.log_levels import (
+    INFO,
+    WARN,
+    application_filter,
+    level_named,
+    system_level,
+)
+from venturekit.service.environments.log_records import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from venturekit.service.environments.log_records import Message, Reported
+    from venturekit.service.environments.log_writer import Keep
+    from venturekit.service.environments.logs import LogGroup
+    from venturekit.service.environments.ports import EnvironmentSpec
+
+TAIL_BYTES: Final = 4096
+OUTPUT_BYTES: Final = 65_536
+"""How much of an invocation's log is collected before all but its end is dropped."""
+
+
+def open_journal(spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep | None = None) -> Journal:
+    """The journal of an environment of a function; ``keep`` takes what goes to the log directory."""
+    return (JsonJournal if spec.log_format == "JSON" else Journal)(spec, stream, group, keep)
+
+
+class Journal:
+    """The log in the text format. Times are in epoch seconds."""
+
+    __slots__ = ("_append", "_group", "_keep", "_spec", "_stream", "_tail", "_version", "shows")
+
+    def __init__(self, spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep | None) -> None:
+        self._spec = spec
+        self._stream = stream
+        self._group = group
+        self._keep = keep
+        self._append: Callable[[float, str, Message], None] = group.append if keep is None else self._append_and_keep
+        self._version = spec.function_version.encode()
+        self._tail: bytearray | None = None
+        self.shows: Callable[[bytes, int], bool] | None = None
+        """Which records of the function the log has; None: all of them."""
+
+    def init_started(self, timestamp: float, *, runtime: str, version_arn: str, phase: str, warning: str) -> None:
+        """An environment begins its init phase; ``warning`` may say what is not as the function wants it."""
+        self._append(timestamp, self._stream, platform_lines.init_start_line(runtime, version_arn))
+        if warning:
+            self._append(timestamp, self._stream, f"[WARNING] {warning}\n".encode())
+
+    def init_ended(
+        self, timestamp: float, *, duration_ms: float, phase: str, status: str = "success", error_type: str = ""
+    ) -> None:
+        """The init phase is over: ``success``, ``error`` or ``timeout``."""
+        if status != "success":
+            line = platform_lines.init_report_line(duration_ms, phase, status, error_type)
+            self._append(timestamp, self._stream, line)
+
+    def started(self, timestamp: float, request_id: bytes, *, tail: bool) -> None:
+        """An invocation begins; ``tail``: whoever invoked wants the end of its log."""
+        message = (request_id, self._version)
+        self._append(timestamp, self._stream, message)
+        if tail:
+            self._tail = bytearray(render(timestamp, message))
+
+    def wrote(self, timestamp: float, message: bytes) -> None:
+        """The function wrote a line or record."""
+        self._append(timestamp, self._stream, message)
+        if self._tail is not None:
+            self._add_to_tail(timestamp, message)
+
+    def ended(
+        self, timestamp: float, report: Reported, *, status: str = "", error_type: str = "", produced_bytes: int = 0
+    ) -> bytes:
+        """An invocation is over: ``status`` is empty where the runtime answered. Returns the tail, if it is wanted."""
+        end: Message = (report[0],)
+        self._append(timestamp, self._stream, end)
+        last: Message = report
+        if status:
+            last = platform_lines.report_line(platform_lines.Report(*report, status, error_type))
+        self._append(timestamp, self._stream, last)
+        if self._tail is None:
+            return b""
+        self._add_to_tail(timestamp, end)
+        self._add_to_tail(timestamp, last)
+        return self._take_tail()
+
+    def _append_and_keep(self, timestamp: float, stream: str, message: Message) -> None:
+        self._group.append(timestamp, stream, message)
+        assert self._keep is not None
+        self._keep(timestamp, stream, message)
+
+    def _add_to_tail(self, timestamp: float, message: Message) -> None:
+        tail = self._tail
+        assert tail is not None
+        tail += render(timestamp, message)
+        if len(tail) > OUTPUT_BYTES:
+            del tail[:-TAIL_BYTES]
+
+    def _take_tail(self) -> bytes:
+        tail, self._tail = self._tail or b"", None
+        return bytes(tail[-TAIL_BYTES:])
+
+
+class JsonJournal(Journal):
+    """The log in the JSON format: what its levels let through."""
+
+    __slots__ = ("_arn", "_shows_info", "_system_level")
+
+    def __init__(self, spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep | None) -> None:
+        super().__init__(spec, stream, group, keep)
+        self.shows = application_filter(spec.application_log_level)
+        self._arn = spec.function_arn.encode()
+        self._system_level = level_named(spec.system_log_level)
+        self._shows_info = self._system_level <= INFO
+
+    def init_started(self, timestamp: float, *, runtime: str, version_arn: str, phase: str, warning: str) -> None:
+        """As above."""
+        spec = self._spec
+        record = platform_events.init_start(
+            phase=phase,
+            runtime=runtime,
+            version_arn=version_arn,
+            function_name=spec.function_name,
+            version=spec.function_version,
+            stream=self._stream,
+            memory_size_mb=spec.memory_size_mb,
+        )
+        self._event("platform.initStart", timestamp, record)
+        if warning and (self.shows is None or self.shows(b"", WARN)):
+            whole = {"timestamp": platform_events.timestamp_text(timestamp), "level": "WARN", "message": warning}
+            self._append(timestamp, self._stream, json.dumps(whole, separators=(",", ":")).encode() + b"\n")
+
+    def init_ended(
+        self, timestamp: float, *, duration_ms: float, phase: str, status: str = "success", error_type: str = ""
+    ) -> None:
+        """As above."""
+        done = platform_events.init_runtime_done(phase, status, error_type)
+        self._event("platform.initRuntimeDone", timestamp, done, succeeded=status == "success")
+        report = platform_events.init_report(phase, status, error_type, duration_ms)
+        self._event("platform.initReport", timestamp, report, succeeded=status == "success")
+
+    def started(self, timestamp: float, request_id: bytes, *, tail: bool) -> None:
+        """As above."""
+        if tail:
+            self._tail = bytearray()
+        if self._shows_info:
+            self._show(timestamp, (request_id, self._version, self._arn))
+
+    def ended(
+        self, timestamp: float, report: Reported, *, status: str = "", error_type: str = "", produced_bytes: int = 0
+    ) -> bytes:
+        """As above."""
+        if status or self._system_level < INFO:
+            done = platform_events.runtime_done(report[0], status or "success", error_type, report[1], produced_bytes)
+            self._event("platform.runtimeDone", timestamp, done, succeeded=not status)
+        if status or self._shows_info:
+            self._show(timestamp, (*report, status, error_type))
+        return b"" if self._tail is None else self._take_tail()
+
+    def _show(self, timestamp: float, message: Message) -> None:
+        self._append(timestamp, self._stream, message)
+        if self._tail is not None:
+            self._add_to_tail(timestamp, message)
+
+    def _event(self, event: str, timestamp: float, record: dict[str, Any], *, succeeded: bool = True) -> None:
+        if system_level(event, succeeded=succeeded) >= self._system_level:
+            self._show(timestamp, platform_events.event_line(event, timestamp, record))

@@ -1,0 +1,61 @@
+"""The log directory (``--log-dir``) as the service sees it: what takes records, and what earlier services wrote."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.environments.log_disk import LogDisk
+from venturekit.service.environments.log_names import LogName
+from venturekit.service.environments.log_writer import LogWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from venturekit.service.environments.log_records import KeptRecord
+    from venturekit.service.environments.log_writer import Keep
+
+MEBIBYTE: Final = 1024 * 1024
+
+
+class KeptLogs:
+    """Keeps logs in ``directory``: at most ``limit_mb`` MB of them, for ``days`` days.
+
+    ``wall`` tells the time in epoch seconds; ``warn`` takes a message for the service's own log, from any thread.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit_mb: int,
+        days: int,
+        wall: Callable[[], float],
+        warn: Callable[..., None],
+    ) -> None:
+        """Blocks. Raises LogDirectoryError."""
+        self._disk = LogDisk(directory, limit_bytes=limit_mb * MEBIBYTE, days=days, now=wall())
+        self._writer = LogWriter(self._disk, wall=wall, warn=warn)
+        self._writer.start()
+
+    def keep(self, function_arn: str, log_group: str) -> Keep:
+        """What takes the records that a function writes to a log group."""
+        account_id, function_name = _owner(function_arn)
+        return self._writer.keep(LogName(account_id, log_group, function_name))
+
+    async def history(self, function_arn: str, *, records: int, size_bytes: int) -> Sequence[KeptRecord]:
+        """The latest that earlier services have kept of a function's log, oldest first, within both limits."""
+        account_id, function_name = _owner(function_arn)
+        return await asyncio.to_thread(
+            self._disk.history, account_id, function_name, records=records, size_bytes=size_bytes
+        )
+
+    def close(self) -> None:
+        """Write what is still queued. Blocks for some seconds at most."""
+        self._writer.close()
+
+
+def _owner(function_arn: str) -> tuple[str, str]:
+    fields = function_arn.split(":")
+    return fields[4], fields[6]
