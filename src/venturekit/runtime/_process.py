@@ -1,6 +1,6 @@
-"""What there is once in a process: the default logger, the transaction provider, the default invoker, the event loop.
+"""What there is once in a process: the transaction provider, the default invoker, its breakers, the event loop.
 
-The seeds make these process-wide. Nothing else in the framework keeps state in a module.
+The seeds make these process-wide. Nothing else in the framework keeps state in a module, but the default logger.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
-    from venturekit.runtime.logger import Logger
     from venturekit.runtime.transactions import TransactionProvider
 
 
 class _State:
-    __slots__ = ("breakers", "invoker", "logger", "runner", "transactions")
+    __slots__ = ("breakers", "invoker", "runner", "transactions")
 
     def __init__(self) -> None:
-        self.logger: Logger | None = None
         self.transactions: TransactionProvider | None = None
         self.runner: asyncio.Runner | None = None
         self.invoker: Any = None
@@ -34,15 +32,6 @@ def reset() -> None:
     if state.runner is not None:
         state.runner.close()
     state.__init__()  # type: ignore[misc]
-
-
-def default_logger() -> Logger:
-    """The logger of whoever has none of their own."""
-    if state.logger is None:
-        from venturekit.runtime.logger import Logger
-
-        state.logger = Logger()
-    return state.logger
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

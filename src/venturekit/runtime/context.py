@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from venturekit.runtime.logger import Logger
+    from venturekit.runtime.logs import Logger
     from venturekit.runtime.request_event import RequestEvent
 
 _current: ContextVar[BaseContext] = ContextVar("venturekit_context")
@@ -110,9 +110,9 @@ class BaseContext:
     def logger(self) -> Logger:
         """The handler's logger; what it writes has the ids of this invocation."""
         if self._logger is None:
-            from venturekit.runtime._process import default_logger
+            from venturekit.runtime.logs import logger
 
-            self._logger = default_logger()
+            self._logger = logger
         return self._logger
 
     @property

@@ -43,7 +43,7 @@ def _of_library(value: Any) -> Any:
     if isinstance(value, set | frozenset) or hasattr(value, "__next__"):
         return list(value)
     if hasattr(value, "keys") and hasattr(value, "__getitem__"):
-        return {key: value[key] for key in value.keys()}
+        return dict(value)
     if hasattr(value, "__iter__") and hasattr(value, "__len__"):
         return list(value)
     raise NotSerializableError(

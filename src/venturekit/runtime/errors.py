@@ -137,7 +137,7 @@ class PayloadTooLargeError(VentureError):
 
 
 class ValidationError(VentureError):
-    """422: ``raise ValidationError("Validation failed", {"email": ["is taken"]})``; fields are in ``details.fields``."""
+    """422: ``raise ValidationError("Validation failed", {"email": ["is taken"]})``, sent as ``details.fields``."""
 
     status_code = 422
     code = "VALIDATION_ERROR"

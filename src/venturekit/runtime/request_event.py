@@ -46,16 +46,15 @@ class RequestEvent:
         headers = {name.lower(): value for name, value in given.items()} if given else {}
         if joined:
             headers.update((name.lower(), ",".join(values)) for name, values in joined.items())
-        if self.marker is None:
-            # One search in all names is quicker than one in each.
-            if INTERNAL_PREFIX in "\n".join(headers):
-                headers = {name: value for name, value in headers.items() if not name.startswith(INTERNAL_PREFIX)}
-                self.event = _without_internal(self.event)
+        # One search in all names is quicker than one in each.
+        if self.marker is None and INTERNAL_PREFIX in "\n".join(headers):
+            headers = {name: value for name, value in headers.items() if not name.startswith(INTERNAL_PREFIX)}
+            self.event = _without_internal(self.event)
         self.headers = headers
 
     @property
     def request_id(self) -> str | None:
-        return self.context.get("requestId")
+        return self.context.get("requestId")  # type: ignore[no-any-return]
 
     @property
     def time_epoch_ms(self) -> int | None:

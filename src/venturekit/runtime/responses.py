@@ -89,7 +89,9 @@ def stream(
 
     Where the runtime or the front door cannot stream, it is collected and sent whole.
     """
-    body = iter(pieces) if hasattr(pieces, "__iter__") else pieces
+    body: Any = pieces
+    if hasattr(body, "__iter__"):
+        body = iter(body)
     return Response(body, status_code, {"Content-Type": content_type, **(headers or {})}, cookies)
 
 
@@ -120,7 +122,7 @@ def error(status_code: int, body: Any = None) -> Response:
 
 
 def error_response(error: VentureError, meta: Mapping[str, Any] | None = None) -> Response:
-    """The response of an error: ``{"error": {"code", "message", "details"}}``, as the boundary of a handler makes it."""
+    """The response of an error, as a handler's boundary makes it: ``{"error": {"code", "message", "details"}}``."""
     body: dict[str, Any] = {"error": error.to_dict()}
     if meta is not None:
         body["meta"] = dict(meta)

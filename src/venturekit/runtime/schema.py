@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Issue(NamedTuple):
-    """One thing that is wrong: where (names and positions from the outside in) and what. Source: seed 001, ``issues``."""
+    """One thing that is wrong: where (names and positions from the outside in), and what (seed 001, ``issues``)."""
 
     path: tuple[str | int, ...]
     message: str
@@ -94,8 +94,8 @@ def schema_of(kind: Any) -> Schema[Any]:
     if is_supported(kind):
         return TypedSchema(kind)
     raise TypeError(
-        f"{kind!r} is no schema: a Pydantic model or TypeAdapter, a dataclass, a TypedDict, or an object with the methods "
-        "parse(value) and json_schema() is"
+        f"{kind!r} is no schema: a Pydantic model or TypeAdapter, a dataclass, a TypedDict, or an object with the "
+        "methods parse(value) and json_schema() is"
     )
 
 
@@ -121,7 +121,7 @@ def with_lists(schema: Schema[Any], values: Mapping[str, list[str]]) -> dict[str
     """Texts of a query or form for a schema: a list where it says list, or where a name came more than once."""
     try:
         properties = schema.json_schema().get("properties") or {}
-    except Exception:  # noqa: BLE001 - a schema that cannot be described still checks
+    except Exception:
         properties = {}
     return {
         name: texts if len(texts) > 1 or _is_list(properties.get(name)) else texts[0]

@@ -82,7 +82,7 @@ class DbApiTransactions:
         try:
             connection.rollback()
             self._connection = connection
-        except Exception:  # noqa: BLE001 - the error that matters is on its way; this connection is not used again
+        except Exception:
             from contextlib import suppress
 
             with suppress(Exception):

@@ -142,7 +142,9 @@ def _parse_items(origin: Any, arguments: tuple[Any, ...], value: Any, path: Path
             issues.append(Issue(path, f"must have {len(arguments)} items, not {len(value)}"))
             return None
         kinds = list(arguments)
-    items = [_parse(kind, item, (*path, index), issues) for index, (kind, item) in enumerate(zip(kinds, value))]
+    items = [
+        _parse(kind, item, (*path, index), issues) for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
+    ]
     return origin(items) if origin in (set, frozenset, tuple) else items
 
 

@@ -30,8 +30,10 @@ from venturekit.runtime.patterns.breakers import breakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Unpack
 
     from venturekit.runtime.invocation.request import LambdaInvoker
+    from venturekit.runtime.options import InvokeOptions
 
     T = TypeVar("T")
     Resolver = Callable[["Target"], str]
@@ -99,49 +101,16 @@ class Invoker:
     @overload
     def __call__(
         self,
-        target: str | Mapping[str, str] | None = ...,
+        target: str | Mapping[str, str] | None = None,
         /,
         *,
         result_type: type[T],
-        function: str | None = ...,
-        project: str | None = ...,
-        payload: Any = ...,
-        method: str = ...,
-        body: Any = ...,
-        path_params: Mapping[str, Any] | None = ...,
-        query_params: Mapping[str, Any] | None = ...,
-        headers: Mapping[str, str] | None = ...,
-        mode: str = ...,
-        trace: str | None = ...,
-        tenant_id: str | None = ...,
-        user_id: str | None = ...,
-        fallback: Any = ...,
-        timeout_ms: int | None = ...,
-        retries: int = ...,
+        **options: Unpack[InvokeOptions],
     ) -> InvokeResult[T]: ...
 
     @overload
     def __call__(
-        self,
-        target: str | Mapping[str, str] | None = ...,
-        /,
-        *,
-        result_type: None = ...,
-        function: str | None = ...,
-        project: str | None = ...,
-        payload: Any = ...,
-        method: str = ...,
-        body: Any = ...,
-        path_params: Mapping[str, Any] | None = ...,
-        query_params: Mapping[str, Any] | None = ...,
-        headers: Mapping[str, str] | None = ...,
-        mode: str = ...,
-        trace: str | None = ...,
-        tenant_id: str | None = ...,
-        user_id: str | None = ...,
-        fallback: Any = ...,
-        timeout_ms: int | None = ...,
-        retries: int = ...,
+        self, target: str | Mapping[str, str] | None = None, /, **options: Unpack[InvokeOptions]
     ) -> InvokeResult[Any]: ...
 
     def __call__(self, target: Any = None, /, **options: Any) -> InvokeResult[Any]:
@@ -164,6 +133,21 @@ class Invoker:
 
             time.sleep(delay)
             attempt += 1
+
+    @overload
+    async def ainvoke(
+        self,
+        target: str | Mapping[str, str] | None = None,
+        /,
+        *,
+        result_type: type[T],
+        **options: Unpack[InvokeOptions],
+    ) -> InvokeResult[T]: ...
+
+    @overload
+    async def ainvoke(
+        self, target: str | Mapping[str, str] | None = None, /, **options: Unpack[InvokeOptions]
+    ) -> InvokeResult[Any]: ...
 
     async def ainvoke(self, target: Any = None, /, **options: Any) -> InvokeResult[Any]:
         """The same on the event loop."""
@@ -335,7 +319,7 @@ class Call:
         """How many seconds to wait before the next attempt, None if there is none."""
         if attempt >= self._retries or not isinstance(error, _RETRIED):
             return None
-        return RETRY_DELAY_SECONDS * 2**attempt
+        return float(RETRY_DELAY_SECONDS * 2**attempt)
 
     def fail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
         """The fallback, or the error is raised."""
@@ -343,7 +327,7 @@ class Call:
             raise error
         breaker.failed()
         if (ctx := current_context()) is not None:
-            ctx.logger.warn("the target is unavailable: its fallback is used", {"target": self.name, "why": error.message})
+            ctx.logger.warn("target unavailable: its fallback is used", {"target": self.name, "why": error.message})
         return self.instead()
 
     def succeed(self, result: InvokeResult[Any], breaker: Any) -> InvokeResult[Any]:
@@ -385,10 +369,10 @@ ainvoke: Final = invoke.ainvoke
 def create_invoker(*, invoker: LambdaInvoker | None = None, resolver: Resolver | None = None) -> Invoker:
     """An ``invoke()`` of one's own (seed 000)::
 
-        invoke_eu = create_invoker(
-            invoker=create_lambda_invoker(region="eu-west-1"),
-            resolver=default_function_name_resolver("my-custom-prefix"),
-        )
-        users = invoke_eu("users/get", method="GET")
+    invoke_eu = create_invoker(
+        invoker=create_lambda_invoker(region="eu-west-1"),
+        resolver=default_function_name_resolver("my-custom-prefix"),
+    )
+    users = invoke_eu("users/get", method="GET")
     """
     return Invoker(invoker, resolver)

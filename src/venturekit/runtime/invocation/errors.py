@@ -1,14 +1,14 @@
 """What can go wrong with a call to another function. The tree:
 
-    InvokeError
-    ├── TargetNotFoundError     there is no such function
-    ├── AccessDeniedError       this function may not call it
-    ├── ThrottledError          it has no room for the call now
-    ├── InvokeTimeoutError      no answer in time
-    ├── TransportError          no connection, or it broke
-    ├── FunctionFailedError     it raised an error, timed out or crashed
-    ├── BadResponseError        it answered what cannot be read
-    └── ServerStatusError       a route answered 500 or above
+InvokeError
+├── TargetNotFoundError     there is no such function
+├── AccessDeniedError       this function may not call it
+├── ThrottledError          it has no room for the call now
+├── InvokeTimeoutError      no answer in time
+├── TransportError          no connection, or it broke
+├── FunctionFailedError     it raised an error, timed out or crashed
+├── BadResponseError        it answered what cannot be read
+└── ServerStatusError       a route answered 500 or above
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from typing import Any
 class InvokeError(Exception):
     """A call has failed. ``target`` is the name of the Lambda function, ``status_code`` the status that there was.
 
-    ``details`` is what the other side said, a function's ``errorType`` and ``errorMessage`` for example. Derived classes
-    say what kind of failure it is.
+    ``details`` is what the other side said, a function's ``errorType`` and ``errorMessage`` for example. Derived
+    classes say what kind of failure it is.
     """
 
     kind = "failed"
 
-    def __init__(
-        self, message: str, *, target: str = "", status_code: int | None = None, details: Any = None
-    ) -> None:
+    def __init__(self, message: str, *, target: str = "", status_code: int | None = None, details: Any = None) -> None:
         super().__init__(message)
         self.message = message
         self.target = target

@@ -94,7 +94,7 @@ class LocalInvoker:
         found = self.find(request.function_name)
         if found is None:
             raise TransportError(
-                f"no dev server is known for {request.function_name}: VENTURE_LOCAL_URLS has {', '.join(self._invokers)}",
+                f"no dev server is known for {request.function_name}, but for {', '.join(self._invokers)}",
                 target=request.function_name,
             )
         return found

@@ -42,15 +42,13 @@ class Carried(NamedTuple):
     def headers(self) -> dict[str, str]:
         """The headers of a route's event."""
         headers = {SOURCE_HEADER: "internal", INVOKE_ID_HEADER: self.invoke_id}
-        for name, value in (
-            (TENANT_HEADER, self.tenant_id),
-            (USER_HEADER, self.user_id),
-            (TRACE_HEADER, self.xray),
-            (W3C_HEADER, self.traceparent),
-        ):
-            if value is not None:
-                headers[name] = value
-        return headers
+        known = {
+            TENANT_HEADER: self.tenant_id,
+            USER_HEADER: self.user_id,
+            TRACE_HEADER: self.xray,
+            W3C_HEADER: self.traceparent,
+        }
+        return headers | {name: value for name, value in known.items() if value is not None}
 
 
 def carried(trace: str | None = None, tenant_id: str | None = None, user_id: str | None = None) -> Carried:

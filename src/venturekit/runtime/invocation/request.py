@@ -56,7 +56,11 @@ _KINDS: Final[dict[str, type[InvokeError]]] = {
     "TooManyRequestsException": ThrottledError,
     "EC2ThrottledException": ThrottledError,
 }
-_OF_STATUS: Final[dict[int, type[InvokeError]]] = {403: AccessDeniedError, 404: TargetNotFoundError, 429: ThrottledError}
+_OF_STATUS: Final[dict[int, type[InvokeError]]] = {
+    403: AccessDeniedError,
+    404: TargetNotFoundError,
+    429: ThrottledError,
+}
 
 
 def error_of_reply(target: str, status: int, headers: Mapping[str, str], body: bytes) -> InvokeError:

@@ -66,11 +66,14 @@ def fallback_result(fallback: Any, target: str) -> InvokeResult[Any]:
     An InvokeResult, a dictionary with ``statusCode`` or ``status_code`` (the seed's form; ``data`` and ``headers`` may
     be left out), or any other value, which becomes the data of a 503.
     """
+    made: InvokeResult[Any]
     if isinstance(fallback, InvokeResult):
-        status_code, data, headers, error = fallback.status_code, fallback.data, fallback.headers, fallback.error
+        made = InvokeResult(fallback.data, fallback.status_code, fallback.headers, error=fallback.error)
     elif isinstance(fallback, dict) and ("statusCode" in fallback or "status_code" in fallback):
-        status_code = int(fallback.get("status_code", fallback.get("statusCode", 503)))
-        data, headers, error = fallback.get("data"), fallback.get("headers"), fallback.get("error")
+        given: dict[str, Any] = fallback
+        status_code = given["status_code"] if "status_code" in given else given["statusCode"]
+        made = InvokeResult(given.get("data"), int(status_code), given.get("headers"), error=given.get("error"))
     else:
-        status_code, data, headers, error = 503, fallback, None, None
-    return InvokeResult(data, status_code, headers, error=error, target=target, is_fallback=True)
+        made = InvokeResult(fallback, 503)
+    made.target, made.is_fallback = target, True
+    return made

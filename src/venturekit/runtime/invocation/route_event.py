@@ -137,8 +137,8 @@ def _document(target: str, data: bytes) -> dict[str, Any]:
         raise BadResponseError(f"{target} answered no JSON: {problem}", target=target) from None
     if not isinstance(document, dict) or "statusCode" not in document:
         raise BadResponseError(
-            f"{target} did not answer as a route does: there is no statusCode. A function that is no route is called by "
-            "its name, invoke(function=...)",
+            f"{target} did not answer as a route does: there is no statusCode. A function that is no route is called "
+            "by its name, invoke(function=...)",
             target=target,
             details=document,
         )

@@ -70,8 +70,8 @@ def is_async(function: Any) -> bool:
         if code is not None:
             return bool(code.co_flags & _COROUTINE)
         inner = getattr(function, "__func__", None) or getattr(function, "func", None)
-        if inner is None and not isinstance(function, type):
-            inner = getattr(type(function), "__call__", None)  # noqa: B004 - what would be called, not whether it can be
+        if inner is None:
+            inner = getattr(type(function), "__call__", None)  # noqa: B004 - what is called, not whether it can be
         if inner is None or inner is function:
             return False
         function = inner
@@ -99,23 +99,22 @@ def compose(middlewares: Sequence[Any]) -> Middleware:
     """
     chain = [middleware_of(given) for given in middlewares]
     name = "+".join(part.name for part in chain) or "nothing"
-    fn = async_fn = None
-    if all(part.fn is not None for part in chain):
-
-        def fn(ctx: BaseContext, next: Next) -> Any:
-            return sync_chain(chain, lambda _: next())(ctx)
-
-    if all(part.async_fn is not None for part in chain):
-
-        async def async_fn(ctx: BaseContext, next: Callable[[], Awaitable[Any]]) -> Any:
-            async def end(_: BaseContext) -> Any:
-                return await next()
-
-            return await async_chain(chain, end)(ctx)
-
-    if fn is None and async_fn is None:
+    blocks, waits = all(part.fn is not None for part in chain), all(part.async_fn is not None for part in chain)
+    if not blocks and not waits:
         raise mixed(chain)
-    return Middleware(name, fn, async_fn=async_fn, hoisted=any(part.hoisted for part in chain))
+
+    def fn(ctx: BaseContext, next: Next) -> Any:
+        return sync_chain(chain, lambda _: next())(ctx)
+
+    async def async_fn(ctx: BaseContext, next: Callable[[], Awaitable[Any]]) -> Any:
+        return await async_chain(chain, lambda _: next())(ctx)
+
+    return Middleware(
+        name,
+        fn if blocks else None,
+        async_fn=async_fn if waits else None,
+        hoisted=any(part.hoisted for part in chain),
+    )
 
 
 def mixed(chain: Sequence[Middleware]) -> MiddlewareError:

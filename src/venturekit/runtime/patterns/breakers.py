@@ -81,13 +81,12 @@ class CircuitBreaker:
         Raises CircuitOpenError, or what the function raised, when there is no fallback.
         """
         if not self.may_call():
-            return self._instead(fallback)
+            return self._instead(fallback)  # type: ignore[no-any-return]
         try:
             result = function()
         except Exception as error:
-            if self._counts(error):
-                if fallback is not _NOTHING:
-                    return fallback  # type: ignore[no-any-return]
+            if self._counts(error) and fallback is not _NOTHING:
+                return fallback  # type: ignore[no-any-return]
             raise
         self.succeeded()
         return result
@@ -95,13 +94,12 @@ class CircuitBreaker:
     async def acall(self, function: Callable[[], Awaitable[T]], fallback: Any = _NOTHING) -> T:
         """The same for a coroutine function."""
         if not self.may_call():
-            return self._instead(fallback)
+            return self._instead(fallback)  # type: ignore[no-any-return]
         try:
             result = await function()
         except Exception as error:
-            if self._counts(error):
-                if fallback is not _NOTHING:
-                    return fallback  # type: ignore[no-any-return]
+            if self._counts(error) and fallback is not _NOTHING:
+                return fallback  # type: ignore[no-any-return]
             raise
         self.succeeded()
         return result

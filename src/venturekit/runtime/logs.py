@@ -199,6 +199,28 @@ def create_logger(
     return Logger(fields, min_level=min_level, format=format, redact=redact, write=write)
 
 
+class _DefaultLogger(Logger):
+    """The logger that is there without being made: its settings are read when it first writes.
+
+    By then the environment is complete, and importing this module has read nothing.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Everything is done by ``__getattr__``, when the first attribute is missing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Logger.__slots__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        Logger.__init__(self)
+        return getattr(self, name)
+
+
+logger: Final = _DefaultLogger()
+"""The logger of whoever needs no other: ``logger.info("started")`` (seed 001)."""
+
+
 def level_number(level: str) -> int:
     """The number of a level, as in the standard library's ``logging``. Raises ValueError."""
     try:
@@ -209,7 +231,7 @@ def level_number(level: str) -> int:
 
 def timestamp(seconds: float) -> str:
     """``2026-11-21T10:00:00.123Z``, of epoch seconds."""
-    global _second  # noqa: PLW0603 - a cache of one entry, the same whoever fills it
+    global _second
     whole = int(seconds)
     known, text = _second
     if known != whole:

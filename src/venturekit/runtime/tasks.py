@@ -9,19 +9,21 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.runtime import transactions
-from venturekit.runtime._process import default_logger
 from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.attempts import Deadline, TimeLimit, next_delay_ms
 from venturekit.runtime.context import TaskContext, _current
 from venturekit.runtime.errors import TaskValidationError
-from venturekit.runtime.handler import HandlerConfigError, arity_of
+from venturekit.runtime.http_handlers import HandlerConfigError, arity_of
+from venturekit.runtime.logs import logger as default_logger
 from venturekit.runtime.middleware.base import async_chain, is_async, middleware_of, mixed, sync_chain
 from venturekit.runtime.schema import SchemaError, parsed, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
 
-    from venturekit.runtime.logger import Logger
+    from venturekit.runtime.logs import Logger
+    from venturekit.runtime.options import TaskOptions
     from venturekit.runtime.schema import Schema
 
     E = TypeVar("E")
@@ -93,7 +95,7 @@ class TaskHandler:
     def logger(self) -> Logger:
         """The logger of this handler."""
         if self._logger is None:
-            base = self._given_logger or default_logger()
+            base = self._given_logger or default_logger
             self._logger = base if self._log_level is None else base.child(min_level=self._log_level)
         return self._logger
 
@@ -255,60 +257,28 @@ class TaskHandler:
 
 
 @overload
-def task_handler(fn: Callable[..., Any] | Mapping[str, Any], /) -> TaskHandler: ...
+def task_handler(fn: TaskHandlerFn[E], /, *, event: EventSchema[E], **options: Unpack[TaskOptions]) -> TaskHandler: ...
 
 
 @overload
 def task_handler(
-    fn: TaskHandlerFn[E],
-    /,
-    *,
-    event: EventSchema[E],
-    middleware: Sequence[Any] = ...,
-    log_level: str | None = ...,
-    logger: Logger | None = ...,
-    transactional: bool = ...,
-    timeout_ms: int | None = ...,
-    timeout: int | None = ...,
-    retries: int = ...,
-    retry_delay_ms: int = ...,
-    task_log: bool = ...,
-) -> TaskHandler: ...
-
-
-@overload
-def task_handler(
-    *,
-    event: EventSchema[E],
-    middleware: Sequence[Any] = ...,
-    log_level: str | None = ...,
-    logger: Logger | None = ...,
-    transactional: bool = ...,
-    timeout_ms: int | None = ...,
-    timeout: int | None = ...,
-    retries: int = ...,
-    retry_delay_ms: int = ...,
-    task_log: bool = ...,
+    *, event: EventSchema[E], **options: Unpack[TaskOptions]
 ) -> Callable[[TaskHandlerFn[E]], TaskHandler]: ...
 
 
 @overload
 def task_handler(
-    *,
-    event: None = ...,
-    middleware: Sequence[Any] = ...,
-    log_level: str | None = ...,
-    logger: Logger | None = ...,
-    transactional: bool = ...,
-    timeout_ms: int | None = ...,
-    timeout: int | None = ...,
-    retries: int = ...,
-    retry_delay_ms: int = ...,
-    task_log: bool = ...,
+    fn: Callable[..., Any] | Mapping[str, Any], /, *, event: None = None, **options: Unpack[TaskOptions]
+) -> TaskHandler: ...
+
+
+@overload
+def task_handler(
+    *, event: None = None, **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[..., Any]], TaskHandler]: ...
 
 
-def task_handler(fn: Any = None, /, **config: Any) -> Any:
+def task_handler(fn: Any = None, /, **options: Any) -> Any:
     """Make a Lambda handler of a function of (event, ctx, logger), of which it may take fewer.
 
     In the three forms of ``handler()``::
@@ -319,15 +289,15 @@ def task_handler(fn: Any = None, /, **config: Any) -> Any:
     ``event``: its schema; what does not fit is a TaskValidationError, and never tried again. ``timeout_ms``: how long
     one attempt may take (TaskTimeoutError). ``retries``: further attempts within one invocation, after
     ``retry_delay_ms`` that double each time; one that the remaining time of the function does not allow is not begun.
-    ``transactional``: each attempt in a transaction of its own, ``ctx.tx``. ``middleware``, ``log_level``, ``logger`` as
-    with ``handler()``; ``task_log``: whether start and end are logged.
+    ``transactional``: each attempt in a transaction of its own, ``ctx.tx``. ``middleware``, ``log_level``, ``logger``
+    as with ``handler()``; ``task_log``: whether start and end are logged.
 
     Raises HandlerConfigError, MiddlewareError, TypeError for what cannot work. Source: seed 001, ``taskHandler``.
     """
     if fn is None:
-        return lambda given: TaskHandler(given, **config)
+        return lambda given: TaskHandler(given, **options)
     if isinstance(fn, dict):
         if "fn" not in fn:
             raise HandlerConfigError("the object form of task_handler() needs its function under 'fn'")
-        return TaskHandler(**{**fn, **config})
-    return TaskHandler(fn, **config)
+        return TaskHandler(**{**fn, **options})
+    return TaskHandler(fn, **options)

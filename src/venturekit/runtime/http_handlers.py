@@ -9,21 +9,23 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.runtime import transactions
-from venturekit.runtime._process import default_logger
 from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.body import MAX_BODY_BYTES, read_body
 from venturekit.runtime.boundary import error_to_response
 from venturekit.runtime.context import RequestContext, _current
-from venturekit.runtime.errors import BadRequestError, ForbiddenError, UnauthorizedError, ValidationError
+from venturekit.runtime.errors import ForbiddenError, UnauthorizedError, ValidationError
 from venturekit.runtime.gateway_result import gateway_result, response_of
+from venturekit.runtime.logs import logger as default_logger
 from venturekit.runtime.middleware.base import async_chain, is_async, middleware_of, mixed, sync_chain
 from venturekit.runtime.request_event import InvalidEventError, read_event
 from venturekit.runtime.schema import SchemaError, fields_of, parsed, schema_of, with_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
 
-    from venturekit.runtime.logger import Logger
+    from venturekit.runtime.logs import Logger
+    from venturekit.runtime.options import HandlerOptions
     from venturekit.runtime.responses import Response
     from venturekit.runtime.schema import Schema
 
@@ -121,8 +123,8 @@ class Handler:
         try:
             began = time.perf_counter()
             try:
-                response = self._chain(ctx)
-            except Exception as error:  # noqa: BLE001 - the boundary: a caller gets an answer, the log the error
+                response: Any = self._chain(ctx)
+            except Exception as error:
                 response = error_to_response(error, ctx)
             return self._end(ctx, response, began)
         finally:
@@ -138,7 +140,7 @@ class Handler:
             began = time.perf_counter()
             try:
                 response = await self._chain(ctx)
-            except Exception as error:  # noqa: BLE001 - the boundary
+            except Exception as error:
                 response = error_to_response(error, ctx)
             return await self._aend(ctx, response, began)
         finally:
@@ -162,7 +164,7 @@ class Handler:
     def logger(self) -> Logger:
         """The logger of this handler."""
         if self._logger is None:
-            base = self._given_logger or default_logger()
+            base = self._given_logger or default_logger
             self._logger = base if self._log_level is None else base.child(min_level=self._log_level)
         return self._logger
 
@@ -194,7 +196,7 @@ class Handler:
 
                 return send(response, ctx)
             return gateway_result(response, ctx.response_headers, ctx._request)
-        except Exception as error:  # noqa: BLE001 - what cannot be sent is an error like any other
+        except Exception as error:
             failed = error_to_response(error, ctx)
             response.status_code = failed.status_code
             return gateway_result(failed, _sendable(ctx.response_headers), ctx._request)
@@ -205,7 +207,7 @@ class Handler:
 
             try:
                 result = await asend(response, ctx)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 response = error_to_response(error, ctx)
                 result = self._result(ctx, response)
         else:
@@ -287,6 +289,29 @@ class Handler:
         return f"<handler {self.__module__}.{self.__name__}>"
 
 
+def build_context(
+    event: Any,
+    *,
+    supported_locales: Sequence[str] | None = None,
+    default_locale: str | None = None,
+    context: Any = None,
+) -> RequestContext:
+    """The context of an event, as a handler has it (seed 001, ``buildContext``)::
+
+        ctx = build_context(event, supported_locales=["en", "de"], default_locale="en")
+
+    ``context`` is AWS's second argument. Raises InvalidEventError for what is no event of an HTTP request.
+    """
+    if supported_locales is None and default_locale is None:
+        locales = None
+    else:
+        fallback = default_locale or next(iter(supported_locales or ()), "en")
+        locales = (list(supported_locales or [fallback]), fallback)
+    ctx = RequestContext(read_event(event), context, locales)
+    ctx.query, ctx.params = ctx.query_params, ctx.path_params
+    return ctx
+
+
 def arity_of(fn: Callable[..., Any], most: int, names: str) -> int:
     """How many of the arguments that there are a function takes by position. Raises HandlerConfigError for more."""
     code = getattr(fn, "__code__", None)
@@ -333,72 +358,24 @@ def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @overload
-def handler(fn: Callable[..., Any] | Mapping[str, Any], /) -> Handler: ...
+def handler(fn: HandlerFn[B], /, *, body: SchemaLike[B], **options: Unpack[HandlerOptions]) -> Handler: ...
+
+
+@overload
+def handler(*, body: SchemaLike[B], **options: Unpack[HandlerOptions]) -> Callable[[HandlerFn[B]], Handler]: ...
 
 
 @overload
 def handler(
-    fn: HandlerFn[B],
-    /,
-    *,
-    body: SchemaLike[B],
-    scopes: Sequence[str] = ...,
-    status: int | None = ...,
-    middleware: Sequence[Any] = ...,
-    log_level: str | None = ...,
-    logger: Logger | None = ...,
-    transactional: bool = ...,
-    query: Any = ...,
-    params: Any = ...,
-    envelope: bool = ...,
-    internal_scopes: bool = ...,
-    max_body_bytes: int = ...,
-    locales: tuple[Sequence[str], str] | None = ...,
-    access_log: bool = ...,
+    fn: Callable[..., Any] | Mapping[str, Any], /, *, body: None = None, **options: Unpack[HandlerOptions]
 ) -> Handler: ...
 
 
 @overload
-def handler(
-    *,
-    body: SchemaLike[B],
-    scopes: Sequence[str] = ...,
-    status: int | None = ...,
-    middleware: Sequence[Any] = ...,
-    log_level: str | None = ...,
-    logger: Logger | None = ...,
-    transactional: bool = ...,
-    query: Any = ...,
-    params: Any = ...,
-    envelope: bool = ...,
-    internal_scopes: bool = ...,
-    max_body_bytes: int = ...,
-    locales: tuple[Sequence[str], str] | None = ...,
-    access_log: bool = ...,
-) -> Callable[[HandlerFn[B]], Handler]: ...
+def handler(*, body: None = None, **options: Unpack[HandlerOptions]) -> Callable[[Callable[..., Any]], Handler]: ...
 
 
-@overload
-def handler(
-    *,
-    scopes: Sequence[str] = ...,
-    status: int | None = ...,
-    middleware: Sequence[Any] = ...,
-    log_level: str | None = ...,
-    logger: Logger | None = ...,
-    transactional: bool = ...,
-    body: None = ...,
-    query: Any = ...,
-    params: Any = ...,
-    envelope: bool = ...,
-    internal_scopes: bool = ...,
-    max_body_bytes: int = ...,
-    locales: tuple[Sequence[str], str] | None = ...,
-    access_log: bool = ...,
-) -> Callable[[Callable[..., Any]], Handler]: ...
-
-
-def handler(fn: Any = None, /, **config: Any) -> Any:
+def handler(fn: Any = None, /, **options: Any) -> Any:
     """Make a Lambda handler of a function of (body, ctx, logger), of which it may take fewer.
 
     Three forms::
@@ -414,16 +391,16 @@ def handler(fn: Any = None, /, **config: Any) -> Any:
     functions unless ``internal_scopes``. ``status``: of a success, instead of that of the method (GET, PUT, PATCH 200,
     POST 201, DELETE 204). ``middleware``: around the function, the first the outermost. ``log_level``: least level of
     ``logger``. ``transactional``: run in a transaction, ``ctx.tx``. ``body``, ``query``, ``params``: schemas, checked
-    before the function runs (422, ``details.fields``); ``ctx.query`` and ``ctx.params`` are what they make. ``envelope``:
-    whether a value is sent as ``{"data": value}``. ``max_body_bytes``: 413 above it. ``locales``: supported ones and the
-    default. ``access_log``: whether start and end of every request are logged.
+    before the function runs (422, ``details.fields``); ``ctx.query`` and ``ctx.params`` are what they make.
+    ``envelope``: whether a value is sent as ``{"data": value}``. ``max_body_bytes``: 413 above it. ``locales``:
+    supported ones and the default. ``access_log``: whether start and end of every request are logged.
 
     Raises HandlerConfigError, MiddlewareError, TypeError for what cannot work. Source: seed 001, ``handler``.
     """
     if fn is None:
-        return lambda given: Handler(given, **config)
+        return lambda given: Handler(given, **options)
     if isinstance(fn, dict):
         if "fn" not in fn:
             raise HandlerConfigError("the object form of handler() needs its function under 'fn'")
-        return Handler(**{**fn, **config})
-    return Handler(fn, **config)
+        return Handler(**{**fn, **options})
+    return Handler(fn, **options)

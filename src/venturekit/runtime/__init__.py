@@ -1,0 +1,173 @@
+"""The framework: what the author of a function imports.
+
+    from venturekit.runtime import handler, invoke
+
+    @handler(scopes=["orders:write"])
+    def main(body, ctx, logger):
+        user = invoke("users/{id}", method="GET", path_params={"id": body["userId"]}).data
+        return {"orderedBy": user["name"]}
+
+What every function needs is loaded at once; calls to other functions and the middleware when they are first asked for.
+Source: seeds 000 and 001, their names in snake_case.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from venturekit.runtime.context import (
+    BaseContext,
+    RequestContext,
+    TaskContext,
+    TenantContext,
+    UserContext,
+    current_context,
+)
+from venturekit.runtime.errors import (
+    BadRequestError,
+    ConflictError,
+    ForbiddenError,
+    InternalError,
+    NotFoundError,
+    PayloadTooLargeError,
+    RateLimitError,
+    ServiceUnavailableError,
+    TaskError,
+    TaskTimeoutError,
+    TaskValidationError,
+    UnauthorizedError,
+    ValidationError,
+    VentureError,
+    is_venture_error,
+)
+from venturekit.runtime.http_handlers import Handler, HandlerConfigError, build_context, handler
+from venturekit.runtime.identity import extract_user_context
+from venturekit.runtime.locale import extract_locale
+from venturekit.runtime.logs import Logger, create_logger, logger
+from venturekit.runtime.middleware.base import Middleware, MiddlewareError, compose
+from venturekit.runtime.request_event import InvalidEventError
+from venturekit.runtime.responses import (
+    Response,
+    created,
+    error,
+    error_response,
+    no_content,
+    redirect,
+    stream,
+    success,
+)
+from venturekit.runtime.schema import Issue, Schema, SchemaError
+from venturekit.runtime.tasks import TaskHandler, task_handler
+from venturekit.runtime.transactions import (
+    DbApiTransactions,
+    SqlAlchemyTransactions,
+    TransactionError,
+    TransactionProvider,
+    set_transaction_provider,
+)
+
+if TYPE_CHECKING:
+    from venturekit.runtime.invocation.call import (
+        Invoker,
+        ainvoke,
+        create_invoker,
+        default_function_name_resolver,
+        invoke,
+    )
+    from venturekit.runtime.invocation.errors import InvokeError
+    from venturekit.runtime.invocation.invokers import create_lambda_invoker, create_local_invoker
+    from venturekit.runtime.invocation.request import LambdaInvoker
+    from venturekit.runtime.invocation.result import InvokeResult
+
+_LATER: Final = {
+    "Invoker": "invocation.call",
+    "ainvoke": "invocation.call",
+    "create_invoker": "invocation.call",
+    "default_function_name_resolver": "invocation.call",
+    "invoke": "invocation.call",
+    "InvokeError": "invocation.errors",
+    "create_lambda_invoker": "invocation.invokers",
+    "create_local_invoker": "invocation.invokers",
+    "LambdaInvoker": "invocation.request",
+    "InvokeResult": "invocation.result",
+}
+
+__all__ = [
+    "BadRequestError",
+    "BaseContext",
+    "ConflictError",
+    "DbApiTransactions",
+    "ForbiddenError",
+    "Handler",
+    "HandlerConfigError",
+    "InternalError",
+    "InvalidEventError",
+    "InvokeError",
+    "InvokeResult",
+    "Invoker",
+    "Issue",
+    "LambdaInvoker",
+    "Logger",
+    "Middleware",
+    "MiddlewareError",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "RateLimitError",
+    "RequestContext",
+    "Response",
+    "Schema",
+    "SchemaError",
+    "ServiceUnavailableError",
+    "SqlAlchemyTransactions",
+    "TaskContext",
+    "TaskError",
+    "TaskHandler",
+    "TaskTimeoutError",
+    "TaskValidationError",
+    "TenantContext",
+    "TransactionError",
+    "TransactionProvider",
+    "UnauthorizedError",
+    "UserContext",
+    "ValidationError",
+    "VentureError",
+    "ainvoke",
+    "build_context",
+    "compose",
+    "create_invoker",
+    "create_lambda_invoker",
+    "create_local_invoker",
+    "create_logger",
+    "created",
+    "current_context",
+    "default_function_name_resolver",
+    "error",
+    "error_response",
+    "extract_locale",
+    "extract_user_context",
+    "handler",
+    "invoke",
+    "is_venture_error",
+    "logger",
+    "no_content",
+    "redirect",
+    "set_transaction_provider",
+    "stream",
+    "success",
+    "task_handler",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What is loaded when it is first asked for."""
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
