@@ -1,0 +1,46 @@
+"""Projects of functions written with the framework, on a real service: the framework is in each archive."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import venturekit
+from venturekit.protocol.function_names import function_name, lambda_name, route_name
+
+if TYPE_CHECKING:
+    from tests.service.harness import FunctionSet
+
+PACKAGE = Path(venturekit.__file__).parent
+PARTS = ("protocol", "runtime")
+"""What a function needs of the package."""
+
+
+@cache
+def framework_files() -> dict[str, str]:
+    """The files of the framework, by their names in an archive."""
+    paths = [PACKAGE / "__init__.py", *(path for part in PARTS for path in sorted((PACKAGE / part).rglob("*.py")))]
+    return {f"venturekit/{path.relative_to(PACKAGE)}": path.read_text() for path in paths}
+
+
+class Project:
+    """A project: its functions are named as the deployment names them."""
+
+    def __init__(self, functions: FunctionSet, name: str, stage: str = "dev") -> None:
+        self.functions = functions
+        self.name = name
+        self.stage = stage
+
+    def route(self, route: str, source: str, **members: Any) -> str:
+        """A route, ``users/{id}``; gives the name of its Lambda function."""
+        return self._create(lambda_name(route_name(self.name, route)), source, members)
+
+    def function(self, name: str, source: str, **members: Any) -> str:
+        """A function that is called by its name."""
+        return self._create(lambda_name(function_name(self.name, self.stage, name)), source, members)
+
+    def _create(self, name: str, source: str, members: dict[str, Any]) -> str:
+        variables = {"VENTURE_PROJECT_NAME": self.name, "VENTURE_STAGE": self.stage, **members.pop("variables", {})}
+        given = {"Handler": "app.main", "Environment": {"Variables": variables}, "Timeout": 20, **members}
+        return self.functions.create(source, files=framework_files(), name=name, **given)
