@@ -72,6 +72,20 @@ def handler(record, context):
 """
 OTHER_ACCOUNT = "111122223333"
 
+# Writes a piece, works a while, writes the next one.
+STREAM_DELAY_MS = 90
+STREAM_PIECES = ("Once upon", " a time", " there was", " a function", " that spoke", " as it thought.")
+STREAM_SOURCE = f"""\
+const work = () => new Promise((done) => setTimeout(done, {STREAM_DELAY_MS}));
+export const handler = awslambda.streamifyResponse(async (event, stream) => {{
+  for (const piece of {json.dumps(STREAM_PIECES)}) {{
+    stream.write(piece);
+    await work();
+  }}
+  stream.end();
+}});
+"""
+
 # The calls of the runtime interface as its documentation shows them, in a loop.
 BASH_SOURCE = """\
 #!/usr/bin/env bash
@@ -368,6 +382,32 @@ def failing_event(client: Any, folder: Path, url: str) -> None:
     show("history", done.stdout)
 
 
+def streamed_function(client: Any) -> None:
+    heading("A Node.js function that streams: each piece is here while the function works on the next one")
+    create(client, "story", "nodejs20.x", "app.handler", archive("app.mjs", STREAM_SOURCE))
+    begin = time.perf_counter()
+    answer = client.invoke_with_response_stream(FunctionName="story", Payload=b"{}")
+    pieces: list[str] = []
+    arrivals_ms: list[float] = []
+    complete: Mapping[str, str] = {}
+    for event in answer["EventStream"]:
+        arrivals_ms.append((time.perf_counter() - begin) * 1e3)
+        if "PayloadChunk" in event:
+            pieces.append(event["PayloadChunk"]["Payload"].decode())
+            show(f"{arrivals_ms[-1]:.0f} ms", pieces[-1].strip())
+        else:
+            complete = event["InvokeComplete"]
+    if "Runtime.InvalidRuntime" in complete.get("ErrorDetails", ""):
+        show("left out", "This step needs Node.js 18 or newer, and there is none on this machine.")
+        return
+    show(f"{arrivals_ms[-1]:.0f} ms", "InvokeComplete")
+    expect(not complete, f"the stream failed: {complete}")
+    expect("".join(pieces) == "".join(STREAM_PIECES), f"not what the function wrote: {pieces}")
+    # Two pieces may share a packet on a busy machine; all of them at the end would be no stream.
+    lasted_ms = arrivals_ms[-1] - arrivals_ms[0]
+    expect(len(pieces) > 2 and lasted_ms > STREAM_DELAY_MS * 3, f"the pieces came together: {arrivals_ms}")
+
+
 def bash_function(client: Any) -> None:
     heading("A custom runtime: bash and curl, the runtime interface's own examples in a loop")
     if not (shutil.which("bash") and shutil.which("curl")):
@@ -392,7 +432,9 @@ def command_line(url: str) -> None:
         expect(done.returncode == 0, f"aws exited with {done.returncode}: {done.stderr.strip()}")
         outputs.append(sorted(line.split("\t")[0] for line in done.stdout.splitlines()))
         show("output", done.stdout.expandtabs(20))
-    expect(outputs == [["collector", "deliver", "prices", "shell", "stock"]] * 2, f"unexpected lists {outputs}")
+    expect(
+        outputs == [["collector", "deliver", "prices", "shell", "stock", "story"]] * 2, f"unexpected lists {outputs}"
+    )
 
 
 @contextlib.contextmanager
@@ -424,6 +466,7 @@ def tour(service: Service) -> None:
     layer(client)
     other_account(client)
     failing_event(client, service.folder, service.url)
+    streamed_function(client)
     bash_function(client)
     command_line(service.url)
 

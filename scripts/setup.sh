@@ -159,7 +159,7 @@ setup_javascript() {
         return 0
     }
     say "Installing the packages of npm that tests use into $folder/node_modules (once)"
-    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >&2) ||
         die "npm's packages could not be installed: see its lines above, then run this again."
     if "$VENV_PYTHON" "$folder/runtime_clients.py"; then
         printf '%s\n' "$wanted" >"$stamp"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from venturekit.cli import code
 from venturekit.cli.code import load_code, node_runtime
+from venturekit.cli.exits import CommandError
 from venturekit.cli.javascript import default_handler, exported_names, is_node, main_file
 from venturekit.service.environments import nodes
 from venturekit.service.environments.nodes import Node
@@ -97,6 +98,16 @@ def test_the_runtime_is_that_of_this_machine(
     monkeypatch.setattr(nodes, "find_nodes", lambda _environ, _home: found)
     assert node_runtime() == runtime
     assert code.NODE_DEFAULT == "nodejs22.x"
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mts", ".cts", ".tsx"])
+def test_typescript_has_to_be_compiled_first(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"app{suffix}"
+    file.write_text("export const handler = async (event: unknown) => event;")
+    with pytest.raises(
+        CommandError, match="is TypeScript, which no runtime executes: compile it first: npx esbuild app"
+    ):
+        load_code(str(file))
 
 
 @settings(deadline=None, max_examples=200)

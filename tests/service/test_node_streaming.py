@@ -67,6 +67,30 @@ FAILURES = {
         b"x",
         Threw("Error", "gone"),
     ),
+    "destroyed without a reason": (
+        "stream.write('x'); await sleep(30); stream.destroy(); await sleep(30);",
+        b"x",
+        Threw("Error", "The response stream was destroyed before its end."),
+    ),
+    "destroyed at once": (
+        "stream.destroy();",
+        b"",
+        Threw("Error", "The response stream was destroyed before its end."),
+    ),
+    "a prelude that is left out": (
+        "awslambda.HttpResponseStream.from(stream).end('x');",
+        b"",
+        Threw("TypeError", "HttpResponseStream.from needs a second argument, for example { statusCode: 200 }"),
+    ),
+    "a name that cannot be read": (
+        "stream.write('x'); await sleep(30); throw Object.defineProperty(new Error(), 'name', { get() { throw 1; } });",
+        b"x",
+        Threw(
+            "handled",
+            "callback called with Error argument, but there was a problem while retrieving one or more of its message, "
+            "name, and stack",
+        ),
+    ),
     "a write after the end": (
         "stream.end('x'); stream.write('y'); await sleep(30);",
         b"x",

@@ -215,6 +215,40 @@ def handler(port, context):
     assert (log.count("through\n"), log.count("[ERROR]"), log.count("INIT_START")) == (2, 0, 1)
 
 
+@pytest.mark.parametrize("caught", [True, False])
+@pytest.mark.parametrize("last", ["write('after')", "close()"])
+def test_a_write_that_a_signal_ends_leaves_the_stream_whole(streams: Streams, caught: bool, last: str) -> None:
+    source = f"""
+import signal
+
+def handler(port, context):
+    def enough(*_):
+        raise TimeoutError("enough")
+
+    signal.signal(signal.SIGALRM, enough)
+    stream = context.response_stream
+    stream.write("first")
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        stream.write(bytes(60_000_000))
+    except TimeoutError:
+        gate(port)
+        if not {caught}:
+            raise
+        stream.{last}
+"""
+    _name, client = streams.of(source, MemorySize=1024, Timeout=10)
+    taken = client.take(5)
+    streams.gate.arrived()
+    streams.gate.let_go()
+    payload, complete = client.rest()
+    # The piece was accepted before the signal came: the caller gets all of it.
+    assert (taken + payload).rstrip(b"after") == b"first" + bytes(60_000_000)
+    assert payload.endswith(b"after") == (caught and "after" in last)
+    assert (complete == {}) == caught
+    assert caught or failure(complete) == ("TimeoutError", "enough")
+
+
 # --- the writer's rules -----------------------------------------------------------------------------------------------
 
 

@@ -151,6 +151,55 @@ def test_an_install_that_is_done_is_not_done_again(machine: Machine) -> None:
     assert "needs Python 3.11" in machine.run("setup").stderr
 
 
+def with_javascript(machine: Machine) -> Path:
+    """What setup_javascript looks at, and a Python that notes what it is run with."""
+    folder = machine.folder / "tests" / "javascript"
+    folder.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json", "runtime_clients.py"):
+        (folder / name).write_text(name)
+    machine.add(
+        "python", '#!/bin/sh\necho "python $*" >>"$HOME/ran"\n[ ! -e "$HOME/no-compiler" ]\n', where=".venv/bin"
+    )
+    return folder
+
+
+NPM = '#!/bin/sh\necho "npm $1 in $(pwd)" >>"$HOME/ran"\nmkdir -p node_modules\n'
+
+
+def test_packages_of_npm_are_installed_once_and_again_when_their_list_has_changed(machine: Machine) -> None:
+    folder = with_javascript(machine)
+    machine.add("npm", NPM)
+    machine.add("mkdir", '#!/bin/sh\nexec /bin/mkdir "$@"\n')
+    once = [f"npm ci in {folder}", "python tests/javascript/runtime_clients.py"]
+    assert machine.run("setup_javascript; setup_javascript").returncode == 0
+    assert (machine.folder / "ran").read_text().splitlines() == once
+    (folder / "package-lock.json").write_text("changed")
+    assert machine.run("setup_javascript; setup_javascript").returncode == 0
+    assert (machine.folder / "ran").read_text().splitlines() == once * 2
+
+
+def test_without_npm_or_a_compiler_setup_goes_on(machine: Machine) -> None:
+    with_javascript(machine)
+    done = machine.run("setup_javascript")
+    assert (done.returncode, done.stderr.partition(".")[0]) == (0, "Not found: npm")
+    machine.add("npm", NPM)
+    machine.add("mkdir", '#!/bin/sh\nexec /bin/mkdir "$@"\n')
+    (machine.folder / "no-compiler").touch()
+    assert machine.run("setup_javascript").returncode == 0
+    # It is tried again: nothing has been noted as done.
+    (machine.folder / "no-compiler").unlink()
+    assert machine.run("setup_javascript").returncode == 0
+    assert len((machine.folder / "ran").read_text().splitlines()) == 4
+
+
+def test_packages_that_cannot_be_installed_end_it(machine: Machine) -> None:
+    with_javascript(machine)
+    machine.add("npm", "#!/bin/sh\necho 'no network' >&2\nexit 1\n")
+    done = machine.run("setup_javascript")
+    assert done.returncode == 1
+    assert "no network\nnpm's packages could not be installed" in done.stderr
+
+
 # Downloads a wheel, as far as anyone can see: a folder that runs as pip does when it is given to Python.
 FAKE_PIP = """#!/bin/sh
 [ "$1" = download ] || exit 2

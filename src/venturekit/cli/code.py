@@ -123,6 +123,9 @@ def _from_archive(path: Path) -> Code:
 
 def _from_file(path: Path) -> Code:
     _check_size(path.stat().st_size, path)
+    if path.suffix in javascript.TYPESCRIPT_SUFFIXES:
+        command = f"npx esbuild {path.name} --bundle --platform=node --format=esm --outfile={path.stem}.mjs"
+        raise CommandError(f"{path.name} is TypeScript, which no runtime executes: compile it first: {command}", USAGE)
     is_node = javascript.is_node([path.name])
     handler = javascript.default_handler(path) if is_node else default_handler(path) if path.suffix == ".py" else None
     _warn_of_bootstrap([(path.name, path)])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIXES: Final = (".mjs", ".js", ".cjs")
+TYPESCRIPT_SUFFIXES: Final = (".ts", ".mts", ".cts", ".tsx")
 MAIN_STEMS: Final = ("index", "app", "handler", "main")
 """Of several files beside one another, the function is the first of these names: ``index`` is AWS's."""
 HANDLER_NAMES: Final[tuple[str, ...]] = ("handler", "lambda_handler", "lambdaHandler")

@@ -59,6 +59,9 @@ class JoinedWrites:
 
     def _flush(self) -> None:
         pieces, self._pieces, self._size = self._pieces, [], 0
+        if self._transport.is_closing():
+            # The client has gone in the same turn.
+            return
         if len(pieces) == 1:
             self._transport.write(pieces[0])
         elif pieces:

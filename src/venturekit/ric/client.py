@@ -125,13 +125,13 @@ class RuntimeApiClient:
         self._streaming = True
         return self._post_head(invocation, b"/response", b"Content-Type: " + content_type + _STREAMING) + b"\r\n"
 
-    def send_stream(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send some of a request, as far as the API takes it and else waiting. Raises ConnectionLostError."""
-        self._connection.send_parts(parts)
-
     def send_stream_now(self, parts: Sequence[bytes | memoryview]) -> int:
         """Send as much of `parts` as can be sent without waiting; how many bytes. Raises ConnectionLostError."""
         return self._connection.send_now(parts)
+
+    def abandon_stream(self) -> None:
+        """Cut the result off: the API notices, and the next event is asked for on another connection."""
+        self._connection.close()
 
     @property
     def stream_descriptor(self) -> int:

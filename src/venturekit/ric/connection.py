@@ -64,7 +64,7 @@ class Connection:
             self._socket.close()
             self._socket = None
 
-    def send(self, data: bytes | memoryview) -> None:
+    def send(self, data: bytes) -> None:
         """Send all of `data`. Raises ConnectionLostError."""
         assert self._socket is not None
         try:
@@ -72,21 +72,12 @@ class Connection:
         except OSError as error:
             raise ConnectionLostError(f"sending to the Runtime API failed: {error}") from None
 
-    def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send all of `parts`, in one write where that is possible. Raises ConnectionLostError."""
-        sent, size = self._send_message(parts, 0), sum(map(len, parts))
-        if sent < size:
-            self.send(memoryview(b"".join(parts))[sent:])
-
     def send_now(self, parts: Sequence[bytes | memoryview]) -> int:
         """Send what can be sent without waiting; how many bytes that was. Raises ConnectionLostError."""
-        return self._send_message(parts, _socket.MSG_DONTWAIT)
-
-    def _send_message(self, parts: Sequence[bytes | memoryview], flags: int) -> int:
         if self._socket is None:
             raise ConnectionLostError("the connection to the Runtime API is closed")
         try:
-            return self._socket.sendmsg(parts, (), flags)
+            return self._socket.sendmsg(parts, (), _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
         except OSError as error:

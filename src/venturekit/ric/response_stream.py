@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BINARY = "application/octet-stream"
 HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
 PRELUDE_END = bytes(8)
+END = b"0\r\n\r\n"
 PIECE_TYPES = (bytes, str, bytearray, memoryview)
 # Trailers share the Runtime API's limit on heads, which is a little over 1 MiB.
 ERROR_LIMIT_BYTES = 512 * 1024
@@ -98,7 +99,7 @@ class ResponseStream:
         piece = _as_bytes(data)
         if len(piece):
             with self._lock:
-                self._send(self._frame(piece))
+                self._send(piece)
         return len(data)
 
     async def awrite(self, data: Piece) -> int:
@@ -106,21 +107,19 @@ class ResponseStream:
         piece = _as_bytes(data)
         if len(piece):
             with self._lock:
-                self._send_some(self._frame(piece))
+                self._send_some(piece)
             while self._unsent:
                 await self._writable()
                 with self._lock:
-                    self._send_some([])
+                    self._send_some()
         return len(data)
 
     def flush(self) -> None:
         """Begin the response, if it has not begun: status, headers and content type leave without a piece."""
         with self._lock:
-            if self._state == _FRESH:
-                self._send(self._frame(b""))
-            else:
+            if self._state != _FRESH:
                 self._expect_open()
-                self._send([])
+            self._send(b"" if self._state == _FRESH else None)
 
     def close(self) -> None:
         """End the response: the caller has all of it, while the function may go on. Closing twice does nothing."""
@@ -128,7 +127,7 @@ class ResponseStream:
             self.flush()
             with self._lock:
                 self._state = _CLOSED
-                self._send([b"0\r\n\r\n"])
+                self._send(None, END)
 
     def over(self, error: bytes = b"", error_type: str = "") -> bytes | None:
         """The handler has ended; nothing more may be written. None if nothing was: the response is an ordinary one.
@@ -155,28 +154,42 @@ class ResponseStream:
         size = len(prelude) + len(piece)
         return [head, b"%x\r\n" % size, prelude, piece, b"\r\n"] if size else [head]
 
-    def _send(self, parts: list[bytes | memoryview]) -> None:
+    def _send(self, piece: bytes | memoryview | None, end: bytes = b"") -> None:
+        """Send all of it, waiting where no byte can get lost: a signal may raise an exception in here."""
+        self._send_some(piece, end)
         if self._unsent:
-            parts = [self._unsent, *parts]
-            self._unsent = memoryview(b"")
-        try:
-            if parts:
-                self._api.send_stream(parts)
-        except ConnectionLostError as error:
-            raise _lost(error) from None
+            from select import POLLOUT, poll
 
-    def _send_some(self, parts: list[bytes | memoryview]) -> None:
-        if self._unsent:
-            parts = [self._unsent, *parts]
+            writable = poll()
+            writable.register(self._api.stream_descriptor, POLLOUT)
+            while self._unsent:
+                writable.poll()
+                self._send_some()
+
+    def _send_some(self, piece: bytes | memoryview | None = None, end: bytes = b"") -> None:
+        """Send a piece and an end, behind what is left, as far as that goes without waiting."""
         try:
+            parts = [] if piece is None else self._frame(piece)
+            if self._unsent:
+                parts = [self._unsent, *parts]
+            if end:
+                parts = [*parts, end]
+            if not parts:
+                return
             sent = self._api.send_stream_now(parts)
+            left = b"" if sent == sum(map(len, parts)) else parts[0] if len(parts) == 1 else b"".join(parts)
+            self._unsent = memoryview(left)[sent:]
         except ConnectionLostError as error:
             self._unsent = memoryview(b"")
             raise _lost(error) from None
-        if len(parts) == 1:
-            self._unsent = memoryview(parts[0])[sent:]
-        else:
-            self._unsent = memoryview(b"".join(parts))[sent:] if sent < sum(map(len, parts)) else memoryview(b"")
+        except ResponseStreamError:
+            raise
+        except BaseException:
+            # A signal, in the moment in which some bytes were out and not counted yet: nobody knows how to go on.
+            if self._state != _FRESH:
+                self._state, self._unsent = _CLOSED, memoryview(b"")
+                self._api.abandon_stream()
+            raise
 
     async def _writable(self) -> None:
         from asyncio import get_running_loop

@@ -167,6 +167,7 @@ def test_every_flipped_bit_is_refused() -> None:
 
 def test_streams_broken_at_random_are_read_as_botocore_reads_them() -> None:
     randomness = random.Random(4711)
+    refused = read_on = 0
     for _ in range(4000):
         messages = [
             encode_event("PayloadChunk", randomness.randbytes(randomness.randrange(60)), BINARY) for _ in range(3)
@@ -187,9 +188,12 @@ def test_streams_broken_at_random_are_read_as_botocore_reads_them() -> None:
         theirs = read_by_botocore(bytes(broken))
         if theirs is None:
             assert error is not None
+            refused += 1
         else:
             assert ours == theirs
             assert error is None or isinstance(error, TruncatedStreamError)
+            read_on += 1
+    assert min(refused, read_on) > 1500
 
 
 def test_header_blocks_of_random_bytes_never_do_harm() -> None:

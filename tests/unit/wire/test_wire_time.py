@@ -304,6 +304,23 @@ def test_peer_that_does_not_read_is_cut(run: Any, closing: bool) -> None:
     run(main())
 
 
+def test_look_at_a_connection_that_is_being_cut(run: Any) -> None:
+    async def main() -> None:
+        async with bench(LIMITS) as at:
+            at.app.on_handle = huge
+            client = await at.connect(receive_buffer_bytes=65_536)
+            await client.send(GOOD)
+            await at.until(lambda: bool(at.app.handled))
+            (connection,) = at.listener.connections
+            connection.abort()
+            assert unread(connection) >= 0
+            at.advance(1)
+            await at.gone()
+            assert unread(connection) == 0
+
+    run(main())
+
+
 def test_peer_that_reads_slowly_is_not_cut(run: Any) -> None:
     async def main() -> None:
         async with bench(LIMITS) as at:

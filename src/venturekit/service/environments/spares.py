@@ -121,6 +121,7 @@ class Spares:
             self._spares.remove(spare)
         elif now - self._taken_at < RUSH_SECONDS:
             self._rushed_at = now
+        self.refill()
         return spare
 
     def started(self, number: int, pid: int) -> None:

@@ -41,14 +41,15 @@ def unread(connection: Connection) -> int:
     stand still between two such moments.
     """
     transport = connection.transport
-    held = 0
+    unsent = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return unsent  # closed in this moment
     try:
-        held = int.from_bytes(
-            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
-        )
-    except (OSError, ValueError):
-        pass  # closed meanwhile
-    return transport.get_write_buffer_size() + held
+        held = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return unsent
+    return unsent + int.from_bytes(held, sys.byteorder)
 
 
 def _sweep_request(connection: Connection, elapsed: float) -> None:

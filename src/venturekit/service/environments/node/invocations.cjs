@@ -7,6 +7,7 @@ const { makeContext } = require('./context.cjs');
 const { contextOf } = require('./store.cjs');
 const { ResponseStream } = require('./stream.cjs');
 
+const DESTROYED = 'The response stream was destroyed before its end.';
 const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
 // What waits for it runs without a frame of node's own in its stack trace.
 const SOON = Promise.resolve();
@@ -130,6 +131,9 @@ class Invocations {
     stream.on('error', fail);
     stream.on('finish', () => {
       if (!failed) this._close(invocation, undefined);
+    });
+    stream.on('close', () => {
+      if (!stream.writableFinished) fail(new Error(DESTROYED));
     });
     let result;
     try {

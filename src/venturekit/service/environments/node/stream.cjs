@@ -116,8 +116,11 @@ function checkedHeader(value) {
 }
 
 class HttpResponseStream {
-  // `prelude`: { statusCode, headers, cookies }, which front ends make an HTTP response of.
+  // `prelude`: { statusCode, headers, cookies }, which front ends make an HTTP response of. Throws a TypeError for none.
   static from(stream, prelude) {
+    if (prelude === undefined) {
+      throw new TypeError('HttpResponseStream.from needs a second argument, for example { statusCode: 200 }');
+    }
     stream.setContentType(HTTP_TYPE);
     stream._prelude = Buffer.from(JSON.stringify(prelude));
     return stream;
