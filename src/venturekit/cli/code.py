@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from venturekit.cli import environ, javascript
+from venturekit.cli import environ, framework, javascript
 from venturekit.cli.exits import USAGE, CommandError, complain
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ BOOTSTRAP: Final = "bootstrap"
 PROVIDED: Final = "provided.al2023"
 NODE_MAJORS: Final = (24, 22, 20, 18)
 NODE_DEFAULT: Final = "nodejs22.x"
-HANDLER_NAMES: Final = ("handler", "lambda_handler")
+HANDLER_NAMES: Final = ("handler", "lambda_handler", "main")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,9 @@ def _top_level_names(tree: ast.Module) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.Assign):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.ImportFrom) and framework.is_framework(node.module or ""):
+            # Its handler() makes handlers, and is none.
+            continue
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from (alias.asname or alias.name for alias in node.names)
 
@@ -129,7 +132,7 @@ def _from_file(path: Path) -> Code:
     is_node = javascript.is_node([path.name])
     handler = javascript.default_handler(path) if is_node else default_handler(path) if path.suffix == ".py" else None
     _warn_of_bootstrap([(path.name, path)])
-    return Code(_zip([(path.name, path)]), handler, path.name == BOOTSTRAP, is_node)
+    return Code(_zip(framework.with_framework([(path.name, path)])), handler, path.name == BOOTSTRAP, is_node)
 
 
 def _from_directory(path: Path) -> Code:
@@ -145,7 +148,7 @@ def _from_directory(path: Path) -> Code:
     else:
         handler = default_handler(python[0]) if len(python) == 1 else None
     _warn_of_bootstrap(files)
-    return Code(_zip(files), handler, BOOTSTRAP in names, javascript.is_node(names))
+    return Code(_zip(framework.with_framework(files)), handler, BOOTSTRAP in names, javascript.is_node(names))
 
 
 def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
