@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 import asynchronous
+import framework
 import node
 import scale
 import streaming
@@ -363,6 +364,27 @@ ROWS = (
         True,
         lambda b: streaming.bulk(b.streaming, b.plan.rounds),
     ),
+    Row("import venturekit.runtime", "ms", 15, False, lambda b: framework.imported(2 * b.plan.rounds + 1)),
+    *(
+        Row(
+            f"handler(), {kind}{', logging' if log else ''}, CPU of a call",
+            "us",
+            budget,
+            False,
+            lambda b, kind=kind, log=log, beside=beside: framework.called(
+                kind, b.plan.rounds, log=log, beside=beside
+            ),
+        )
+        for kind, log, budget, beside in (
+            ("sync", False, 10, ("powertools", "chalice", "starlette")),
+            ("async", False, 20, ()),
+            ("model", False, 35, ("fastapi",)),
+            ("sync", True, 20, ()),
+            ("async", True, 30, ()),
+            ("model", True, 45, ()),
+        )
+    ),
+    Row("invoke() / boto3, CPU of a call", "x", 0.25, False, lambda b: framework.calling(b.free, b.plan.rounds)),
     Row("service start to ready", "ms", 250, False, start_to_ready),
     Row("service idle memory", "MiB", 40, False, idle_memory),
     Row("create function p50", "ms", 20, False, create_p50),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from venturekit.front.cors import CorsRules, is_preflight
+from venturekit.front.cors import CorsRules
+from venturekit.protocol.cors import is_preflight
 
 PAGE = "https://shop.example"
 CREDENTIALS = b"access-control-allow-credentials"

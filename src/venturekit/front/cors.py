@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from venturekit.protocol.cors import ANY, allowed_origin
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Lines = list[tuple[bytes, bytes]]
 
-ANY: Final = "*"
 ALLOW_ORIGIN: Final = "access-control-allow-origin"
 _VARY: Final = (b"vary", b"Origin")
 
@@ -70,21 +71,11 @@ class CorsRules:
 
     def _origin_lines(self, origin: str | None) -> Lines:
         lines = [_VARY]
-        allowed = self._allowed(origin) if origin is not None else None
+        allowed = None
+        if origin is not None:
+            allowed = allowed_origin(origin, self.allow_origins, credentials=self.allow_credentials)
         if allowed is not None:
             lines.append((ALLOW_ORIGIN.encode(), allowed.encode("latin-1", "replace")))
             if self.allow_credentials:
                 lines.append((b"access-control-allow-credentials", b"true"))
         return lines
-
-    def _allowed(self, origin: str) -> str | None:
-        """The value of Access-Control-Allow-Origin, None if the origin is not allowed."""
-        if ANY in self.allow_origins:
-            # A browser takes no star for an answer to a request with credentials (choice).
-            return origin if self.allow_credentials else ANY
-        return origin if origin.lower() in (allowed.lower() for allowed in self.allow_origins) else None
-
-
-def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request only asks whether another one may be sent. ``headers`` have lower-case names."""
-    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers

@@ -11,9 +11,9 @@ import orjson
 
 from venturekit.front import answers, identifiers
 from venturekit.front.call import ClientGoneError
-from venturekit.front.cors import is_preflight
 from venturekit.front.http_client import ServerGoneError, TooManyRequestsError
 from venturekit.front.response_stream import forward
+from venturekit.protocol.cors import is_preflight
 from venturekit.protocol.http_event import EventContext, HttpRequest, http_event
 from venturekit.protocol.http_response import InvalidHttpResponseError, PreludeParser, http_response
 

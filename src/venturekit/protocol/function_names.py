@@ -68,12 +68,12 @@ def route_parameters(route: str) -> list[str]:
 def filled_route(route: str, parameters: dict[str, str]) -> str:
     """The path of a call: ``/users/42`` of ``users/{id}``, its values percent-encoded.
 
-    Raises InvalidRouteError for a parameter that is missing, or that the route does not have.
+    Raises InvalidRouteError for a parameter that is missing or empty, or that the route does not have.
     """
     from urllib.parse import quote
 
     names = route_parameters(route)
-    missing = [name for name in names if name not in parameters]
+    missing = [name for name in names if not parameters.get(name)]
     unknown = [name for name in parameters if name not in names]
     if missing or unknown:
         wrong = f"needs {', '.join(missing)}" if missing else f"has no {', '.join(unknown)}"

@@ -6,6 +6,7 @@ Source: RFC 9112.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 HEAD_LIMIT_BYTES: Final = 262_144
 _CHUNK_LINE_LIMIT: Final = 1024
 _NO_BODY: Final = (204, 304)
+_DIGITS_LIMIT: Final = 16
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?", re.ASCII)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 
 class HttpError(Exception):
@@ -24,8 +29,8 @@ def request_bytes(method: str, target: str, headers: Mapping[str, str], body: by
     """A request in one piece, so that it leaves in one packet where it fits. Raises ValueError for torn headers."""
     lines = [f"{method} {target} HTTP/1.1"]
     for name, value in headers.items():
-        if "\r" in value or "\n" in value or not name.isascii():
-            raise ValueError(f"the header {name} would be torn: it holds a line break")
+        if _NAME.fullmatch(name) is None or "\r" in value or "\n" in value or "\0" in value:
+            raise ValueError(f"the header {name!r} would be torn: it holds a line break, or what no name holds")
         lines.append(f"{name}: {value}")
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
     return "\r\n".join(lines).encode("utf-8") + body
@@ -34,13 +39,27 @@ def request_bytes(method: str, target: str, headers: Mapping[str, str], body: by
 class ResponseParser:
     """One response: ``feed()`` what arrives until ``complete``; the body is in ``take()`` or all in ``body``.
 
+    ``limit_bytes`` is how much may arrive, heads and all.
+
     ``headers`` have names in lower case, values of one name are joined by commas. ``reusable`` tells whether the
     connection can carry another request. Interim responses (1xx) are passed over.
     """
 
-    __slots__ = ("_body", "_buffer", "_head_done", "_left", "_mode", "complete", "headers", "reusable", "status")
+    __slots__ = (
+        "_allowed",
+        "_body",
+        "_buffer",
+        "_head_done",
+        "_left",
+        "_mode",
+        "complete",
+        "headers",
+        "reusable",
+        "status",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._allowed = limit_bytes
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False
@@ -69,6 +88,10 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> None:
         """What has arrived. Raises HttpError."""
+        if self._allowed is not None:
+            self._allowed -= len(data)
+            if self._allowed < 0:
+                raise HttpError("the response is longer than it may be")
         self._buffer += data
         while not self._head_done:
             if not self._read_head():
@@ -91,20 +114,21 @@ class ResponseParser:
             return False
         lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
-        version, _, rest = lines[0].partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        first = _STATUS_LINE.fullmatch(lines[0])
+        if first is None:
             raise HttpError(f"this is no HTTP response: {lines[0][:80]!r}")
-        status = int(rest[:3])
+        status = int(first[2])
         if 100 <= status < 200:
             return True
         self.status = status
         for line in lines[1:]:
             name, colon, value = line.partition(":")
-            if not colon:
+            if not colon or _NAME.fullmatch(name) is None:
                 raise HttpError(f"this is no header: {line[:80]!r}")
-            name, value = name.lower(), value.strip()
+            name, value = name.lower(), value.strip(" \t")
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
-        self.reusable = version == "HTTP/1.1" and self.headers.get("connection", "").lower() != "close"
+        tokens = {token.strip().lower() for token in self.headers.get("connection", "").split(",")}
+        self.reusable = first[1] == "1" and "close" not in tokens
         self._head_done = True
         self._choose_mode()
         return True
@@ -113,11 +137,16 @@ class ResponseParser:
         length = self.headers.get("content-length")
         if self.status in _NO_BODY:
             self.complete = True
-        elif self.headers.get("transfer-encoding", "").lower() == "chunked":
+        elif "transfer-encoding" in self.headers:
+            coding = self.headers["transfer-encoding"].lower()
+            if coding != "chunked":
+                raise HttpError(f"Transfer-Encoding is {coding[:40]!r}, and only chunked is understood")
             self._mode = "size"
+            # Two statements of the length: whatever follows may be something else than it seems.
+            self.reusable = self.reusable and length is None
         elif length is not None:
-            if not length.isdigit():
-                raise HttpError(f"Content-Length is {length!r}")
+            if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_LIMIT):
+                raise HttpError(f"Content-Length is {length[:40]!r}")
             self._mode, self._left = "length", int(length)
             self.complete = self._left == 0
         else:
@@ -158,10 +187,9 @@ class ResponseParser:
             self._mode = "size"
         elif self._mode == "size":
             digits = line.partition(b";")[0].strip()
-            try:
-                self._left = int(digits, 16)
-            except ValueError:
-                raise HttpError(f"{line[:40]!r} is no size of a chunk") from None
+            if _HEXADECIMAL.fullmatch(digits) is None:
+                raise HttpError(f"{line[:40]!r} is no size of a chunk")
+            self._left = int(digits, 16)
             self._mode = "chunk" if self._left else "trailer"
         elif not line:
             self.complete = True

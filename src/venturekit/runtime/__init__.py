@@ -78,8 +78,24 @@ if TYPE_CHECKING:
     from venturekit.runtime.invocation.invokers import create_lambda_invoker, create_local_invoker
     from venturekit.runtime.invocation.request import LambdaInvoker
     from venturekit.runtime.invocation.result import InvokeResult
+    from venturekit.runtime.logging_bridge import bridge_logging
+    from venturekit.runtime.middleware.api_keys import api_key_auth_middleware, hash_api_key
+    from venturekit.runtime.middleware.cors import cors_middleware
+    from venturekit.runtime.middleware.error_boundaries import error_boundary_middleware
+    from venturekit.runtime.middleware.rate_limits import rate_limit_middleware
+    from venturekit.runtime.middleware.request_ids import request_id_middleware
+    from venturekit.runtime.middleware.request_logs import logging_middleware
+    from venturekit.runtime.middleware.timeouts import RequestTimeoutError, timeout_middleware
+    from venturekit.runtime.middleware.timings import timing_middleware
+    from venturekit.runtime.patterns.rate_limiter import (
+        RateLimitDecision,
+        RateLimiter,
+        create_default_rate_limiter,
+        create_rate_limiter,
+    )
 
 _LATER: Final = {
+    "bridge_logging": "logging_bridge",
     "Invoker": "invocation.call",
     "ainvoke": "invocation.call",
     "create_invoker": "invocation.call",
@@ -90,6 +106,20 @@ _LATER: Final = {
     "create_local_invoker": "invocation.invokers",
     "LambdaInvoker": "invocation.request",
     "InvokeResult": "invocation.result",
+    "RateLimitDecision": "patterns.rate_limiter",
+    "RateLimiter": "patterns.rate_limiter",
+    "RequestTimeoutError": "middleware.timeouts",
+    "api_key_auth_middleware": "middleware.api_keys",
+    "hash_api_key": "middleware.api_keys",
+    "cors_middleware": "middleware.cors",
+    "error_boundary_middleware": "middleware.error_boundaries",
+    "logging_middleware": "middleware.request_logs",
+    "rate_limit_middleware": "middleware.rate_limits",
+    "request_id_middleware": "middleware.request_ids",
+    "timeout_middleware": "middleware.timeouts",
+    "timing_middleware": "middleware.timings",
+    "create_default_rate_limiter": "patterns.rate_limiter",
+    "create_rate_limiter": "patterns.rate_limiter",
 }
 
 __all__ = [
@@ -112,8 +142,11 @@ __all__ = [
     "MiddlewareError",
     "NotFoundError",
     "PayloadTooLargeError",
+    "RateLimitDecision",
     "RateLimitError",
+    "RateLimiter",
     "RequestContext",
+    "RequestTimeoutError",
     "Response",
     "Schema",
     "SchemaError",
@@ -132,29 +165,41 @@ __all__ = [
     "ValidationError",
     "VentureError",
     "ainvoke",
+    "api_key_auth_middleware",
+    "bridge_logging",
     "build_context",
     "compose",
+    "cors_middleware",
+    "create_default_rate_limiter",
     "create_invoker",
     "create_lambda_invoker",
     "create_local_invoker",
     "create_logger",
+    "create_rate_limiter",
     "created",
     "current_context",
     "default_function_name_resolver",
     "error",
+    "error_boundary_middleware",
     "error_response",
     "extract_locale",
     "extract_user_context",
     "handler",
+    "hash_api_key",
     "invoke",
     "is_venture_error",
     "logger",
+    "logging_middleware",
     "no_content",
+    "rate_limit_middleware",
     "redirect",
+    "request_id_middleware",
     "set_transaction_provider",
     "stream",
     "success",
     "task_handler",
+    "timeout_middleware",
+    "timing_middleware",
 ]
 
 

@@ -1,27 +1,34 @@
-"""What there is once in a process: the transaction provider, the default invoker, its breakers, the event loop.
+"""What there is once in a process: the transaction provider, the default invoker, its breakers, event loops, waiting.
 
 The seeds make these process-wide. Nothing else in the framework keeps state in a module, but the default logger.
 """
 
 from __future__ import annotations
 
+from _thread import _local
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Coroutine
+    from asyncio import AbstractEventLoop
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from venturekit.runtime.transactions import TransactionProvider
 
 
 class _State:
-    __slots__ = ("breakers", "invoker", "runner", "transactions")
+    __slots__ = ("apause", "breakers", "invoker", "log_second", "loops", "pause", "transactions")
 
     def __init__(self) -> None:
         self.transactions: TransactionProvider | None = None
-        self.runner: asyncio.Runner | None = None
         self.invoker: Any = None
         self.breakers: Any = None
+        # How retries wait, in seconds: tests set these to a clock of their own.
+        self.pause: Callable[[float], None] | None = None
+        self.apause: Callable[[float], Awaitable[None]] | None = None
+        # The text of a second is made once: it is the greater part of a timestamp. No second is -1.
+        self.log_second: tuple[int, str] = (-1, "")
+        # An event loop belongs to its thread. Lambda calls handlers in one, tests may do otherwise.
+        self.loops = _local()
 
 
 state = _State()
@@ -29,18 +36,42 @@ state = _State()
 
 def reset() -> None:
     """Forget everything, as tests want it between them."""
-    if state.runner is not None:
-        state.runner.close()
+    loop: AbstractEventLoop | None = getattr(state.loops, "loop", None)
+    if loop is not None:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
     state.__init__()  # type: ignore[misc]
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end on the one event loop of this process.
+    """Run a coroutine to its end on the one event loop of this thread.
 
     The loop stays for the life of the execution environment: what handlers keep open on it is there the next time.
+    ``asyncio.Runner`` would take eight times as long for each call, most of it for the handler of Ctrl-C.
     """
-    if state.runner is None:
+    loop: AbstractEventLoop | None = getattr(state.loops, "loop", None)
+    if loop is None or loop.is_closed():
         import asyncio
 
-        state.runner = asyncio.Runner()
-    return state.runner.run(coroutine)
+        loop = state.loops.loop = asyncio.new_event_loop()
+    return loop.run_until_complete(coroutine)
+
+
+def pause(seconds: float) -> None:
+    """Wait before another attempt."""
+    if state.pause is not None:
+        state.pause(seconds)
+        return
+    from time import sleep
+
+    sleep(seconds)
+
+
+async def apause(seconds: float) -> None:
+    """The same on the event loop."""
+    if state.apause is not None:
+        await state.apause(seconds)
+        return
+    from asyncio import sleep
+
+    await sleep(seconds)

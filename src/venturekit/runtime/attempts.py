@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from venturekit.runtime.errors import TaskTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+    from typing import Self
 
     from venturekit.runtime.context import BaseContext
 
@@ -37,39 +38,55 @@ def next_delay_ms(attempt: int, retries: int, first_delay_ms: int, remaining_ms:
 
 
 class TimeLimit:
-    """A limit for what runs inside, by the timer signal of the process.
+    """A limit for what runs inside, by the timer signal of the process; ``error`` makes what it raises then.
 
     Signals reach the main thread only: in another one nothing is limited but by Lambda itself. A limit around it that
-    is shorter stays in force.
+    is shorter stays in force, and raises its own error.
     """
 
-    __slots__ = ("_former", "_limit_ms", "_rest_seconds", "_set_at")
+    __slots__ = ("_error", "_former", "_limit_ms", "_rest_seconds", "_set_at", "cut_short")
 
-    def __init__(self, limit_ms: int | None) -> None:
+    def __init__(self, limit_ms: int | None, error: Callable[[int], Exception] = TaskTimeoutError) -> None:
         self._limit_ms = limit_ms
+        self._error = error
         self._former: Any = None
         self._rest_seconds = 0.0
         self._set_at = 0.0
+        # Whether the limit around this one has ended what runs inside: then there is no time for another attempt.
+        self.cut_short = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if self._limit_ms is None:
-            return
+            return self
         import signal
         import threading
         import time
 
         if threading.current_thread() is not threading.main_thread():
             self._limit_ms = None
-            return
+            return self
         self._former = signal.signal(signal.SIGALRM, self._expire)
         self._rest_seconds, _ = signal.setitimer(signal.ITIMER_REAL, self._limit_ms / 1000)
         self._set_at = time.monotonic()
         if 0 < self._rest_seconds < self._limit_ms / 1000:
             signal.setitimer(signal.ITIMER_REAL, self._rest_seconds)
+        return self
 
-    def _expire(self, *_: Any) -> None:
+    def _expire(self, number: int, frame: Any) -> None:
+        import signal
+        import time
+
         assert self._limit_ms is not None
-        raise TaskTimeoutError(self._limit_ms)
+        if 0 < self._rest_seconds < self._limit_ms / 1000 and callable(self._former):
+            # It is over, whatever its handler does, and must not come twice.
+            self._rest_seconds, self.cut_short = 0.0, True
+            self._former(number, frame)
+            # A handler that only takes note, and is no limit of ours: what is left of this one begins.
+            self.cut_short = False
+            left = self._limit_ms / 1000 - (time.monotonic() - self._set_at)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+            return
+        raise self._error(self._limit_ms)
 
     def __exit__(self, *_: object) -> None:
         if self._limit_ms is None:
@@ -84,8 +101,10 @@ class TimeLimit:
             signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
 
 
-async def within(work: Awaitable[Any], limit_ms: int | None) -> Any:
-    """The result of some work, or TaskTimeoutError after it was cancelled."""
+async def within(
+    work: Awaitable[Any], limit_ms: int | None, error: Callable[[int], Exception] = TaskTimeoutError
+) -> Any:
+    """The result of some work, or ``error(limit_ms)`` after it was cancelled."""
     if limit_ms is None:
         return await work
     import asyncio
@@ -96,5 +115,5 @@ async def within(work: Awaitable[Any], limit_ms: int | None) -> Any:
             return await work
     except TimeoutError:
         if limit.expired():
-            raise TaskTimeoutError(limit_ms) from None
+            raise error(limit_ms) from None
         raise

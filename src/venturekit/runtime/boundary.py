@@ -17,17 +17,18 @@ def error_to_response(error: Exception, ctx: RequestContext) -> Response:
     A VentureError below 500 is something that the caller did: it is logged as a warning, without a stack trace.
     """
     logger = ctx.logger
-    if isinstance(error, VentureError):
+    if not isinstance(error, VentureError):
+        logger.error("unhandled error", error=error)
+        return error_response(InternalError())
+    try:
+        response = error_response(error)
         fields = {"status": error.status_code, "code": error.code}
         if error.status_code < 500:
             logger.warn(error.message, fields)
         else:
             logger.error(error.message, fields, error=error)
-        try:
-            return error_response(error)
-        except ValueError as problem:
-            # A status of one's own that is none.
-            logger.error("this error cannot be sent", {"reason": str(problem)})
-            return error_response(InternalError())
-    logger.error("unhandled error", error=error)
-    return error_response(InternalError())
+    except Exception as problem:
+        # An error of one's own with a status that is none, or properties that fail.
+        logger.error("this error cannot be sent", {"reason": repr(problem)}, error=error)
+        return error_response(InternalError())
+    return response

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _current: ContextVar[BaseContext] = ContextVar("venturekit_context")
 _UNSET: Final[Any] = object()
+NO_DEADLINE_MS: Final = 2**31 - 1
+"""The remaining time of what no Lambda ends: more than anything takes."""
 
 
 def current_context() -> BaseContext | None:
@@ -185,11 +187,11 @@ class BaseContext:
 
     def _find_tenant(self) -> TenantContext | None:
         tenant_id = self._propagated().get("tenantId")
-        return TenantContext(tenant_id) if isinstance(tenant_id, str) else None
+        return TenantContext(tenant_id) if isinstance(tenant_id, str) and tenant_id else None
 
     def _find_user(self) -> UserContext | None:
         user_id = self._propagated().get("userId")
-        return UserContext(user_id) if isinstance(user_id, str) else None
+        return UserContext(user_id) if isinstance(user_id, str) and user_id else None
 
     def _propagated(self) -> Mapping[str, Any]:
         """What the calling function passed on."""
@@ -203,12 +205,13 @@ class BaseContext:
     @property
     def invoke_id(self) -> str | None:
         """The id of the call from function to function, None when it is none."""
-        return self._propagated().get("invokeId")
+        invoke_id = self._propagated().get("invokeId")
+        return invoke_id if isinstance(invoke_id, str) else None
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends this invocation; without a Lambda, more than anything takes."""
         remaining = getattr(self.raw_context, "get_remaining_time_in_millis", None)
-        return int(remaining()) if remaining is not None else 2**31 - 1
+        return int(remaining()) if remaining is not None else NO_DEADLINE_MS
 
 
 class RequestContext(BaseContext):
@@ -222,6 +225,7 @@ class RequestContext(BaseContext):
     __slots__ = (
         "_body",
         "_locale",
+        "_max_body_bytes",
         "_query_params",
         "_request",
         "headers",
@@ -246,6 +250,7 @@ class RequestContext(BaseContext):
         self.response_headers: dict[str, str] = {}
         self.locales = locales
         self._body: Any = _UNSET
+        self._max_body_bytes: int | None = None
         self._locale: str | None = None
         self.query: Any = None
         self.params: Any = None
@@ -259,13 +264,20 @@ class RequestContext(BaseContext):
     def body(self) -> Any:
         """The body as it was read: JSON as its value, a form as a dictionary, text as text, else bytes; None if empty.
 
+        A middleware may set it: the handler gets that, and its schema checks it.
+
         Raises BadRequestError, PayloadTooLargeError.
         """
         if self._body is _UNSET:
-            from venturekit.runtime.body import read_body
+            from venturekit.runtime.body import MAX_BODY_BYTES, read_body
 
-            self._body = read_body(self._request.event, self.headers)
+            limit = MAX_BODY_BYTES if self._max_body_bytes is None else self._max_body_bytes
+            self._body = read_body(self._request.event, self.headers, limit)
         return self._body
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        self._body = value
 
     @property
     def source_ip(self) -> str:

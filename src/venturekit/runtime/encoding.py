@@ -75,9 +75,17 @@ _encode = json.JSONEncoder(
 def to_json(value: Any) -> str:
     """JSON without blanks. Raises NotSerializableError, which says what to do."""
     try:
-        return _encode(value)
+        text = _encode(value)
     except NotSerializableError:
         raise
     except (ValueError, TypeError, RecursionError) as problem:
         why = "it is nested too deeply" if isinstance(problem, RecursionError) else str(problem)
         raise NotSerializableError(f"this cannot be written as JSON: {why}") from None
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair: JSON has an escape for it, UTF-8 has nothing.
+        return "".join(c if not "\ud800" <= c <= "\udfff" else f"\\u{ord(c):04x}" for c in text)
+    return text

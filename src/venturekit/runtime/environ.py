@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_LOCALE: Final = "en"
-LEVELS: Final = ("trace", "debug", "info", "warn", "error", "fatal")
+DEFAULT_RATE_LIMIT_TABLE: Final = "venturekit-rate-limits"
+LEVELS: Final = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "silent")
 
 
 class EnvironmentVariableError(ValueError):
@@ -22,8 +23,17 @@ def log_format() -> str:
 
 
 def log_level() -> str:
-    """The least level that is written: ``VENTURE_LOG_LEVEL``, else ``AWS_LAMBDA_LOG_LEVEL``, else ``info``."""
-    return (os.environ.get("VENTURE_LOG_LEVEL") or os.environ.get("AWS_LAMBDA_LOG_LEVEL") or "info").lower()
+    """The least level that is written: ``VENTURE_LOG_LEVEL``, else ``AWS_LAMBDA_LOG_LEVEL``, else ``info``.
+
+    Raises EnvironmentVariableError.
+    """
+    for variable in ("VENTURE_LOG_LEVEL", "AWS_LAMBDA_LOG_LEVEL"):
+        level = os.environ.get(variable)
+        if level:
+            if level.lower() not in LEVELS:
+                raise EnvironmentVariableError(f"{variable} is {level!r}: one of {', '.join(LEVELS)} is expected")
+            return level.lower()
+    return "info"
 
 
 def trace_header() -> str | None:
@@ -92,6 +102,20 @@ def local_urls() -> Mapping[str, str]:
             )
         urls[project] = url.rstrip("/")
     return urls
+
+
+def rate_limit_table() -> str | None:
+    """The DynamoDB table that rate limiters count in if they are not told otherwise; None for memory.
+
+    In a Lambda function: ``VENTURE_RATE_LIMIT_TABLE``; without it on AWS itself the usual table, and none where another
+    service stands in for Lambda, or in the dev server.
+    """
+    if not is_lambda():
+        return None
+    named = os.environ.get("VENTURE_RATE_LIMIT_TABLE")
+    if named:
+        return named
+    return None if is_local() or lambda_endpoint() else DEFAULT_RATE_LIMIT_TABLE
 
 
 def intent_outputs() -> dict[str, Any]:

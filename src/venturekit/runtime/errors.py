@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import TypeGuard
+    from typing import Self, TypeGuard
 
     from venturekit.runtime.schema import Issue
 
@@ -46,6 +46,15 @@ class VentureError(Exception):
 
     status_code: int = 500
     code: str = "INTERNAL_ERROR"
+    message: str
+    details: dict[str, Any]
+    headers: dict[str, str]
+
+    def __new__(cls, *arguments: object, **_: object) -> Self:
+        # A derived class whose constructor forgets to call this one's is an error that can be answered all the same.
+        made = super().__new__(cls, *arguments)
+        made.message, made.details, made.headers = "Internal server error", {}, {}
+        return made
 
     def __init__(
         self,
@@ -62,8 +71,11 @@ class VentureError(Exception):
             self.status_code = status_code
         if code is not None:
             self.code = code
-        self.details: dict[str, Any] = dict(details or {})
-        self.headers: dict[str, str] = dict(headers or {})
+        self.details = dict(details or {})
+        self.headers = dict(headers or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
 
     def to_dict(self) -> dict[str, Any]:
         """The ``error`` object of the response: ``code``, ``message`` and, where there are any, ``details``."""
@@ -142,8 +154,14 @@ class ValidationError(VentureError):
     status_code = 422
     code = "VALIDATION_ERROR"
 
-    def __init__(self, message: str = "Validation failed", fields: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.fields = {name: list(messages) for name, messages in (fields or {}).items()}
+    def __init__(
+        self, message: str = "Validation failed", fields: Mapping[str, str | Sequence[str]] | None = None
+    ) -> None:
+        # One message need not be put into a list.
+        self.fields = {
+            name: [messages] if isinstance(messages, str) else list(messages)
+            for name, messages in (fields or {}).items()
+        }
         super().__init__(message, details={"fields": self.fields} if self.fields else None)
 
 
@@ -187,6 +205,9 @@ class ServiceUnavailableError(VentureError):
 class TaskError(Exception):
     """What goes wrong with a task before or around its function."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
 
 class TaskValidationError(TaskError):
     """The event of a task is not what its schema says; ``issues`` tells where. Never retried.
@@ -208,6 +229,14 @@ class TaskTimeoutError(TaskError, TimeoutError):
     def __init__(self, timeout_ms: int) -> None:
         self.timeout_ms = timeout_ms
         super().__init__(f"the task did not end within {timeout_ms} ms")
+
+
+def _restored(kind: type[Exception], arguments: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """An error that was pickled: its constructor has other parameters than what it keeps."""
+    made = kind.__new__(kind)
+    made.args = arguments
+    made.__dict__.update(state)
+    return made
 
 
 def is_venture_error(error: object) -> TypeGuard[VentureError]:

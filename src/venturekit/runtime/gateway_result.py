@@ -23,6 +23,14 @@ class InvalidResponseError(ValueError):
     """A response that cannot be sent; the text says what is wrong with it."""
 
 
+class BrokenStreamError(Exception):
+    """A streamed response failed after it had begun: nothing can be answered any more, but that it is not whole."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
+
+
 def response_of(value: Any, default_status: int, *, enveloped: bool) -> Response:
     """The response that a handler's return value means.
 
@@ -48,14 +56,17 @@ def _raw(value: dict[str, Any]) -> Response:
     status = value["statusCode"]
     if not 100 <= status <= 599:
         raise InvalidResponseError(f"statusCode is {status}, and no HTTP status")
-    headers = value.get("headers") or {}
-    response = Response(value.get("body"), status, {name: str(text) for name, text in headers.items()})
-    response.cookies = list(value.get("cookies") or ())
-    for name, texts in (value.get("multiValueHeaders") or {}).items():
-        if name.lower() == "set-cookie":
-            response.cookies += texts
+    headers, many = value.get("headers") or {}, value.get("multiValueHeaders") or {}
+    if not isinstance(headers, dict) or not isinstance(many, dict):
+        raise InvalidResponseError("headers and multiValueHeaders of a result with statusCode must be dictionaries")
+    cookies = value.get("cookies") or ()
+    response = Response(value.get("body"), status, {str(name): str(text) for name, text in headers.items()}, cookies)
+    for name, texts in many.items():
+        listed = texts if isinstance(texts, list | tuple) else [texts]
+        if str(name).lower() == "set-cookie":
+            response.cookies += listed
         else:
-            response.headers[name] = ",".join(map(str, texts))
+            response.headers[str(name)] = ",".join(map(str, listed))
     if not isinstance(response.body, str | None):
         raise InvalidResponseError("body of a result with statusCode must be a text: write it with json.dumps")
     if value.get("isBase64Encoded") and response.body:
@@ -71,28 +82,53 @@ def _raw(value: dict[str, Any]) -> Response:
 
 def gateway_result(response: Response, added: Mapping[str, str], request: RequestEvent) -> dict[str, Any]:
     """The result for the front door that made the event. Raises InvalidResponseError, NotSerializableError."""
+    status = response.status_code
+    if type(status) is not int or not 100 <= status <= 599:
+        raise InvalidResponseError(f"the status of the response is {status!r}, and no HTTP status")
     body, own_type = response.encoded()
-    headers = response.headers if not added else {**response.headers, **added}
+    headers = response.headers if not added else _merged(response.headers, added)
     content_type = None
     for name, value in headers.items():
-        if _TOKEN.fullmatch(name) is None:
-            raise InvalidResponseError(f"{name!r} cannot be the name of a header")
-        if type(value) is not str:
-            raise InvalidResponseError(f"the header {name} is {value!r}, and not a text")
-        if _CONTROL.search(value) is not None:
-            raise InvalidResponseError(f"the header {name} holds a control character, which could end it early")
+        check_header(name, value)
         if len(name) == 12 and name.lower() == "content-type":
             content_type = value
     if response.cookies:
         for cookie in response.cookies:
-            if _CONTROL.search(cookie) is not None:
-                raise InvalidResponseError("a cookie holds a control character, which could end it early")
+            check_header("Set-Cookie", cookie)
     if content_type is None and own_type is not None and response.raw is None:
         headers = {"Content-Type": own_type, **headers}
     elif headers is response.headers:
         headers = dict(headers)
     if isinstance(body, str):
-        return request.answer(response.status_code, headers, response.cookies, body, False)
-    return request.answer(
-        response.status_code, headers, response.cookies, b2a_base64(body, newline=False).decode(), True
-    )
+        if not body.isascii() and not _is_unicode(body):
+            raise InvalidResponseError("the body holds half of a surrogate pair, which is no character")
+        return request.answer(status, headers, response.cookies, body, False)
+    return request.answer(status, headers, response.cookies, b2a_base64(body, newline=False).decode(), True)
+
+
+def check_header(name: Any, value: Any) -> None:
+    """Raises InvalidResponseError for a header that could not be sent, or would be another one when it is."""
+    if type(name) is not str or _TOKEN.fullmatch(name) is None:
+        raise InvalidResponseError(f"{name!r} cannot be the name of a header")
+    if type(value) is not str:
+        raise InvalidResponseError(f"the header {name} is {value!r}, and not a text")
+    if _CONTROL.search(value) is not None:
+        raise InvalidResponseError(f"the header {name} holds a control character, which could end it early")
+    if not value.isascii() and not _is_unicode(value):
+        raise InvalidResponseError(f"the header {name} holds half of a surrogate pair, which is no character")
+
+
+def _merged(headers: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """What was added for the whole response wins, however the same name is written."""
+    if not headers:
+        return dict(added)
+    names = {str(name).lower() for name in added}
+    return {**{name: value for name, value in headers.items() if str(name).lower() not in names}, **added}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.runtime import transactions
 from venturekit.runtime._process import run as run_to_end
-from venturekit.runtime.body import MAX_BODY_BYTES, read_body
+from venturekit.runtime.body import MAX_BODY_BYTES
 from venturekit.runtime.boundary import error_to_response
 from venturekit.runtime.context import RequestContext, _current
 from venturekit.runtime.errors import ForbiddenError, UnauthorizedError, ValidationError
-from venturekit.runtime.gateway_result import gateway_result, response_of
+from venturekit.runtime.gateway_result import BrokenStreamError, gateway_result, response_of
 from venturekit.runtime.logs import logger as default_logger
-from venturekit.runtime.middleware.base import async_chain, is_async, middleware_of, mixed, sync_chain
+from venturekit.runtime.middleware.base import (
+    MiddlewareError,
+    arguments_by_position,
+    async_chain,
+    chain_of,
+    code_flags,
+    is_async,
+    middleware_of,
+    mixed,
+    sync_chain,
+)
 from venturekit.runtime.request_event import InvalidEventError, read_event
-from venturekit.runtime.schema import SchemaError, fields_of, parsed, schema_of, with_lists
+from venturekit.runtime.responses import Response, is_status
+from venturekit.runtime.schema import SchemaError, fields_of, list_names, parsed, schema_of, with_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +37,6 @@ if TYPE_CHECKING:
 
     from venturekit.runtime.logs import Logger
     from venturekit.runtime.options import HandlerOptions
-    from venturekit.runtime.responses import Response
     from venturekit.runtime.schema import Schema
 
     B = TypeVar("B")
@@ -40,8 +50,8 @@ if TYPE_CHECKING:
 
 STATUSES: Final = {"GET": 200, "PUT": 200, "PATCH": 200, "POST": 201, "DELETE": 204}
 """The status of a success by method, unless the handler says another; 200 for any other method (handlers guide)."""
-_ARGUMENTS: Final = 0x04  # the code flag of *args
-_GENERATORS: Final = 0x20 | 0x200
+_GENERATOR: Final = 0x20
+_ASYNC_GENERATOR: Final = 0x200
 ENVELOPE_HEADER: Final = "x-venturekit-envelope"
 
 
@@ -76,17 +86,17 @@ class Handler:
     ) -> None:
         if not callable(fn):
             raise HandlerConfigError(f"{fn!r} is no function")
-        if isinstance(scopes, str):
-            raise HandlerConfigError(f"scopes is a list, like [{scopes!r}]")
-        if status is not None and not 200 <= status <= 299:
-            raise HandlerConfigError(f"status is what a success answers, 200 to 299, and not {status}")
+        if isinstance(scopes, str) or not all(isinstance(scope, str) for scope in scopes):
+            raise HandlerConfigError(f"scopes is a list of texts, like ['orders:read'], and not {scopes!r}")
+        if status is not None and not (is_status(status) and 200 <= status <= 299):
+            raise HandlerConfigError(f"status is what a success answers, 200 to 299, and not {status!r}")
         self.fn = fn
         self.__wrapped__ = fn
         self.__name__ = getattr(fn, "__name__", type(fn).__name__)
         self.__doc__ = getattr(fn, "__doc__", None)
         self.__module__ = getattr(fn, "__module__", self.__module__)
         self.scopes = tuple(scopes)
-        self.status = status
+        self.status = None if status is None else int(status)
         self.transactional = transactional
         self.enveloped = envelope
         self.internal_scopes = internal_scopes
@@ -97,13 +107,20 @@ class Handler:
         self.body_schema = None if body is None else schema_of(body)
         self.query_schema = None if query is None else schema_of(query)
         self.params_schema = None if params is None else schema_of(params)
+        self._query_lists: frozenset[str] | None = None
         self._given_logger = logger
         self._log_level = log_level
         self._logger: Logger | None = None
         self._arity = arity_of(fn, 3, "(body, ctx, logger)")
         self._fn_is_async = is_async(fn)
-        chain = sorted(self.middleware, key=lambda part: not part.hoisted)
-        waits = self._fn_is_async or any(part.fn is None for part in chain) or _is_async_generator(fn)
+        flags = code_flags(fn)
+        if transactional and flags & (_GENERATOR | _ASYNC_GENERATOR):
+            raise HandlerConfigError(
+                f"{self.__name__} streams what it yields, which is after its transaction has ended: read what is "
+                "needed in a function that returns stream(...)"
+            )
+        chain = chain_of(self.middleware)
+        waits = self._fn_is_async or any(part.fn is None for part in chain) or bool(flags & _ASYNC_GENERATOR)
         if waits and any(part.async_fn is None for part in chain):
             raise mixed(chain)
         self.is_async = waits
@@ -123,10 +140,10 @@ class Handler:
         try:
             began = time.perf_counter()
             try:
-                response: Any = self._chain(ctx)
+                answer: Any = self._chain(ctx)
             except Exception as error:
-                response = error_to_response(error, ctx)
-            return self._end(ctx, response, began)
+                answer = error_to_response(error, ctx)
+            return self._end(ctx, answer, began)
         finally:
             _current.reset(token)
 
@@ -139,10 +156,10 @@ class Handler:
         try:
             began = time.perf_counter()
             try:
-                response = await self._chain(ctx)
+                answer = await self._chain(ctx)
             except Exception as error:
-                response = error_to_response(error, ctx)
-            return await self._aend(ctx, response, began)
+                answer = error_to_response(error, ctx)
+            return await self._aend(ctx, answer, began)
         finally:
             _current.reset(token)
 
@@ -175,6 +192,7 @@ class Handler:
             self.logger.error("the handler was called with what is no HTTP request", {"reason": str(problem)})
             raise
         ctx = RequestContext(request, context, self.locales)
+        ctx._max_body_bytes = self.max_body_bytes
         logger = ctx._logger = self.logger
         if self.access_log and logger._level <= 20:
             token = _current.set(ctx)
@@ -182,44 +200,66 @@ class Handler:
             _current.reset(token)
         return ctx
 
-    def _end(self, ctx: RequestContext, response: Response, began: float) -> Any:
-        result = self._result(ctx, response)
-        self._log_end(ctx, response, began)
-        return result
-
-    def _result(self, ctx: RequestContext, response: Response) -> Any:
-        if ctx.is_internal and response.enveloped:
-            ctx.response_headers[ENVELOPE_HEADER] = "data"
+    def _end(self, ctx: RequestContext, answer: Any, began: float) -> Any:
         try:
+            response = self._prepared(ctx, answer)
+            status = response.status_code
             if response.is_streamed:
                 from venturekit.runtime.streaming import send
 
-                return send(response, ctx)
-            return gateway_result(response, ctx.response_headers, ctx._request)
+                result = send(response, ctx)
+            else:
+                result = gateway_result(response, ctx.response_headers, ctx._request)
         except Exception as error:
-            failed = error_to_response(error, ctx)
-            response.status_code = failed.status_code
-            return gateway_result(failed, _sendable(ctx.response_headers), ctx._request)
-
-    async def _aend(self, ctx: RequestContext, response: Response, began: float) -> Any:
-        if response.is_streamed and hasattr(response.body, "__aiter__"):
-            from venturekit.runtime.streaming import asend
-
-            try:
-                result = await asend(response, ctx)
-            except Exception as error:
-                response = error_to_response(error, ctx)
-                result = self._result(ctx, response)
-        else:
-            result = self._result(ctx, response)
-        self._log_end(ctx, response, began)
+            status, result = self._failed(ctx, error)
+        self._log_end(status, began)
         return result
 
-    def _log_end(self, ctx: RequestContext, response: Response, began: float) -> None:
+    async def _aend(self, ctx: RequestContext, answer: Any, began: float) -> Any:
+        if not isinstance(answer, Response) or not hasattr(answer.body, "__aiter__"):
+            return self._end(ctx, answer, began)
+        from venturekit.runtime.streaming import asend
+
+        try:
+            response = self._prepared(ctx, answer)
+            status = response.status_code
+            result = await asend(response, ctx)
+        except Exception as error:
+            status, result = self._failed(ctx, error)
+        self._log_end(status, began)
+        return result
+
+    def _prepared(self, ctx: RequestContext, answer: Any) -> Response:
+        """What has come out of the chain as a response. Raises MiddlewareError."""
+        if isinstance(answer, Response):
+            response = answer
+        elif answer is None:
+            raise MiddlewareError("a middleware has returned nothing: it returns what next() gave, or a response")
+        else:
+            response = self._respond(ctx, answer)
+        if response.enveloped and ctx.is_internal and type(response.body) is dict and "data" in response.body:
+            ctx.response_headers[ENVELOPE_HEADER] = "data"
+        return response
+
+    def _failed(self, ctx: RequestContext, error: Exception) -> tuple[int, Any]:
+        """Status and result instead of a response that could not be sent. Raises what broke one that had begun."""
+        if isinstance(error, BrokenStreamError):
+            ctx.logger.error("the response broke off after it had begun", error=error.cause)
+            raise error.cause
+        ctx.response_headers.pop(ENVELOPE_HEADER, None)
+        failed = error_to_response(error, ctx)
+        try:
+            result = gateway_result(failed, _sendable(ctx.response_headers), ctx._request)
+        except Exception as problem:
+            failed = error_to_response(problem, ctx)
+            result = gateway_result(failed, _sendable(ctx.response_headers), ctx._request)
+        return failed.status_code, result
+
+    def _log_end(self, status: int, began: float) -> None:
         logger = self.logger
         if self.access_log and logger._level <= 20:
             duration_ms = round((time.perf_counter() - began) * 1000, 2)
-            logger.info("request completed", {"status": response.status_code, "durationMs": duration_ms})
+            logger.info("request completed", {"status": status, "durationMs": duration_ms})
 
     # --- inside the chain -----------------------------------------------------------------------------------------
 
@@ -259,14 +299,20 @@ class Handler:
         ctx.query = (
             ctx.query_params
             if query is None
-            else _validated(query, with_lists(query, ctx.query_lists), "query parameters")
+            else _validated(query, with_lists(self._lists_of(query), ctx.query_lists), "query parameters")
         )
         if self._arity == 0 and self.body_schema is None:
             return ()
-        body = ctx._body = read_body(ctx._request.event, ctx.headers, self.max_body_bytes)
+        body = ctx.body
         if self.body_schema is not None:
             body = _validated(self.body_schema, body, "request body")
         return (body, ctx, self.logger)[: self._arity]
+
+    def _lists_of(self, schema: Schema[Any]) -> frozenset[str]:
+        # Describing a schema takes longer than checking a query by it, so it is done once.
+        if self._query_lists is None:
+            self._query_lists = list_names(schema)
+        return self._query_lists
 
     def _check_scopes(self, ctx: RequestContext) -> None:
         user = ctx.user
@@ -314,31 +360,16 @@ def build_context(
 
 def arity_of(fn: Callable[..., Any], most: int, names: str) -> int:
     """How many of the arguments that there are a function takes by position. Raises HandlerConfigError for more."""
-    code = getattr(fn, "__code__", None)
-    if code is None:
-        from inspect import Parameter, signature
-
-        try:
-            kinds = [parameter.kind for parameter in signature(fn).parameters.values()]
-        except (TypeError, ValueError):
-            return most
-        if Parameter.VAR_POSITIONAL in kinds:
-            return most
-        count = sum(kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
-    else:
-        if code.co_flags & _ARGUMENTS:
-            return most
-        count = code.co_argcount
-    if count > most:
+    try:
+        needed, taken = arguments_by_position(fn)
+    except (TypeError, ValueError):
+        return most
+    if needed > most:
         raise HandlerConfigError(
-            f"{getattr(fn, '__name__', fn)} takes {count} arguments by position, and there are {most}: {names}"
+            f"{getattr(fn, '__name__', fn)} needs {needed} arguments by position, and there are {most}: {names}"
         )
-    return count
-
-
-def _is_async_generator(fn: Any) -> bool:
-    code = getattr(fn, "__code__", None)
-    return code is not None and bool(code.co_flags & 0x200)
+    # What has a default beyond those that there are is the function's own.
+    return most if taken is None else min(taken, most)
 
 
 def _validated(schema: Schema[Any], value: Any, what: str) -> Any:
@@ -353,7 +384,11 @@ def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if isinstance(value, str) and value.isprintable() and name.replace("-", "").isalnum()
+        if type(name) is str
+        and type(value) is str
+        and (name + value).isascii()
+        and value.isprintable()
+        and name.replace("-", "").isalnum()
     }
 
 
@@ -399,7 +434,7 @@ def handler(fn: Any = None, /, **options: Any) -> Any:
     """
     if fn is None:
         return lambda given: Handler(given, **options)
-    if isinstance(fn, dict):
+    if hasattr(fn, "keys") and not callable(fn):
         if "fn" not in fn:
             raise HandlerConfigError("the object form of handler() needs its function under 'fn'")
         return Handler(**{**fn, **options})

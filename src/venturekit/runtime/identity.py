@@ -43,7 +43,10 @@ def scopes_of_claims(claims: Mapping[str, Any]) -> list[str]:
     for name in ("scope", "scopes", "scp"):
         given = claims.get(name)
         if isinstance(given, str):
-            return given.strip("[]").replace(",", " ").split()
+            if given.startswith("[") and given.endswith("]"):
+                return given[1:-1].replace(",", " ").split()
+            # A comma may be part of OAuth's scopes, and separates those that an authorizer of one's own has listed.
+            return (given.replace(",", " ") if name == "scopes" else given).split()
         if isinstance(given, list | tuple):
             return [scope for scope in given if isinstance(scope, str)]
     return []

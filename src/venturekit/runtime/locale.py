@@ -40,7 +40,7 @@ def best_locale(header: str, supported: Sequence[str], fallback: str) -> str:
         elif language:
             excluded.add(language)
     for _, _, language in sorted(wanted):
-        found = fallback if language == "*" else _match(language, known, excluded)
+        found = _any(known, fallback, excluded) if language == "*" else _match(language, known, excluded)
         if found is not None:
             return found
     return fallback
@@ -52,13 +52,20 @@ def _weighed(part: str) -> tuple[str, float]:
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "q":
-            try:
-                weight = float(value)
-            except ValueError:
-                weight = 0.0
+            # float() knows more ways to write a number than the header has: nan, 1e-1, 0_1.
+            digits = value.strip()
+            weight = float(digits) if digits.isascii() and digits.replace(".", "", 1).isdigit() else 0.0
     language = language.strip().lower()
-    # Also nan, which compares as nothing.
     return (language, weight if 0 < weight <= 1 else 0.0) if language else ("", 0.0)
+
+
+def _any(known: dict[str, str], fallback: str, excluded: set[str]) -> str | None:
+    """What ``*`` stands for: the fallback, unless the caller does not want it."""
+    for candidate in (fallback, *known.values()):
+        normal = candidate.lower().replace("_", "-")
+        if not any(normal == language or normal.startswith(f"{language}-") for language in excluded):
+            return candidate
+    return None
 
 
 def _match(language: str, known: dict[str, str], excluded: set[str]) -> str | None:

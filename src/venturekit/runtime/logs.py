@@ -11,7 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime import environ
+from venturekit.runtime._process import state
 from venturekit.runtime.context import BaseContext, RequestContext, current_context
+from venturekit.runtime.encoding import NotSerializableError, plain, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,14 +24,15 @@ SECRETS: Final = frozenset(
     {
         *("password", "passwd", "pwd", "secret", "token", "authorization", "cookie", "setcookie", "apikey", "xapikey"),
         *("accesstoken", "refreshtoken", "idtoken", "clientsecret", "privatekey", "secretkey", "secretaccesskey"),
-        *("sessiontoken", "creditcard", "cardnumber", "cvv", "ssn"),
+        *("sessiontoken", "securitytoken", "xamzsecuritytoken", "authtoken", "creditcard", "cardnumber", "cvv", "ssn"),
     }
 )
-"""Names whose values are not written, compared without case, hyphens and underscores."""
+"""Names whose values are not written, compared without case, hyphens and underscores; see ``_SECRET_ENDS`` as well."""
+_SECRET_ENDS: Final = ("password", "passwd", "passphrase", "secret", "apikey", "privatekey", "accesstoken")
 _DEPTH_LIMIT: Final = 8
-
-# The text of a second is made once: it is the greater part of making a timestamp.
-_second: tuple[int, str] = (-1, "")
+_NODES_LIMIT: Final = 10_000
+_QUOTED: Final = frozenset(' ="')
+_PLAIN: Final = frozenset((str, int, bool, type(None)))
 
 
 class Logger:
@@ -71,11 +74,16 @@ class Logger:
         """The least level that is written."""
         return next(name for name, number in LEVELS.items() if number == self._level)
 
+    @property
+    def level_number(self) -> int:
+        """The same as a number of the standard library's ``logging``."""
+        return self._level
+
     def is_enabled(self, level: str) -> bool:
         """Whether records of a level are written."""
-        return LEVELS[level] >= self._level
+        return level_number(level) >= self._level
 
-    def child(self, fields: Mapping[str, Any] | None = None, *, min_level: str | None = None, **more: Any) -> Logger:
+    def child(self, fields: Mapping[str, Any] | None = None, /, *, min_level: str | None = None, **more: Any) -> Logger:
         """A logger that adds fields to every record, or has another level."""
         made = Logger.__new__(Logger)
         made._fields = {**self._fields, **(fields or {}), **more}
@@ -83,22 +91,22 @@ class Logger:
         made._level = self._level if min_level is None else level_number(min_level)
         return made
 
-    def trace(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def trace(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """The finest detail."""
         if self._level <= 5:
             self._record("TRACE", message, fields, more)
 
-    def debug(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def debug(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """For whoever looks for a fault."""
         if self._level <= 10:
             self._record("DEBUG", message, fields, more)
 
-    def info(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def info(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """What happened."""
         if self._level <= 20:
             self._record("INFO", message, fields, more)
 
-    def warn(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def warn(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """What should not happen, and was dealt with."""
         if self._level <= 30:
             self._record("WARN", message, fields, more)
@@ -109,6 +117,7 @@ class Logger:
         self,
         message: str | Callable[[], str],
         fields: Mapping[str, Any] | None = None,
+        /,
         *,
         error: BaseException | None = None,
         **more: Any,
@@ -117,7 +126,9 @@ class Logger:
         if self._level <= 40:
             self._record("ERROR", message, fields, more, error)
 
-    def exception(self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def exception(
+        self, message: str | Callable[[], str], fields: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> None:
         """The same for the exception that is being handled."""
         if self._level <= 40:
             self._record("ERROR", message, fields, more, sys.exc_info()[1])
@@ -126,6 +137,7 @@ class Logger:
         self,
         message: str | Callable[[], str],
         fields: Mapping[str, Any] | None = None,
+        /,
         *,
         error: BaseException | None = None,
         **more: Any,
@@ -134,54 +146,104 @@ class Logger:
         if self._level <= 50:
             self._record("FATAL", message, fields, more, error)
 
-    def _record(
+    def log(
         self,
         level: str,
         message: str | Callable[[], str],
-        fields: Mapping[str, Any] | None,
-        more: Mapping[str, Any],
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
         error: BaseException | None = None,
+        **more: Any,
+    ) -> None:
+        """A record of any level: ``log("warn", "slow", {"seconds": 3})``. Raises ValueError for no level."""
+        number = level_number(level)
+        if self._level <= number < LEVELS["silent"]:
+            self._record("WARN" if number == LEVELS["warn"] else level.upper(), message, fields, more, error)
+
+    def _record(
+        self,
+        level: str,
+        message: Any,
+        fields: Any,
+        more: Mapping[str, Any],
+        error: object = None,
     ) -> None:
         record: dict[str, Any] = {"timestamp": timestamp(time.time()), "level": level}
-        record["message"] = message() if callable(message) else message
+        record["message"] = message if type(message) is str else _message(message)
         ctx = current_context()
         if ctx is not None:
             _add_ids(record, ctx)
         for given in (self._fields, fields, more):
             if given:
-                for name, value in given.items():
+                # What is no mapping is a mistake that must not cost the request it is made in.
+                for name, value in given.items() if hasattr(given, "items") else (("fields", given),):
                     self._add(record, name, value)
-        if error is not None:
+        if isinstance(error, BaseException):
             _add_error(record, error)
-        line = _json(record) if self._format == "JSON" else _text(record)
+        elif error is not None:
+            self._add(record, "error", error)
+        self._emit(_json(record) if self._format == "JSON" else _text(record))
+
+    def _emit(self, line: str) -> None:
         if self._write is not None:
             self._write(line)
-        else:
-            stdout = sys.stdout
-            stdout.write(line + "\n")
+            return
+        stdout = sys.stdout
+        try:
+            try:
+                stdout.write(line + "\n")
+            except UnicodeEncodeError:
+                # A standard output that is not UTF-8.
+                stdout.write(line.encode("ascii", "backslashreplace").decode() + "\n")
             stdout.flush()
+        except (OSError, ValueError, AttributeError):
+            # Nobody is there to read it: closed, or a pipe without its reader. That is no fault of the request.
+            return
 
-    def _add(self, record: dict[str, Any], name: str, value: Any) -> None:
-        if _normal(name) in self._secrets:
+    def _add(self, record: dict[str, Any], name: Any, value: Any) -> None:
+        name = str(name)
+        if _is_secret(_normal(name), self._secrets):
             value = REDACTED
         elif callable(value) and not isinstance(value, type):
-            value = value()
-        if isinstance(value, dict | list | tuple):
-            value = self._redacted(value, 0)
+            value = _called(value)
+        if type(value) not in _PLAIN:
+            value = self._redacted(value, 0, [_NODES_LIMIT])
         # A field does not pass for what the logger itself knows.
-        record[f"{name}_" if name in record else name] = value
+        while name in record:
+            name += "_"
+        record[name] = value
 
-    def _redacted(self, value: Any, depth: int) -> Any:
-        if depth > _DEPTH_LIMIT:
+    def _redacted(self, value: Any, depth: int, left: list[int]) -> Any:
+        """A value as JSON can hold it, without secrets; what is too deep or too much is cut off."""
+        if type(value) in _PLAIN:
+            return value
+        left[0] -= 1
+        if depth > _DEPTH_LIMIT or left[0] < 0:
             return "..."
         if isinstance(value, dict):
             return {
-                name: REDACTED if _normal(str(name)) in self._secrets else self._redacted(item, depth + 1)
+                str(name): REDACTED
+                if _is_secret(_normal(str(name)), self._secrets)
+                else self._redacted(item, depth + 1, left)
                 for name, item in value.items()
             }
-        if isinstance(value, list | tuple):
-            return [self._redacted(item, depth + 1) for item in value]
-        return value
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._redacted(item, depth + 1, left) for item in value]
+        if isinstance(value, str):
+            return str.__str__(value)
+        if isinstance(value, float):
+            return float(value) if value - value == 0 else repr(value)
+        if isinstance(value, BaseException):
+            return _safely(str, value) or _safely(repr, value)
+        if hasattr(value, "__next__"):
+            # Reading it would take it from whoever it is meant for, and may have no end.
+            return _safely(repr, value)
+        try:
+            made = plain(value)
+        except Exception:
+            return _safely(repr, value)
+        return self._redacted(made, depth + 1, left) if type(made) is not type(value) else _safely(repr, value)
 
     def __repr__(self) -> str:
         return f"Logger({self.level})"
@@ -231,12 +293,11 @@ def level_number(level: str) -> int:
 
 def timestamp(seconds: float) -> str:
     """``2026-11-21T10:00:00.123Z``, of epoch seconds."""
-    global _second
     whole = int(seconds)
-    known, text = _second
+    known, text = state.log_second
     if known != whole:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-        _second = whole, text
+        state.log_second = whole, text
     return f"{text}.{int((seconds - whole) * 1000):03}Z"
 
 
@@ -256,22 +317,40 @@ def _add_error(record: dict[str, Any], error: BaseException) -> None:
     from traceback import format_exception
 
     record["errorType"] = type(error).__name__
-    record["errorMessage"] = str(error)
-    record["stackTrace"] = "".join(format_exception(error)).rstrip("\n").split("\n")
+    record["errorMessage"] = _safely(str, error)
+    try:
+        record["stackTrace"] = "".join(format_exception(error)).rstrip("\n").split("\n")
+    except Exception:
+        # An exception that cannot be shown, or one of its causes.
+        record["stackTrace"] = []
+
+
+def _message(message: Any) -> str:
+    made = _called(message) if callable(message) else message
+    return made if type(made) is str else _safely(str, made)
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    """What a lazy value is; that it failed is written instead of it, for a record is not worth a request."""
+    try:
+        return function()
+    except Exception as error:
+        return f"<not known: {type(error).__name__}: {_safely(str, error)}>"
+
+
+def _safely(show: Callable[[Any], str], value: Any) -> str:
+    try:
+        return str(show(value))
+    except Exception as error:
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 def _json(record: dict[str, Any]) -> str:
-    from venturekit.runtime.encoding import NotSerializableError, to_json
-
     try:
         return to_json(record)
     except NotSerializableError:
-        # A record must not be lost for a value that is not JSON.
-        return to_json({name: _shown(value) for name, value in record.items()})
-
-
-def _shown(value: Any) -> Any:
-    return value if isinstance(value, str | int) or value is None else repr(value)
+        # What Python itself does not write, like a number of five thousand digits.
+        return to_json({name: value if type(value) is str else _safely(repr, value) for name, value in record.items()})
 
 
 def _text(record: dict[str, Any]) -> str:
@@ -279,7 +358,9 @@ def _text(record: dict[str, Any]) -> str:
     line = f"[{record['level']}]\t{record['timestamp']}\t{record.get('requestId', '')}\t{record['message']}"
     for name, value in record.items():
         if name not in fixed:
-            line += f" {name}={value if isinstance(value, str) else _json_value(value)}"
+            # In quotes where it could pass for the next field, or for another record.
+            bare = isinstance(value, str) and value.isprintable() and not _QUOTED.intersection(value)
+            line += f" {name}={value if bare else _json_value(value)}"
     if "stackTrace" in record:
         line += "\n" + "\n".join(record["stackTrace"])
     # As AWS's own runtime does it: a carriage return keeps the record one.
@@ -287,12 +368,14 @@ def _text(record: dict[str, Any]) -> str:
 
 
 def _json_value(value: Any) -> str:
-    from venturekit.runtime.encoding import NotSerializableError, to_json
-
     try:
         return to_json(value)
     except NotSerializableError:
-        return repr(value)
+        return _safely(repr, value)
+
+
+def _is_secret(normal: str, secrets: frozenset[str] | set[str]) -> bool:
+    return normal in secrets or normal.endswith(_SECRET_ENDS)
 
 
 def _normal(name: str) -> str:

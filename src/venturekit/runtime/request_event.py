@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 INTERNAL_PREFIX: Final = "x-venturekit-"
 """Headers that only calls between functions may carry: from anywhere else they are not let through."""
+MAX_QUERY_FIELDS: Final = 10_000
+_LATEST_EPOCH_MS: Final = 253_402_300_800_000  # the year 10000
 
 
 class InvalidEventError(ValueError):
@@ -36,8 +38,8 @@ class RequestEvent:
         self.event = event
         context = self.context = event["requestContext"]
         http = context["http"]
-        self.method: str = http["method"]
-        self.path: str = event.get("rawPath") or http["path"]
+        self.method: str = _text(http, "method")
+        self.path: str = event.get("rawPath") or _text(http, "path")
         marker = context.get("venturekit")
         self.marker: Mapping[str, Any] | None = marker if isinstance(marker, dict) else None
         self._take_headers(event.get("headers"))
@@ -46,6 +48,8 @@ class RequestEvent:
         headers = {name.lower(): value for name, value in given.items()} if given else {}
         if joined:
             headers.update((name.lower(), ",".join(values)) for name, values in joined.items())
+        # Joining them is the quickest way to find out whether all are texts.
+        "".join(headers.values())
         # One search in all names is quicker than one in each.
         if self.marker is None and INTERNAL_PREFIX in "\n".join(headers):
             headers = {name: value for name, value in headers.items() if not name.startswith(INTERNAL_PREFIX)}
@@ -54,7 +58,8 @@ class RequestEvent:
 
     @property
     def request_id(self) -> str | None:
-        return self.context.get("requestId")  # type: ignore[no-any-return]
+        given = self.context.get("requestId")
+        return given if isinstance(given, str) else None
 
     @property
     def time_epoch_ms(self) -> int | None:
@@ -62,16 +67,17 @@ class RequestEvent:
 
     @property
     def source_ip(self) -> str:
-        return self.context["http"].get("sourceIp") or ""
+        return _text_or_empty(self.context["http"].get("sourceIp"))
 
     @property
     def query_string(self) -> str | None:
         """The query as it was sent, None where the event does not have it."""
-        return self.event.get("rawQueryString")
+        given = self.event.get("rawQueryString")
+        return given if isinstance(given, str) else None
 
     @property
     def query(self) -> dict[str, str]:
-        return self.event.get("queryStringParameters") or {}
+        return _texts(self.event, "queryStringParameters")
 
     @property
     def query_lists(self) -> dict[str, list[str]]:
@@ -81,35 +87,36 @@ class RequestEvent:
             return {name: [value] for name, value in self.query.items()}
         from urllib.parse import parse_qs
 
-        return parse_qs(raw, keep_blank_values=True, max_num_fields=10_000)
+        try:
+            return parse_qs(raw, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        except ValueError:
+            from venturekit.runtime.errors import BadRequestError
+
+            raise BadRequestError(f"The query has more than {MAX_QUERY_FIELDS} fields") from None
 
     @property
     def path_parameters(self) -> dict[str, str]:
-        return self.event.get("pathParameters") or {}
+        return _texts(self.event, "pathParameters")
 
     @property
     def cookies(self) -> list[str]:
         cookies = self.event.get("cookies")
-        if cookies is None:
-            return [part.strip() for part in self.headers.get("cookie", "").split(";") if part.strip()]
-        return cookies  # type: ignore[no-any-return]
+        if isinstance(cookies, list):
+            return [cookie for cookie in cookies if isinstance(cookie, str)]
+        return [part.strip() for part in self.headers.get("cookie", "").split(";") if part.strip()]
 
     @property
     def claims(self) -> Mapping[str, Any] | None:
         """What an authorizer found out about the caller, None where there was none."""
-        authorizer = self.context.get("authorizer")
-        if not authorizer:
-            return None
-        jwt = authorizer.get("jwt")
-        if jwt is not None:
-            scopes = jwt.get("scopes")
-            claims: dict[str, Any] = dict(jwt.get("claims") or {})
+        authorizer = _object(self.context, "authorizer")
+        jwt = _object(authorizer, "jwt")
+        if jwt:
+            claims, scopes = _object(jwt, "claims"), jwt.get("scopes")
             return {**claims, "scopes": scopes} if scopes and "scope" not in claims else claims
-        iam = authorizer.get("iam")
-        if iam is not None:
+        iam = _object(authorizer, "iam")
+        if iam:
             return {**iam, "sub": iam.get("userId") or iam.get("userArn")}
-        custom = authorizer.get("lambda")
-        return custom if isinstance(custom, dict) else None
+        return _object(authorizer, "lambda") or None
 
     def answer(
         self, status: int, headers: dict[str, str], cookies: list[str], body: str, encoded: bool
@@ -128,9 +135,9 @@ class RestApiEvent(RequestEvent):
 
     def __init__(self, event: dict[str, Any]) -> None:
         self.event = event
-        self.context = event.get("requestContext") or {}
-        self.method = event["httpMethod"]
-        self.path = event.get("path") or "/"
+        self.context = _object(event, "requestContext")
+        self.method = _text(event, "httpMethod")
+        self.path = _text_or_empty(event.get("path")) or "/"
         self.marker = None
         self._take_headers(event.get("headers"), event.get("multiValueHeaders"))
 
@@ -140,7 +147,7 @@ class RestApiEvent(RequestEvent):
 
     @property
     def source_ip(self) -> str:
-        return (self.context.get("identity") or {}).get("sourceIp") or ""
+        return _text_or_empty(_object(self.context, "identity").get("sourceIp"))
 
     @property
     def query_string(self) -> str | None:
@@ -148,15 +155,22 @@ class RestApiEvent(RequestEvent):
 
     @property
     def query(self) -> dict[str, str]:
-        lists = self.event.get("multiValueQueryStringParameters")
+        lists = self._lists()
         if lists:
             return {name: ",".join(values) for name, values in lists.items()}
-        return self.event.get("queryStringParameters") or {}
+        return _texts(self.event, "queryStringParameters")
 
     @property
     def query_lists(self) -> dict[str, list[str]]:
-        lists = self.event.get("multiValueQueryStringParameters")
-        return dict(lists) if lists else {name: [value] for name, value in self.query.items()}
+        return self._lists() or {name: [value] for name, value in _texts(self.event, "queryStringParameters").items()}
+
+    def _lists(self) -> dict[str, list[str]]:
+        given = _object(self.event, "multiValueQueryStringParameters")
+        return {
+            name: [value for value in values if isinstance(value, str)]
+            for name, values in given.items()
+            if isinstance(values, list)
+        }
 
     @property
     def cookies(self) -> list[str]:
@@ -164,14 +178,12 @@ class RestApiEvent(RequestEvent):
 
     @property
     def claims(self) -> Mapping[str, Any] | None:
-        authorizer = self.context.get("authorizer")
+        authorizer = _object(self.context, "authorizer")
         if not authorizer:
             return None
-        jwt = authorizer.get("jwt")
-        if jwt is not None:
-            return dict(jwt.get("claims") or {})
-        claims = authorizer.get("claims")
-        if isinstance(claims, dict):
+        jwt = _object(authorizer, "jwt")
+        claims = _object(jwt, "claims") or _object(authorizer, "claims")
+        if claims:
             return claims
         return {**authorizer, "sub": authorizer.get("sub") or authorizer.get("principalId")}
 
@@ -244,6 +256,8 @@ def read_event(event: Any) -> RequestEvent:
         if "elb" in context:
             return LoadBalancerEvent(event)
         return RestApiEvent(event)
+    except InvalidEventError:
+        raise
     except (KeyError, TypeError, AttributeError, IndexError) as problem:
         raise InvalidEventError(
             "this is no event of an HTTP request: it should be one of a function URL or an HTTP API (payload format "
@@ -266,4 +280,31 @@ def _without_internal(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+    # Of a time that no calendar has, nothing is known either.
+    return int(value) if isinstance(value, int | float) and 0 <= value < _LATEST_EPOCH_MS else None
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    value = values[key]
+    if type(value) is not str:
+        raise InvalidEventError(f"this is no event of an HTTP request: its {key} is {value!r:.100}, and not a text")
+    return value
+
+
+def _text_or_empty(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(event: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Texts by name; what tests and tools leave empty (null) is left out."""
+    given = event.get(key)
+    if not given or not isinstance(given, dict):
+        return {}
+    if all(type(value) is str for value in given.values()):
+        return given
+    return {str(name): str(value) for name, value in given.items() if value is not None}
+
+
+def _object(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}

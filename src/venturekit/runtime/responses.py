@@ -23,6 +23,8 @@ class Response:
     ``body`` is a text or bytes as they are, an iterable of texts or bytes that is streamed, None for none, or any other
     value, which becomes JSON. ``cookies`` are ``Set-Cookie`` values. Without a ``Content-Type`` the body says what it
     is. ``enveloped`` tells whether the body is ``{"data": ...}``. Middleware may change all of it.
+
+    Raises ValueError for a status that is none.
     """
 
     __slots__ = ("body", "cookies", "enveloped", "headers", "raw", "status_code")
@@ -36,11 +38,11 @@ class Response:
         *,
         enveloped: bool = False,
     ) -> None:
-        if not 100 <= status_code <= 599:
-            raise ValueError(f"{status_code} is no HTTP status: 100 to 599 are")
-        self.status_code = status_code
+        if not is_status(status_code):
+            raise ValueError(f"{status_code!r} is no HTTP status: 100 to 599 are")
+        self.status_code = int(status_code)
         self.headers: dict[str, str] = dict(headers) if headers else {}
-        self.cookies: list[str] = list(cookies)
+        self.cookies: list[str] = [cookies] if isinstance(cookies, str) else list(cookies)
         self.body = body
         self.enveloped = enveloped
         self.raw: dict[str, Any] | None = None
@@ -71,6 +73,11 @@ class Response:
 
     def __repr__(self) -> str:
         return f"Response({self.status_code})"
+
+
+def is_status(value: Any) -> bool:
+    """Whether something is a status of HTTP: an integer of three digits, ``http.HTTPStatus`` included."""
+    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
 
 
 def is_stream(value: Any) -> bool:

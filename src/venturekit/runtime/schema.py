@@ -6,10 +6,13 @@ Anything with the two methods of ``Schema`` is one. Pydantic models and ``TypeAd
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+ISSUES_LIMIT: Final = 100
+"""More issues than this nobody reads; a list of a million wrong items would have a million."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -57,13 +60,16 @@ class Schema(Protocol[T_co]):
 
 
 class PydanticSchema(Generic[T]):
-    """A Pydantic model or ``TypeAdapter``."""
+    """A Pydantic model, ``TypeAdapter`` or dataclass."""
 
     __slots__ = ("_describe", "_validate")
 
     def __init__(self, kind: Any) -> None:
-        self._validate = getattr(kind, "model_validate", None) or kind.validate_python
-        self._describe = getattr(kind, "model_json_schema", None) or kind.json_schema
+        validate = getattr(kind, "model_validate", None) or getattr(kind, "validate_python", None)
+        self._validate = validate or kind.__pydantic_validator__.validate_python
+        self._describe = (
+            getattr(kind, "model_json_schema", None) or getattr(kind, "json_schema", None) or _described(kind)
+        )
 
     def parse(self, value: Any) -> T:
         """The model of a value. Raises SchemaError."""
@@ -73,26 +79,32 @@ class PydanticSchema(Generic[T]):
             errors = getattr(problem, "errors", None)
             if errors is None:
                 raise
-            raise SchemaError([Issue(tuple(error["loc"]), error["msg"]) for error in errors()]) from None
+            raise SchemaError([Issue(tuple(error["loc"]), error["msg"]) for error in errors()[:ISSUES_LIMIT]]) from None
 
     def json_schema(self) -> Mapping[str, Any]:
         """Pydantic's own description."""
-        return self._describe()  # type: ignore[no-any-return]
+        return self._describe()
 
 
-def schema_of(kind: Any) -> Schema[Any]:
-    """The schema that something stands for.
+def _described(kind: Any) -> Callable[[], Mapping[str, Any]]:
+    from venturekit.runtime.typed_description import describe
+
+    return lambda: describe(kind)
+
+
+def schema_of(kind: Any, *, ignore_unknown: bool = False) -> Schema[Any]:
+    """The schema that something stands for; fields that a dataclass or TypedDict does not declare may be ignored.
 
     Raises TypeError for what is none.
     """
-    if hasattr(kind, "model_validate") or hasattr(kind, "validate_python"):
+    if any(hasattr(kind, name) for name in ("model_validate", "validate_python", "__pydantic_validator__")):
         return PydanticSchema(kind)
     if not isinstance(kind, type) and hasattr(kind, "parse") and hasattr(kind, "json_schema"):
         return kind  # type: ignore[no-any-return]
     from venturekit.runtime.typed_schema import TypedSchema, is_supported
 
     if is_supported(kind):
-        return TypedSchema(kind)
+        return TypedSchema(kind, ignore_unknown=ignore_unknown)
     raise TypeError(
         f"{kind!r} is no schema: a Pydantic model or TypeAdapter, a dataclass, a TypedDict, or an object with the "
         "methods parse(value) and json_schema() is"
@@ -112,22 +124,24 @@ def parsed(schema: Schema[T], value: Any) -> T:
 def fields_of(issues: Sequence[Issue]) -> dict[str, list[str]]:
     """Messages by field, as ``details.fields`` of a ValidationError has them; what is about the whole is ``_``."""
     fields: dict[str, list[str]] = {}
-    for issue in issues:
+    for issue in issues[:ISSUES_LIMIT]:
         fields.setdefault(issue.field or "_", []).append(issue.message)
     return fields
 
 
-def with_lists(schema: Schema[Any], values: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Texts of a query or form for a schema: a list where it says list, or where a name came more than once."""
+def list_names(schema: Schema[Any]) -> frozenset[str]:
+    """The names under which a schema expects lists; none for one that does not describe itself."""
     try:
-        properties = schema.json_schema().get("properties") or {}
+        described = schema.json_schema()
+        properties = described.get("properties") or {}
+        return frozenset(name for name, described in properties.items() if _is_list(described))
     except Exception:
-        properties = {}
-    return {
-        name: texts if len(texts) > 1 or _is_list(properties.get(name)) else texts[0]
-        for name, texts in values.items()
-        if texts
-    }
+        return frozenset()
+
+
+def with_lists(lists: frozenset[str], values: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Texts of a query for a schema: a list where it expects one, or where a name came more than once."""
+    return {name: texts if len(texts) > 1 or name in lists else texts[0] for name, texts in values.items() if texts}
 
 
 def _is_list(described: Any) -> bool:

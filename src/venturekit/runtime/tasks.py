@@ -9,13 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.runtime import transactions
+from venturekit.runtime._process import apause, pause
 from venturekit.runtime._process import run as run_to_end
-from venturekit.runtime.attempts import Deadline, TimeLimit, next_delay_ms
-from venturekit.runtime.context import TaskContext, _current
-from venturekit.runtime.errors import TaskValidationError
+from venturekit.runtime.attempts import MARGIN_MS, Deadline, TimeLimit, next_delay_ms
+from venturekit.runtime.context import NO_DEADLINE_MS, TaskContext, _current
+from venturekit.runtime.errors import TaskTimeoutError, TaskValidationError
 from venturekit.runtime.http_handlers import HandlerConfigError, arity_of
 from venturekit.runtime.logs import logger as default_logger
-from venturekit.runtime.middleware.base import async_chain, is_async, middleware_of, mixed, sync_chain
+from venturekit.runtime.middleware.base import async_chain, chain_of, is_async, middleware_of, mixed, sync_chain
 from venturekit.runtime.schema import SchemaError, parsed, schema_of
 
 if TYPE_CHECKING:
@@ -85,11 +86,12 @@ class TaskHandler:
         self._logger: Logger | None = None
         self._arity = arity_of(fn, 3, "(event, ctx, logger)")
         self._fn_is_async = is_async(fn)
-        waits = self._fn_is_async or any(part.fn is None for part in self.middleware)
-        if waits and any(part.async_fn is None for part in self.middleware):
-            raise mixed(self.middleware)
+        chain = chain_of(self.middleware)
+        waits = self._fn_is_async or any(part.fn is None for part in chain)
+        if waits and any(part.async_fn is None for part in chain):
+            raise mixed(chain)
         self.is_async = waits
-        self._chain = async_chain(self.middleware, self._ainner) if waits else sync_chain(self.middleware, self._inner)
+        self._chain = async_chain(chain, self._ainner) if waits else sync_chain(chain, self._inner)
 
     @property
     def logger(self) -> Logger:
@@ -165,22 +167,23 @@ class TaskHandler:
         deadline = Deadline(ctx)
         attempt = 0
         while True:
+            limit = TimeLimit(self._limit_ms(deadline))
             try:
-                with TimeLimit(self.timeout_ms):
+                with limit:
                     return self._attempt(ctx, event)
             except TaskValidationError:
                 raise
             except Exception as error:
+                if limit.cut_short:
+                    raise
                 delay_ms = next_delay_ms(attempt, self.retries, self.retry_delay_ms, deadline.remaining_ms())
                 if delay_ms is None:
                     raise
                 self._log_retry(error, attempt, delay_ms)
-            time.sleep(delay_ms / 1000)
+            pause(delay_ms / 1000)
             attempt += 1
 
     async def _ainner(self, ctx: TaskContext) -> Any:
-        import asyncio
-
         from venturekit.runtime.attempts import within
 
         event = self._validated(ctx)
@@ -188,7 +191,8 @@ class TaskHandler:
         attempt = 0
         while True:
             try:
-                return await within(self._aattempt(ctx, event), self.timeout_ms)
+                limit_ms = self._limit_ms(deadline)
+                return await within(self._aattempt(ctx, event, limit_ms), limit_ms)
             except TaskValidationError:
                 raise
             except Exception as error:
@@ -196,8 +200,18 @@ class TaskHandler:
                 if delay_ms is None:
                     raise
                 self._log_retry(error, attempt, delay_ms)
-            await asyncio.sleep(delay_ms / 1000)
+            await apause(delay_ms / 1000)
             attempt += 1
+
+    def _limit_ms(self, deadline: Deadline) -> int | None:
+        """How long an attempt may take: never past the end of the function's own time, so that it can roll back."""
+        if self.timeout_ms is None and not self.transactional:
+            return None
+        remaining_ms = deadline.remaining_ms()
+        if remaining_ms <= 0:
+            raise TaskTimeoutError(0)
+        limit_ms = remaining_ms if self.timeout_ms is None else min(self.timeout_ms, remaining_ms)
+        return limit_ms if limit_ms < NO_DEADLINE_MS - MARGIN_MS else None
 
     def _validated(self, ctx: TaskContext) -> Any:
         if self.event_schema is not None:
@@ -210,25 +224,36 @@ class TaskHandler:
     def _attempt(self, ctx: TaskContext, event: Any) -> Any:
         arguments = (event, ctx, self.logger)[: self._arity]
         if not self.transactional:
-            return self.fn(*arguments)
+            return self._checked(self.fn(*arguments))
         transaction, _ = transactions.begin(asynchronous=False)
         with transaction as ctx.tx:
-            return self.fn(*arguments)
+            return self._checked(self.fn(*arguments))
 
-    async def _aattempt(self, ctx: TaskContext, event: Any) -> Any:
+    def _checked(self, value: Any) -> Any:
+        if hasattr(value, "__await__"):
+            value.close() if hasattr(value, "close") else None
+            raise HandlerConfigError(
+                f"{self.__name__} returned a coroutine: it is wrapped in a function that is not async def itself"
+            )
+        return value
+
+    async def _aattempt(self, ctx: TaskContext, event: Any, limit_ms: int | None) -> Any:
         arguments = (event, ctx, self.logger)[: self._arity]
         if not self.transactional:
-            return await self._acall_fn(arguments)
+            return await self._acall_fn(arguments, limit_ms)
         transaction, is_asynchronous = transactions.begin(asynchronous=True)
         if is_asynchronous:
             async with transaction as ctx.tx:
-                return await self._acall_fn(arguments)
+                return await self._acall_fn(arguments, limit_ms)
         with transaction as ctx.tx:
-            return await self._acall_fn(arguments)
+            return await self._acall_fn(arguments, limit_ms)
 
-    async def _acall_fn(self, arguments: tuple[Any, ...]) -> Any:
-        value = self.fn(*arguments)
-        return await value if self._fn_is_async else value
+    async def _acall_fn(self, arguments: tuple[Any, ...], limit_ms: int | None) -> Any:
+        if self._fn_is_async:
+            return await self.fn(*arguments)
+        # Among asynchronous middleware a function that blocks cannot be cancelled, but interrupted.
+        with TimeLimit(limit_ms):
+            return self._checked(self.fn(*arguments))
 
     # --- logs -----------------------------------------------------------------------------------------------------
 
@@ -245,11 +270,11 @@ class TaskHandler:
         if self.task_log:
             # The runtime writes the stack trace of what a function raises: once is enough.
             duration_ms = round((time.perf_counter() - began) * 1000, 2)
-            fields = {"errorType": type(error).__name__, "errorMessage": str(error), "durationMs": duration_ms}
+            fields = {"errorType": type(error).__name__, "errorMessage": error, "durationMs": duration_ms}
             self.logger.error("task failed", fields)
 
     def _log_retry(self, error: Exception, attempt: int, delay_ms: int) -> None:
-        fields = {"attempt": attempt + 1, "errorType": type(error).__name__, "errorMessage": str(error)}
+        fields = {"attempt": attempt + 1, "errorType": type(error).__name__, "errorMessage": error}
         self.logger.warn("attempt failed, trying again", {**fields, "delayMs": delay_ms})
 
     def __repr__(self) -> str:
@@ -289,14 +314,15 @@ def task_handler(fn: Any = None, /, **options: Any) -> Any:
     ``event``: its schema; what does not fit is a TaskValidationError, and never tried again. ``timeout_ms``: how long
     one attempt may take (TaskTimeoutError). ``retries``: further attempts within one invocation, after
     ``retry_delay_ms`` that double each time; one that the remaining time of the function does not allow is not begun.
-    ``transactional``: each attempt in a transaction of its own, ``ctx.tx``. ``middleware``, ``log_level``, ``logger``
+    ``transactional``: each attempt in a transaction of its own, ``ctx.tx``; it ends before Lambda's own limit does, to
+    be rolled back. ``middleware``, ``log_level``, ``logger``
     as with ``handler()``; ``task_log``: whether start and end are logged.
 
     Raises HandlerConfigError, MiddlewareError, TypeError for what cannot work. Source: seed 001, ``taskHandler``.
     """
     if fn is None:
         return lambda given: TaskHandler(given, **options)
-    if isinstance(fn, dict):
+    if hasattr(fn, "keys") and not callable(fn):
         if "fn" not in fn:
             raise HandlerConfigError("the object form of task_handler() needs its function under 'fn'")
         return TaskHandler(**{**fn, **options})

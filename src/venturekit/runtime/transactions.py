@@ -51,7 +51,9 @@ def begin(*, asynchronous: bool) -> Any:
 
 
 class DbApiTransactions:
-    """Transactions of any driver of Python's database API (PEP 249): ``ctx.tx`` is the connection.
+    """Transactions of any driver of Python's database API (PEP 249): ``ctx.tx`` is the connection::
+
+        set_transaction_provider(DbApiTransactions(lambda: psycopg.connect("dbname=app")))
 
     ``connect`` gives a connection; it is kept for the life of the execution environment, and made anew when using it
     raises. Drivers that commit by themselves have to be told not to.
@@ -76,21 +78,34 @@ class DbApiTransactions:
         except BaseException:
             self._give_up(connection)
             raise
-        self._connection = connection
+        self._keep(connection)
+
+    def _keep(self, connection: Any) -> None:
+        # Of those that threads or tasks had at the same time, one is enough.
+        spare, self._connection = self._connection, connection
+        if spare is not None:
+            _close(spare)
 
     def _give_up(self, connection: Any) -> None:
         try:
             connection.rollback()
-            self._connection = connection
         except Exception:
-            from contextlib import suppress
+            _close(connection)
+        else:
+            self._keep(connection)
 
-            with suppress(Exception):
-                connection.close()
+
+def _close(connection: Any) -> None:
+    from contextlib import suppress
+
+    with suppress(Exception):
+        connection.close()
 
 
 class SqlAlchemyTransactions:
-    """Transactions of SQLAlchemy: ``ctx.tx`` is a session, or a connection.
+    """Transactions of SQLAlchemy: ``ctx.tx`` is a session, or a connection::
+
+        set_transaction_provider(SqlAlchemyTransactions(sessionmaker(create_engine("sqlite:///app.db"))))
 
     Takes a ``sessionmaker``, an ``Engine``, or the asynchronous one of either: whatever has ``begin()``.
     """

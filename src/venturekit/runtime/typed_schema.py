@@ -1,268 +1,269 @@
 """A schema of a class that says what it holds by annotations: dataclasses, ``TypedDict``, and the types inside them.
 
-Imported when a handler has such a schema: what reads annotations takes milliseconds to import.
+Imported when a handler has such a schema: what reads annotations takes milliseconds to import. Annotations are read
+once; what is made of them are functions that check values.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import types
 import typing
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final, Union
-from uuid import UUID
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Union
 
-from venturekit.runtime.schema import Issue, SchemaError
+from venturekit.runtime import typed_values
+from venturekit.runtime.schema import ISSUES_LIMIT, Issue, SchemaError
+from venturekit.runtime.typed_description import describe, is_required
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 Path = tuple[str | int, ...]
-_TRUE: Final = frozenset(("true", "1", "yes", "on"))
-_FALSE: Final = frozenset(("false", "0", "no", "off"))
-_JSON_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
-_FROM_TEXT: Final[dict[type, tuple[Callable[[str], Any], str]]] = {
-    datetime: (datetime.fromisoformat, "date-time"),
-    date: (date.fromisoformat, "date"),
-    time: (time.fromisoformat, "time"),
-    UUID: (UUID, "uuid"),
-    Decimal: (Decimal, "decimal"),
-}
+Check = Callable[[Any, Path, list[Issue]], Any]
+"""Gives the value that a value becomes, having appended what is wrong with it to the issues."""
+Variables = typing.Mapping[Any, Any]
 
 
 def is_supported(kind: Any) -> bool:
-    """Whether a ``TypedSchema`` of it makes sense: dataclasses, TypedDict, and generic aliases like ``list[User]``."""
-    return dataclasses.is_dataclass(kind) or typing.is_typeddict(kind) or typing.get_origin(kind) is not None
+    """Whether a ``TypedSchema`` of it makes sense: dataclasses, TypedDict, JSON's own types, ``list[User]``, ..."""
+    return (
+        dataclasses.is_dataclass(kind)
+        or typing.is_typeddict(kind)
+        or typing.get_origin(kind) is not None
+        or kind in (Any, None)
+        or (isinstance(kind, type) and typed_values.is_known(kind))
+    )
 
 
 class TypedSchema:
     """Checks values against annotations.
 
     Numbers, truth values, dates, times, UUIDs and Decimals are also taken as texts, as queries and forms send them.
-    Fields that are not declared are an issue, for a misspelt name would go unnoticed.
+    Fields that are not declared are an issue, for a misspelt name would go unnoticed; ``ignore_unknown`` leaves them
+    out instead. What ``Annotated`` adds to a type is not looked at.
+
+    Raises TypeError for annotations that cannot be checked.
     """
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, *, ignore_unknown: bool = False) -> None:
         self._kind = kind
+        self._ignore_unknown = ignore_unknown
+        try:
+            self._check: Check | None = self._compiled()
+        except NameError:
+            # A class that is defined further down: by the first value it is there.
+            self._check = None
+
+    def _compiled(self) -> Check:
+        return _Compiler(self._ignore_unknown).check(self._kind, {})
 
     def parse(self, value: Any) -> Any:
         """The value, dataclasses as their instances. Raises SchemaError with all issues."""
+        if self._check is None:
+            self._check = self._compiled()
         issues: list[Issue] = []
-        made = _parse(self._kind, value, (), issues)
+        try:
+            made = self._check(value, (), issues)
+        except RecursionError:
+            raise SchemaError([Issue((), "is nested too deeply")]) from None
         if issues:
             raise SchemaError(issues)
         return made
 
     def json_schema(self) -> Mapping[str, Any]:
         """As JSON Schema, nested types in place."""
-        return _describe(self._kind, frozenset())
+        return describe(self._kind)
 
 
-def _parse(kind: Any, value: Any, path: Path, issues: list[Issue]) -> Any:
-    if kind is Any:
-        return value
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _parse_dataclass(kind, value, path, issues)
-    if typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind)
-        return _parse_fields(hints, set(kind.__required_keys__), value, path, issues)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is not None:
-        return _parse_generic(kind, origin, arguments, value, path, issues)
-    return _parse_plain(kind, value, path, issues)
+class _Fields:
+    """The check of a dataclass or TypedDict. An object, because a class may have itself in its fields."""
 
+    __slots__ = ("checks", "ignore_unknown", "kind", "required")
 
-def _parse_dataclass(kind: type, value: Any, path: Path, issues: list[Issue]) -> Any:
-    hints = typing.get_type_hints(kind)
-    fields = [field for field in dataclasses.fields(kind) if field.init]
-    required = {
-        field.name
-        for field in fields
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    before = len(issues)
-    made = _parse_fields({field.name: hints[field.name] for field in fields}, required, value, path, issues)
-    if len(issues) > before:
-        return None
-    try:
-        return kind(**made)
-    except (ValueError, TypeError) as problem:
-        issues.append(Issue(path, str(problem) or "is not valid"))
-        return None
+    def __init__(self, kind: Any, ignore_unknown: bool) -> None:
+        self.kind: type | None = kind if dataclasses.is_dataclass(kind) else None  # type: ignore[assignment]
+        self.ignore_unknown = ignore_unknown
+        self.checks: dict[str, Check] = {}
+        self.required: frozenset[str] = frozenset()
 
-
-def _parse_fields(
-    hints: Mapping[str, Any], required: set[str], value: Any, path: Path, issues: list[Issue]
-) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        issues.append(Issue(path, f"must be an object, not {_name(value)}"))
-        return {}
-    made = {}
-    for name, hint in hints.items():
-        if name in value:
-            made[name] = _parse(hint, value[name], (*path, name), issues)
-        elif name in required:
-            issues.append(Issue((*path, name), "is required"))
-    issues += [Issue((*path, str(name)), "is not known") for name in value if name not in hints]
-    return made
-
-
-def _parse_generic(
-    kind: Any, origin: Any, arguments: tuple[Any, ...], value: Any, path: Path, issues: list[Issue]
-) -> Any:
-    if origin in (typing.Required, typing.NotRequired, typing.Annotated, typing.Final):
-        return _parse(arguments[0], value, path, issues)
-    if origin is typing.Literal:
-        if value not in arguments or isinstance(value, bool) != any(value is choice for choice in arguments):
-            matching = [choice for choice in arguments if type(choice) is type(value) and choice == value]
-            if not matching:
-                issues.append(Issue(path, f"must be one of {', '.join(map(repr, arguments))}"))
-        return value
-    if origin in (Union, types.UnionType):
-        return _parse_union(arguments, value, path, issues)
-    if origin is dict:
+    def check(self, value: Any, path: Path, issues: list[Issue]) -> Any:
         if not isinstance(value, dict):
-            issues.append(Issue(path, f"must be an object, not {_name(value)}"))
+            if self.kind is not None and isinstance(value, self.kind):
+                return value
+            issues.append(Issue(path, f"must be an object, not {typed_values.name_of(value)}"))
             return None
-        return {name: _parse(arguments[1], item, (*path, str(name)), issues) for name, item in value.items()}
-    if origin in (list, set, frozenset, tuple) or _is_sequence(origin):
-        return _parse_items(origin, arguments, value, path, issues)
-    return _parse_plain(origin, value, path, issues)
-
-
-def _parse_items(origin: Any, arguments: tuple[Any, ...], value: Any, path: Path, issues: list[Issue]) -> Any:
-    if not isinstance(value, list | tuple):
-        issues.append(Issue(path, f"must be a list, not {_name(value)}"))
-        return None
-    kinds = [arguments[0]] * len(value)
-    if origin is tuple and arguments[-1] is not Ellipsis:
-        if len(arguments) != len(value):
-            issues.append(Issue(path, f"must have {len(arguments)} items, not {len(value)}"))
-            return None
-        kinds = list(arguments)
-    items = [
-        _parse(kind, item, (*path, index), issues) for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
-    ]
-    return origin(items) if origin in (set, frozenset, tuple) else items
-
-
-def _parse_union(arguments: tuple[Any, ...], value: Any, path: Path, issues: list[Issue]) -> Any:
-    if value is None and types.NoneType in arguments:
-        return None
-    options = [kind for kind in arguments if kind is not types.NoneType]
-    # What needs no change is what was meant: 1 is the integer of ``str | int``.
-    options.sort(key=lambda kind: not (isinstance(kind, type) and type(value) is kind))
-    failures = []
-    for kind in options:
-        found: list[Issue] = []
-        made = _parse(kind, value, path, found)
-        if not found:
+        before = len(issues)
+        made = {}
+        for name, check in self.checks.items():
+            if name in value:
+                made[name] = check(value[name], (*path, name), issues)
+            elif name in self.required:
+                issues.append(Issue((*path, name), "is required"))
+        if not self.ignore_unknown and (len(made) < len(value)):
+            issues += [Issue((*path, str(name)), "is not known") for name in value if name not in self.checks]
+        if self.kind is None or len(issues) > before:
             return made
-        failures.append(found)
-    # The option that got furthest tells best what is wrong.
-    issues += max(failures, key=lambda found: max(len(issue.path) for issue in found)) if failures else []
-    return None
-
-
-def _parse_plain(kind: Any, value: Any, path: Path, issues: list[Issue]) -> Any:
-    if kind is None or kind is types.NoneType:
-        if value is not None:
-            issues.append(Issue(path, "must be null"))
-        return None
-    if not isinstance(kind, type):
-        issues.append(Issue(path, f"has the type {kind!r}, which cannot be checked"))
-        return None
-    if isinstance(value, kind) and not (isinstance(value, bool) and kind in (int, float)):
-        return value
-    converted = _converted(kind, value)
-    if converted is None:
-        issues.append(Issue(path, f"must be {_expected(kind)}, not {_name(value)}"))
-    return converted
-
-
-def _converted(kind: type, value: Any) -> Any:
-    """The value as a ``kind``, None where it cannot be one."""
-    try:
-        if issubclass(kind, enum.Enum):
-            return kind(value)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if kind is Decimal and isinstance(value, int | float) and not isinstance(value, bool):
-            return Decimal(str(value))
-        if not isinstance(value, str):
+        try:
+            return self.kind(**made)
+        except ValueError as problem:
+            issues.append(Issue(path, str(problem) or "is not valid"))
             return None
-        if kind in (int, float):
-            return kind(value) if value.strip() == value and "_" not in value else None
-        if kind is bool:
-            return True if value.lower() in _TRUE else False if value.lower() in _FALSE else None
-        return _FROM_TEXT[kind][0](value) if kind in _FROM_TEXT else None
-    except (ValueError, KeyError, InvalidOperation, OverflowError):
+
+
+class _Compiler:
+    """Makes checks of annotations."""
+
+    def __init__(self, ignore_unknown: bool) -> None:
+        self._ignore_unknown = ignore_unknown
+        self._classes: dict[Any, _Fields] = {}
+
+    def check(self, kind: Any, variables: Variables) -> Check:
+        """The check of a type. Raises TypeError for one that cannot be checked, NameError for one not yet defined."""
+        if isinstance(kind, typing.TypeVar):
+            kind = variables.get(kind, kind.__bound__ or Any)
+        while hasattr(kind, "__supertype__"):  # NewType
+            kind = kind.__supertype__
+        if kind is Any or kind is object:
+            return _anything
+        if kind is None or kind is types.NoneType:
+            return typed_values.check_null
+        if hasattr(kind, "model_validate"):
+            return _model(kind)
+        if dataclasses.is_dataclass(kind) or typing.is_typeddict(kind):
+            return self._fields(kind, {})
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin is None:
+            return typed_values.check_of(kind)
+        if dataclasses.is_dataclass(origin) or typing.is_typeddict(origin):
+            bound = {
+                parameter: variables.get(argument, argument) if isinstance(argument, typing.TypeVar) else argument
+                for parameter, argument in zip(origin.__parameters__, arguments, strict=False)
+            }
+            return self._fields(origin, bound)
+        return self._generic(kind, origin, arguments, variables)
+
+    def _fields(self, kind: Any, variables: Variables) -> Check:
+        key = (kind, *variables.items())
+        if key not in self._classes:
+            made = self._classes[key] = _Fields(kind, self._ignore_unknown)
+            hints = typing.get_type_hints(kind)
+            if made.kind is None:
+                names, made.required = list(hints), kind.__required_keys__
+            else:
+                fields = [field for field in dataclasses.fields(kind) if field.init]
+                names = [field.name for field in fields]
+                made.required = frozenset(field.name for field in fields if is_required(field))
+            made.checks.update({name: self.check(hints[name], variables) for name in names})
+        return self._classes[key].check
+
+    def _generic(self, kind: Any, origin: Any, arguments: tuple[Any, ...], variables: Variables) -> Check:
+        if origin in (typing.Required, typing.NotRequired, typing.Annotated, typing.Final):
+            return self.check(arguments[0], variables)
+        if origin is typing.Literal:
+            return typed_values.check_of_choices(arguments)
+        if origin in (Union, types.UnionType):
+            return _union([(option, self.check(option, variables)) for option in arguments])
+        if not isinstance(origin, type):
+            raise TypeError(f"the annotation {kind!r} cannot be checked")
+        if issubclass(origin, tuple):
+            if len(arguments) == 2 and arguments[1] is Ellipsis:
+                return _items(tuple, self.check(arguments[0], variables))
+            return _tuple([self.check(argument, variables) for argument in arguments])
+        if issubclass(dict, origin) and len(arguments) == 2:
+            return _mapping(self.check(arguments[0], variables), self.check(arguments[1], variables))
+        for built in (list, set, frozenset):
+            if issubclass(built, origin) and len(arguments) == 1:
+                return _items(built, self.check(arguments[0], variables))
+        raise TypeError(f"the annotation {kind!r} cannot be checked")
+
+
+def _anything(value: Any, path: Path, issues: list[Issue]) -> Any:
+    return value
+
+
+def _model(kind: Any) -> Check:
+    """A Pydantic model inside of something else."""
+    from venturekit.runtime.schema import PydanticSchema, parsed
+
+    schema: PydanticSchema[Any] = PydanticSchema(kind)
+
+    def check(value: Any, path: Path, issues: list[Issue]) -> Any:
+        try:
+            return parsed(schema, value)
+        except SchemaError as problem:
+            issues += [Issue((*path, *issue.path), issue.message) for issue in problem.issues]
+            return None
+
+    return check
+
+
+def _items(built: Callable[[list[Any]], Any], item: Check) -> Check:
+    def check(value: Any, path: Path, issues: list[Issue]) -> Any:
+        if not isinstance(value, list | tuple):
+            issues.append(Issue(path, f"must be a list, not {typed_values.name_of(value)}"))
+            return None
+        made = []
+        for index, given in enumerate(value):
+            made.append(item(given, (*path, index), issues))
+            if len(issues) > ISSUES_LIMIT:
+                return None
+        try:
+            return made if built is list else built(made)
+        except TypeError:
+            issues.append(Issue(path, "has items that cannot be in a set"))
+            return None
+
+    return check
+
+
+def _tuple(items: list[Check]) -> Check:
+    def check(value: Any, path: Path, issues: list[Issue]) -> Any:
+        if not isinstance(value, list | tuple):
+            issues.append(Issue(path, f"must be a list, not {typed_values.name_of(value)}"))
+            return None
+        if len(value) != len(items):
+            issues.append(Issue(path, f"must have {len(items)} items, not {len(value)}"))
+            return None
+        return tuple(items[index](given, (*path, index), issues) for index, given in enumerate(value))
+
+    return check
+
+
+def _mapping(key: Check, item: Check) -> Check:
+    def check(value: Any, path: Path, issues: list[Issue]) -> Any:
+        if not isinstance(value, dict):
+            issues.append(Issue(path, f"must be an object, not {typed_values.name_of(value)}"))
+            return None
+        made = {}
+        for name, given in value.items():
+            where = (*path, str(name))
+            made[key(name, where, issues)] = item(given, where, issues)
+            if len(issues) > ISSUES_LIMIT:
+                return None
+        return made
+
+    return check
+
+
+def _union(options: list[tuple[Any, Check]]) -> Check:
+    has_null = any(kind is types.NoneType for kind, _ in options)
+    checks = [(kind, check) for kind, check in options if kind is not types.NoneType]
+
+    def check(value: Any, path: Path, issues: list[Issue]) -> Any:
+        if value is None and has_null:
+            return None
+        # What needs no change is what was meant: 1 is the integer of ``str | int``.
+        exact = [checked for kind, checked in checks if type(value) is kind]
+        failures = []
+        for checked in exact or [checked for _, checked in checks]:
+            found: list[Issue] = []
+            made = checked(value, path, found)
+            if not found:
+                return made
+            failures.append(found)
+        # The option that got furthest tells best what is wrong.
+        issues += max(failures, key=lambda found: max(len(issue.path) for issue in found))
         return None
 
-
-def _expected(kind: type) -> str:
-    if issubclass(kind, enum.Enum):
-        return f"one of {', '.join(repr(member.value) for member in kind)}"
-    names = {
-        str: "a text",
-        int: "an integer",
-        float: "a number",
-        bool: "true or false",
-        dict: "an object",
-        list: "a list",
-    }
-    return names.get(kind, f"a {kind.__name__}")
-
-
-def _name(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    names = {str: "a text", int: "a number", float: "a number", dict: "an object", list: "a list"}
-    return names.get(type(value), type(value).__name__)
-
-
-def _is_sequence(origin: Any) -> bool:
-    return (
-        isinstance(origin, type)
-        and origin.__module__ == "collections.abc"
-        and origin.__name__ in ("Sequence", "Iterable", "Collection", "MutableSequence")
-    )
-
-
-def _describe(kind: Any, above: frozenset[Any]) -> dict[str, Any]:
-    if kind in above:
-        return {}
-    within = above | {kind} if isinstance(kind, type) else above
-    if dataclasses.is_dataclass(kind) or typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind)
-        if typing.is_typeddict(kind):
-            required = sorted(kind.__required_keys__)
-        else:
-            missing = dataclasses.MISSING
-            required = [
-                f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing
-            ]
-        properties = {name: _describe(hint, within) for name, hint in hints.items()}
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_describe(option, within) for option in arguments]}
-    if origin is typing.Literal:
-        return {"enum": list(arguments)}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _describe(arguments[1], within)}
-    if origin in (list, set, frozenset, tuple) or _is_sequence(origin):
-        return {"type": "array", "items": _describe(arguments[0], within)}
-    if origin in (typing.Required, typing.NotRequired, typing.Annotated, typing.Final):
-        return _describe(arguments[0], within)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return {"enum": [member.value for member in kind]}
-    if kind is types.NoneType:
-        return {"type": "null"}
-    if kind in _FROM_TEXT:
-        return {"type": "string", "format": _FROM_TEXT[kind][1]}
-    return {"type": _JSON_TYPES[kind]} if kind in _JSON_TYPES else {}
+    return check

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.protocol.function_names import function_name, lambda_name, route_name
 from venturekit.runtime import environ
-from venturekit.runtime._process import state
+from venturekit.runtime._process import apause, pause, state
 from venturekit.runtime.context import current_context
 from venturekit.runtime.encoding import to_json
 from venturekit.runtime.invocation.errors import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from venturekit.runtime.invocation.request import LambdaInvoker
     from venturekit.runtime.options import InvokeOptions
+    from venturekit.runtime.schema import Schema
 
     T = TypeVar("T")
     Resolver = Callable[["Target"], str]
@@ -129,9 +130,7 @@ class Invoker:
                     return call.fail(error, breaker)
             else:
                 return call.succeed(result, breaker)
-            import time
-
-            time.sleep(delay)
+            pause(delay)
             attempt += 1
 
     @overload
@@ -165,9 +164,7 @@ class Invoker:
                     return call.fail(error, breaker)
             else:
                 return call.succeed(result, breaker)
-            import asyncio
-
-            await asyncio.sleep(delay)
+            await apause(delay)
             attempt += 1
 
     def _lambda(self) -> LambdaInvoker:
@@ -191,7 +188,7 @@ class Call:
         function: str | None = None,
         project: str | None = None,
         payload: Any = None,
-        method: str = "POST",
+        method: str | None = None,
         body: Any = None,
         path_params: Mapping[str, Any] | None = None,
         query_params: Mapping[str, Any] | None = None,
@@ -205,24 +202,32 @@ class Call:
         timeout_ms: int | None = None,
         retries: int = 0,
     ) -> None:
-        if isinstance(target, dict):
+        if target is not None and not isinstance(target, str):
+            if unknown := set(target) - {"function", "project"}:
+                raise TypeError(f"a target has function and project, and not {', '.join(sorted(map(str, unknown)))}")
             function, project = target.get("function", function), target.get("project", project)
             target = None
         if mode not in ("sync", "async"):
             raise ValueError(f"mode is 'sync' or 'async', and not {mode!r}")
         if retries < 0:
             raise ValueError("retries cannot be negative")
-        self._target = Target(target, function, project)  # type: ignore[arg-type]
+        if timeout_ms is not None and timeout_ms <= 0:
+            raise ValueError(f"timeout_ms must be positive, and is {timeout_ms}")
+        self._target = Target(target, function, project)
         if self._target.route is None and any(
-            given is not None for given in (body, path_params, query_params, headers)
+            given is not None for given in (method, body, path_params, query_params, headers)
         ):
-            raise TypeError("a function gets payload=; body, path_params, query_params and headers are for routes")
+            raise TypeError(
+                "a function gets payload=; method, body, path_params, query_params and headers are for routes"
+            )
         if self._target.route is not None and payload is not None:
             raise TypeError("a route gets body=; payload is for functions")
         self.name = lambda_name(resolver(self._target))
         self._mode = mode
         self._fallback = fallback
         self._result_type = result_type
+        # Made before anything is sent: a type that is no schema must not be found out by what the call has done.
+        self._schema = None if result_type is None else _schema_of(result_type)
         self._timeout_ms = timeout_ms
         self._retries = retries
         self._carried = carried(trace, tenant_id, user_id)
@@ -231,7 +236,7 @@ class Call:
             event = route_event(
                 self._target.route,
                 self._carried,
-                method=method,
+                method=method or "POST",
                 body=body,
                 path_params=path_params or {},
                 query_params=query_params or {},
@@ -258,14 +263,19 @@ class Call:
 
     def _timeout_seconds(self) -> float:
         seconds = DEFAULT_TIMEOUT_SECONDS if self._timeout_ms is None else self._timeout_ms / 1000
-        ctx = current_context()
-        if ctx is not None and ctx.raw_context is not None:
-            left = ctx.get_remaining_time_in_millis() / 1000
-            # Of a function with little time a margin of so much would be most of it.
-            seconds = min(seconds, left - min(MARGIN_SECONDS, left / 2))
+        seconds = min(seconds, self._seconds_left())
         if seconds <= 0:
             raise InvokeTimeoutError(f"{self.name} was not called: no time is left", target=self.name)
         return seconds
+
+    def _seconds_left(self) -> float:
+        """What the caller's own invocation leaves for this call."""
+        ctx = current_context()
+        if ctx is None or ctx.raw_context is None:
+            return DEFAULT_TIMEOUT_SECONDS
+        left = ctx.get_remaining_time_in_millis() / 1000
+        # Of a function with little time a margin of so much would be most of it.
+        return left - min(MARGIN_SECONDS, left / 2)
 
     def read(self, reply: LambdaReply) -> InvokeResult[Any]:
         """The result of an answer. Raises InvokeError."""
@@ -281,15 +291,15 @@ class Call:
             except (ValueError, RecursionError) as problem:
                 raise BadResponseError(f"{self.name} answered no JSON: {problem}", target=self.name) from None
             result = InvokeResult(data, 200, target=self.name)
-        if self._result_type is not None and result.ok:
-            result.data = self._typed(result.data)
+        if self._schema is not None and result.ok:
+            result.data = self._typed(self._schema, result.data)
         return result
 
-    def _typed(self, data: Any) -> Any:
-        from venturekit.runtime.schema import SchemaError, parsed, schema_of
+    def _typed(self, schema: Schema[Any], data: Any) -> Any:
+        from venturekit.runtime.schema import SchemaError, parsed
 
         try:
-            return parsed(schema_of(self._result_type), data)
+            return parsed(schema, data)
         except SchemaError as problem:
             name = getattr(self._result_type, "__name__", self._result_type)
             raise BadResponseError(
@@ -302,7 +312,7 @@ class Call:
         except (ValueError, RecursionError):
             details = {"errorMessage": reply.payload[:1000].decode("utf-8", "replace")}
         told = details if isinstance(details, dict) else {"errorMessage": str(details)}
-        described = ": ".join(filter(None, (told.get("errorType"), told.get("errorMessage"))))
+        described = ": ".join(str(part) for part in (told.get("errorType"), told.get("errorMessage")) if part)
         return FunctionFailedError(f"{self.name} failed: {described}", target=self.name, status_code=200, details=told)
 
     # --- what becomes of it ---------------------------------------------------------------------------------------
@@ -319,7 +329,8 @@ class Call:
         """How many seconds to wait before the next attempt, None if there is none."""
         if attempt >= self._retries or not isinstance(error, _RETRIED):
             return None
-        return float(RETRY_DELAY_SECONDS * 2**attempt)
+        delay = float(RETRY_DELAY_SECONDS * 2**attempt)
+        return delay if delay < self._seconds_left() else None
 
     def fail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
         """The fallback, or the error is raised."""
@@ -335,6 +346,13 @@ class Call:
         if breaker is not None:
             breaker.succeeded()
         return result
+
+
+def _schema_of(kind: Any) -> Schema[Any]:
+    from venturekit.runtime.schema import schema_of
+
+    # Whoever answers may have learnt to say more than this caller knows.
+    return schema_of(kind, ignore_unknown=True)
 
 
 def _account_id() -> str:
@@ -356,7 +374,8 @@ Routes: ``method`` (POST), ``body``, ``path_params``, ``query_params``, ``header
 ``mode`` (``sync``, or ``async`` for a call that nobody waits for), ``project``, ``trace``, ``tenant_id`` and
 ``user_id`` (taken from the current context), ``fallback`` (an InvokeResult, ``{"statusCode": ..., "data": ...}`` or
 data, for when the target is unavailable; turns on its circuit breaker), ``result_type`` (what the data is made into),
-``timeout_ms`` (never longer than the caller has left itself), ``retries`` (0; after throttles and broken connections).
+``timeout_ms`` (of one attempt; never longer than the caller has left itself), ``retries`` (0; after throttles and
+broken connections, as long as there is time).
 
 Raises InvokeError, of the kinds in ``venturekit.runtime.invocation.errors``, and ValueError or TypeError for a call
 that makes no sense.

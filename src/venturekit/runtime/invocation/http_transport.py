@@ -68,8 +68,8 @@ class HttpInvoker:
         data = self._request(request)
         connection = None
         try:
-            connection = self._take() or self._connect(deadline)
-            parser = ResponseParser()
+            connection = self._take() or self._connect(request, deadline)
+            parser = ResponseParser(REPLY_LIMIT_BYTES)
             _send(connection, data, deadline)
             while not parser.complete:
                 _limit(connection, deadline)
@@ -81,6 +81,8 @@ class HttpInvoker:
             if parser.reusable and len(self._idle) < KEPT_CONNECTIONS:
                 self._idle.append((time.monotonic(), connection))
                 connection = None
+        except TransportError:
+            raise
         except (OSError, HttpError) as problem:
             raise self._failure(request, problem) from problem
         finally:
@@ -96,10 +98,10 @@ class HttpInvoker:
         writer = None
         try:
             async with asyncio.timeout(request.timeout_seconds):
-                reader, writer = self._take_streams() or await self._aconnect()
+                reader, writer = self._take_streams() or await self._aconnect(request)
                 writer.write(data)
                 await writer.drain()
-                parser = ResponseParser()
+                parser = ResponseParser(REPLY_LIMIT_BYTES)
                 while not parser.complete:
                     received = await reader.read(READ_BYTES)
                     if received:
@@ -109,6 +111,8 @@ class HttpInvoker:
             if parser.reusable and len(self._streams) < KEPT_CONNECTIONS:
                 self._streams.append((time.monotonic(), asyncio.get_running_loop(), reader, writer))
                 writer = None
+        except TransportError:
+            raise
         except (OSError, HttpError) as problem:
             raise self._failure(request, problem) from problem
         finally:
@@ -118,12 +122,13 @@ class HttpInvoker:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        while self._idle:
-            self._idle.pop()[1].close()
-        while self._streams:
-            _, loop, _, writer = self._streams.pop()
+        idle, self._idle = self._idle, []
+        streams, self._streams = self._streams, []
+        for _, connection in idle:
+            connection.close()
+        for _, loop, _, writer in streams:
             if not loop.is_closed():
-                writer.close()
+                loop.call_soon_threadsafe(writer.close)
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -166,47 +171,67 @@ class HttpInvoker:
 
     def _take(self) -> socket.socket | None:
         """A connection that is still open on the other side, as far as that can be known."""
-        from select import select
-
-        while self._idle:
-            since, connection = self._idle.pop()
-            # Something to read before anything was asked is the end of the connection.
-            if time.monotonic() - since < KEPT_SECONDS and not select([connection], [], [], 0)[0]:
+        while True:
+            try:
+                # Threads share what is kept: asking first whether there is one would be asking too early.
+                since, connection = self._idle.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - since < KEPT_SECONDS and not _readable(connection):
                 return connection
             connection.close()
-        return None
 
-    def _connect(self, deadline: float) -> socket.socket:
+    def _connect(self, request: LambdaRequest, deadline: float) -> socket.socket:
         import socket
 
         endpoint = self._endpoint
         seconds = max(min(CONNECT_SECONDS, deadline - time.monotonic()), 0.001)
-        connection = socket.create_connection((endpoint.host, endpoint.port), timeout=seconds)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if endpoint.scheme == "https":
-            return self._context().wrap_socket(connection, server_hostname=endpoint.host)  # type: ignore[no-any-return]
+        connection = None
+        try:
+            connection = socket.create_connection((endpoint.host, endpoint.port), timeout=seconds)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if endpoint.scheme == "https":
+                return self._context().wrap_socket(connection, server_hostname=endpoint.host)  # type: ignore[no-any-return]
+        except (OSError, UnicodeError) as problem:
+            if connection is not None:
+                connection.close()
+            raise self._unconnected(request, problem) from problem
         return connection
 
     def _take_streams(self) -> tuple[Any, Any] | None:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        while self._streams:
-            since, its_loop, reader, writer = self._streams.pop()
-            if its_loop is not loop:
-                continue
+        # A connection belongs to its event loop: those of others stay, unless their loop is gone.
+        mine = [kept for kept in self._streams if kept[1] is loop]
+        self._streams = [kept for kept in self._streams if kept[1] is not loop and not kept[1].is_closed()]
+        found = None
+        while mine and found is None:
+            since, _, reader, writer = mine.pop()
             if time.monotonic() - since < KEPT_SECONDS and not reader.at_eof() and not writer.is_closing():
-                return reader, writer
-            writer.close()
-        return None
+                found = reader, writer
+            else:
+                writer.close()
+        self._streams += mine
+        return found
 
-    async def _aconnect(self) -> tuple[Any, Any]:
+    async def _aconnect(self, request: LambdaRequest) -> tuple[Any, Any]:
         import asyncio
 
         endpoint = self._endpoint
         tls = self._context() if endpoint.scheme == "https" else None
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
+        try:
+            async with asyncio.timeout(min(CONNECT_SECONDS, request.timeout_seconds)):
+                return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
+        except (OSError, UnicodeError) as problem:
+            raise self._unconnected(request, problem) from problem
+
+    def _unconnected(self, request: LambdaRequest, problem: Exception) -> TransportError:
+        """Nothing was sent, so the function has not run: never a timeout of the call."""
+        where = f"{self._endpoint.scheme}://{self._endpoint.authority}"
+        why = "no connection in time" if isinstance(problem, TimeoutError) else problem or type(problem).__name__
+        message = f"{request.function_name} could not be invoked at {where}: {why}"
+        return TransportError(message, target=request.function_name)
 
     def _context(self) -> Any:
         if self._tls is None:
@@ -214,6 +239,16 @@ class HttpInvoker:
 
             self._tls = ssl.create_default_context()
         return self._tls
+
+
+def _readable(connection: socket.socket) -> bool:
+    """Whether something has come before anything was asked: the end of the connection, or what nobody wants."""
+    from select import POLLIN, poll
+
+    # Not select(): it takes no descriptor above 1023.
+    waiting = poll()
+    waiting.register(connection, POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _send(connection: socket.socket, data: bytes, deadline: float) -> None:

@@ -66,6 +66,9 @@ def _traces(given: str | None, ctx: BaseContext | None) -> tuple[str | None, str
     if given is not None:
         return (given, None) if "=" in given else (None, given)
     trace = ctx.trace if ctx is not None else None
+    if trace is not None and not (trace.isascii() and trace.isprintable()):
+        # Whatever an event of one's own making had there, it cannot be a header of the call.
+        trace = None
     own = environ.trace_header()
     if trace is None:
         return own, None

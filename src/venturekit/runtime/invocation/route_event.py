@@ -39,7 +39,7 @@ def route_event(
     """
     parameters = {name: str(value) for name, value in path_params.items()}
     data, content_type = _body(body)
-    given = {name.lower(): value for name, value in headers.items()}
+    given = {name.lower(): str(value) for name, value in headers.items()}
     usual = {"accept": "application/json", "user-agent": USER_AGENT, "host": f"{api_id}.internal"}
     if data:
         usual["content-type"] = content_type
@@ -126,8 +126,13 @@ def _parts(target: str, payload: bytes) -> tuple[int, dict[str, str], bytes]:
     status = document.get("statusCode", 200)
     if type(status) is not int or not 100 <= status <= 599:
         raise BadResponseError(f"{target} answered the status {status!r}", target=target)
-    given = document.get("headers") or {}
-    return status, {str(name).lower(): str(value) for name, value in given.items()}, body
+    given, many = document.get("headers") or {}, document.get("multiValueHeaders") or {}
+    if not isinstance(given, dict) or not isinstance(many, dict):
+        raise BadResponseError(f"{target} answered headers that are no object", target=target, details=document)
+    headers = {str(name).lower(): str(value) for name, value in given.items()}
+    for name, values in many.items():
+        headers.setdefault(str(name).lower(), ",".join(map(str, values if isinstance(values, list) else [values])))
+    return status, headers, body
 
 
 def _document(target: str, data: bytes) -> dict[str, Any]:
@@ -156,7 +161,7 @@ def _described_body(target: str, document: Mapping[str, Any]) -> bytes:
     from binascii import a2b_base64
 
     try:
-        return a2b_base64(body)
+        return a2b_base64(body, strict_mode=True)
     except ValueError:
         raise BadResponseError(f"{target} answered a body that is no base64", target=target) from None
 

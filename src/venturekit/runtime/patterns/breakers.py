@@ -35,8 +35,9 @@ class CircuitBreaker:
         payments = create_circuit_breaker(failure_threshold=3)
         receipt = payments.call(lambda: charge(card), fallback=None)
 
-    ``is_failure(error)`` tells which exceptions count; every one, unless it is given. What does not count is passed on
-    and changes nothing. State is kept in memory, by this execution environment alone.
+    ``is_failure(error)`` tells which exceptions count; every one, unless it is given. What does not count is raised as
+    it is, and is an answer of the target like any other: failures are no longer in a row. State is kept in memory, by
+    this execution environment alone.
     """
 
     def __init__(

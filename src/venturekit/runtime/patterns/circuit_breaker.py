@@ -51,7 +51,9 @@ class BreakerMachine:
         return True
 
     def succeeded(self) -> None:
-        """A call went well: the target is back."""
+        """A call went well: the target is back, unless it was one that began before the failures."""
+        if self.state is BreakerState.OPEN:
+            return
         self.state = BreakerState.CLOSED
         self._failures = 0
 

@@ -1,0 +1,1 @@
+"""Events of every trigger of Lambda, as AWS makes them."""
