@@ -43,7 +43,7 @@ def stream_of(api: Interrupted) -> ResponseStream:
 
 
 @pytest.mark.parametrize(
-    ("call", "at"), [("write", 0), ("write", 2), ("flush", 0), ("close", 0), ("close", 1)], ids=lambda value: str(value)
+    ("call", "at"), [("write", 0), ("write", 2), ("flush", 0), ("close", 0), ("close", 1)], ids=str
 )
 def test_what_may_be_torn_is_cut_off(call: str, at: int) -> None:
     api = Interrupted(at)
