@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FULL = os.environ.get("VENTUREKIT_TEST_FULL") == "1"
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 FLOORS = Path(__file__).parent / "floors.toml"
+LONG_TEXT = 20_000
 
 # An example may wait for the other tests on a busy machine; what may take how long is asserted where it matters.
 settings.register_profile("short", deadline=None)
@@ -95,6 +96,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Where long texts differ. Under CI pytest would print all of both, which for megabytes takes minutes."""
+    if op != "==" or not isinstance(left, str | bytes) or type(left) is not type(right):
+        return None
+    assert isinstance(right, str | bytes)
+    if len(left) + len(right) < LONG_TEXT:
+        return None
+    places = (place for place, (ours, theirs) in enumerate(zip(left, right, strict=False)) if ours != theirs)
+    place = next(places, min(len(left), len(right)))
+    shown = slice(max(0, place - 20), place + 60)
+    return [
+        f"texts of {len(left)} and {len(right)} that differ at {place}:",
+        f"left:  {left[shown]!r}",
+        f"right: {right[shown]!r}",
+    ]
 
 
 def _skip_is_failure(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -45,11 +45,12 @@ class FillUp:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def fill(self) -> None:
-        """Take what there is."""
-        for size in (1 << 20, 1 << 12):
-            with suppress(OSError):
-                while True:
-                    os.write(self._descriptor, bytes(size))
+        """Take what there is now, and not what the service gives up when it finds the disk full meanwhile."""
+        disk = os.fstatvfs(self._descriptor)
+        left = disk.f_bavail * disk.f_frsize
+        with suppress(OSError):
+            while left > 0:
+                left -= os.write(self._descriptor, bytes(min(left, 1 << 16)))
 
     def remove(self) -> None:
         """Give all of it back."""
@@ -108,6 +109,8 @@ class Scene:
             lambda: not self.count(f"state IN ('queued', 'running') AND function_name <> '{DESTINATION}'"),
             "what waits is worked off on a full disk",
             SETTLING_SECONDS,
+            # While somebody reads, the log of the database does not begin anew.
+            pause_seconds=0.05,
         )
 
     def recover(self, running: ServedProcess, trials: Trials) -> None:

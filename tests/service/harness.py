@@ -127,15 +127,20 @@ class TooLateError(AssertionError):
     """Something that had to happen within a bound did not."""
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """The first true value of ``condition``, which asks something that tells no event: /proc, or another process."""
+def until(
+    condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS, *, pause_seconds: float = 0.001
+) -> Any:
+    """The first true value of ``condition``, which asks something that tells no event: /proc, or another process.
+
+    ``pause_seconds`` is longer where asking gets in the way of what is waited for.
+    """
     deadline = time.monotonic() + seconds
     never = threading.Event()
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise TooLateError(f"{what}: not within {seconds} s")
         # Leaves the processor to those that are waited for.
-        never.wait(0.001)
+        never.wait(pause_seconds)
     return value
 
 

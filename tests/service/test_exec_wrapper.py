@@ -73,8 +73,9 @@ def test_a_wrapper_in_a_layer(functions: FunctionSet, runtime: str) -> None:
     assert functions.invoke(name).value[0] == "layer 1"
 
 
-def test_a_script_without_a_first_line(functions: FunctionSet) -> None:
-    name = wrapped(functions, PYTHON, "/var/task/wrapper", 'WRAPPED=plain exec "$@"\n')
+@pytest.mark.parametrize("first", ["", "#!  /bin/sh\t-e\n"])
+def test_the_first_line_of_a_script(functions: FunctionSet, first: str) -> None:
+    name = wrapped(functions, PYTHON, "/var/task/wrapper", first + 'WRAPPED=plain exec "$@"\n')
     assert functions.invoke(name).value[0] == "plain"
 
 
@@ -97,6 +98,29 @@ def test_a_wrapper_that_cannot_be_used(
     assert (answer.error, answer.value["errorType"]) == ("Unhandled", "Runtime.ExitError")
     assert answer.value["errorMessage"] == expected
     assert f"{line}\n" in functions.log_lines(name)
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        (
+            '#!/bin/sh\r\nexec "$@"\r\n',
+            "/bin/sh with a carriage return: save the script with line feeds as its line ends",
+        ),
+        ('#! /no/such -e\nexec "$@"\n', "/no/such"),
+    ],
+)
+@pytest.mark.parametrize("runtime", [PYTHON, "nodejs20.x"])
+def test_a_wrapper_without_an_interpreter(functions: FunctionSet, runtime: str, script: str, line: str) -> None:
+    name = wrapped(functions, runtime, "/var/task/wrapper", script)
+    assert functions.invoke(name).value["errorMessage"].endswith("exit status 126")
+    assert f"/var/task/wrapper: bad interpreter: {line}\n" in functions.log_lines(name)
+
+
+def test_a_wrapper_that_is_no_program(functions: FunctionSet) -> None:
+    answer = functions.invoke(wrapped(functions, "nodejs20.x", "/var/task/wrapper", "\x7fELF but nothing more"))
+    assert answer.value["errorType"] == "Runtime.InvalidEntrypoint"
+    assert answer.value["errorMessage"].endswith("Error: fork/exec /var/task/wrapper: exec format error")
 
 
 @pytest.mark.parametrize(("last", "text"), [("exit 3", "exit status 3"), ("exit 0", "without providing a reason")])

@@ -264,8 +264,12 @@ def test_a_process_that_is_told_before_it_is_warm(start_service: Callable[..., R
     name = create(functions, WHO)
     waiting = waiting_pid(running)
     spare = spares_of(running)[0]
-    # As if it had just been started: its process has not been heard of.
-    running.do(lambda: (host.spares.ended(spare.number), host.spares.want(spare.argv), host.spares._fill()))
+
+    def replace_it() -> None:
+        host.spares.ended(spare.number)
+        host.spares._fill()
+
+    running.do(replace_it)
     begun = {spare.number for spare in spares_of(running)}
     found = functions.invoke(name).value["pid"]
     assert found != waiting

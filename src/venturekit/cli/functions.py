@@ -13,6 +13,7 @@ from venturekit.cli import options
 from venturekit.cli.api import FUNCTIONS, ApiError, function_path
 from venturekit.cli.code import load_code
 from venturekit.cli.exits import CommandError
+from venturekit.cli.function_url import url
 from venturekit.cli.output import write_json, write_table
 from venturekit.cli.payload import read_variables
 
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(name="functions", invoke_without_command=True)
     group.callback()(functions)
     group.command("list")(list_command)
-    for command in (create, update, get, delete):
+    for command in (create, update, get, delete, url):
         group.command()(command)
     app.add_typer(group)
 

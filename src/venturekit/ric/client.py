@@ -125,9 +125,12 @@ class RuntimeApiClient:
         self._streaming = True
         return self._post_head(invocation, b"/response", b"Content-Type: " + content_type + _STREAMING) + b"\r\n"
 
-    def send_stream_now(self, parts: Sequence[bytes | memoryview]) -> int:
-        """Send as much of `parts` as can be sent without waiting; how many bytes. Raises ConnectionLostError."""
-        return self._connection.send_now(parts)
+    def send_stream_now(self, parts: Sequence[bytes | memoryview], counts: list[int]) -> None:
+        """Send as much of `parts` as can be sent without waiting; `counts` gets how many bytes that was.
+
+        Raises ConnectionLostError.
+        """
+        self._connection.send_now(parts, counts)
 
     def abandon_stream(self) -> None:
         """Cut the result off: the API notices, and the next event is asked for on another connection."""

@@ -72,14 +72,16 @@ class Connection:
         except OSError as error:
             raise ConnectionLostError(f"sending to the Runtime API failed: {error}") from None
 
-    def send_now(self, parts: Sequence[bytes | memoryview]) -> int:
-        """Send what can be sent without waiting; how many bytes that was. Raises ConnectionLostError."""
+    def send_now(self, parts: Sequence[bytes | memoryview], counts: list[int]) -> None:
+        """Send what can be sent without waiting; `counts` gets how many bytes that was. Raises ConnectionLostError."""
         if self._socket is None:
             raise ConnectionLostError("the connection to the Runtime API is closed")
         try:
-            return self._socket.sendmsg(parts, (), _socket.MSG_DONTWAIT)
+            # One call, at whose end the number is noted: a signal's handler that raises runs before or behind it. If it
+            # came between the sending and the noting, nobody could tell how much is out.
+            counts.extend(map(self._socket.sendmsg, (parts,), ((),), (_socket.MSG_DONTWAIT,)))
         except BlockingIOError:
-            return 0
+            pass
         except OSError as error:
             raise ConnectionLostError(f"sending to the Runtime API failed: {error}") from None
 

@@ -49,7 +49,8 @@ class ResponseStream:
         self._prelude = b""
         self._state = _FRESH
         self._lock = _thread.allocate_lock()
-        self._unsent = memoryview(b"")
+        # Parts, and how much of them is sent: whatever a signal interrupts, the two stay together.
+        self._unsent: tuple[tuple[bytes | memoryview, ...], list[int]] = _NOTHING, []
         self._waiters: list[Future[None]] = []
         self._loop: AbstractEventLoop | None = None
 
@@ -108,7 +109,7 @@ class ResponseStream:
         if len(piece):
             with self._lock:
                 self._send_some(piece)
-            while self._unsent:
+            while self._unsent[0]:
                 await self._writable()
                 with self._lock:
                     self._send_some()
@@ -136,58 +137,75 @@ class ResponseStream:
         """
         with self._lock:
             self._forget_waiters()
+            self._count()
             state, self._state = self._state, _CLOSED
-            rest, self._unsent = bytes(self._unsent), memoryview(b"")
+            rest, self._unsent = b"".join(self._unsent[0]), (_NOTHING, [])
         if state == _FRESH:
             return None
         if state == _OPEN:
             rest += b"0\r\n" + (_trailers(error, error_type) if error else b"") + b"\r\n"
         return rest
 
-    def _frame(self, piece: bytes | memoryview) -> list[bytes | memoryview]:
+    def _frame(self, piece: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
         """A chunk as the wire has it, behind the head of the request if it is the first one."""
         if self._state == _OPEN:
-            return [b"%x\r\n" % len(piece), piece, b"\r\n"]
+            return b"%x\r\n" % len(piece), piece, b"\r\n"
         self._expect_open()
         head = self._api.stream_head(self._invocation, self._content_type.encode("latin-1"))
         prelude, self._state = self._prelude, _OPEN
         size = len(prelude) + len(piece)
-        return [head, b"%x\r\n" % size, prelude, piece, b"\r\n"] if size else [head]
+        return (head, b"%x\r\n" % size, prelude, piece, b"\r\n") if size else (head,)
 
     def _send(self, piece: bytes | memoryview | None, end: bytes = b"") -> None:
-        """Send all of it, waiting where no byte can get lost: a signal may raise an exception in here."""
+        """Send all of it, waiting where the caller does not keep up."""
         self._send_some(piece, end)
-        if self._unsent:
+        if self._unsent[0]:
             from select import POLLOUT, poll
 
             writable = poll()
             writable.register(self._api.stream_descriptor, POLLOUT)
-            while self._unsent:
+            while self._unsent[0]:
                 writable.poll()
                 self._send_some()
 
     def _send_some(self, piece: bytes | memoryview | None = None, end: bytes = b"") -> None:
         """Send a piece and an end, behind what is left, as far as that goes without waiting."""
         try:
-            parts = [] if piece is None else self._frame(piece)
-            if self._unsent:
-                parts = [self._unsent, *parts]
-            if end:
-                parts = [*parts, end]
-            if not parts:
-                return
-            sent = self._api.send_stream_now(parts)
-            left = b"" if sent == sum(map(len, parts)) else parts[0] if len(parts) == 1 else b"".join(parts)
-            self._unsent = memoryview(left)[sent:]
+            self._count()
+            if piece is not None or end:
+                self._append(piece, end)
+            parts, counts = self._unsent
+            if parts:
+                try:
+                    self._api.send_stream_now(parts, counts)
+                finally:
+                    self._count()
         except ConnectionLostError as error:
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING, []
             raise _lost(error) from None
-        except ResponseStreamError:
-            raise
+
+    def _count(self) -> None:
+        """Take off what is sent. What is not may be the function's own buffer: that is copied."""
+        parts, counts = self._unsent
+        if counts or len(parts) > 1:
+            sent = sum(counts)
+            if sent == sum(map(len, parts)):
+                self._unsent = _NOTHING, []
+            else:
+                whole = parts[0] if len(parts) == 1 else b"".join(parts)
+                self._unsent = (memoryview(whole)[sent:],), []
+
+    def _append(self, piece: bytes | memoryview | None, end: bytes) -> None:
+        """Add a piece and an end to what is to be sent."""
+        state = self._state
+        parts, counts = self._unsent
+        try:
+            new = () if piece is None else self._frame(piece)
+            self._unsent = (*parts, *new, end) if end else (*parts, *new), counts
         except BaseException:
-            # A signal, in the moment in which some bytes were out and not counted yet: nobody knows how to go on.
-            if self._state != _FRESH:
-                self._state, self._unsent = _CLOSED, memoryview(b"")
+            # Interrupted between two things that belong together: what the service has cannot be gone on with.
+            if self._state != state:
+                self._state, self._unsent = _CLOSED, (_NOTHING, [])
                 self._api.abandon_stream()
             raise
 
@@ -228,6 +246,7 @@ class ResponseStream:
 
 
 _FRESH, _OPEN, _CLOSED = range(3)
+_NOTHING: tuple[bytes | memoryview, ...] = ()
 
 
 def is_stream(result: Any) -> bool:

@@ -31,6 +31,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "LINE_LIMIT_BYTES", 8)
     monkeypatch.setattr(frames, "FRAME_LIMIT_BYTES", 20)
+    monkeypatch.setattr(frames, "LONGEST_FRAME_BYTES", 999)
 
 
 LINES = st.lists(st.sampled_from([b"a", b"\n", b"\r", b"bcdefgh", b"x" * 20, b"\xa5"]), max_size=20).map(b"".join)
@@ -60,10 +61,12 @@ class TestAnyCut:
         assert split(FrameSplitter(), cut(stream, places)) == messages
         assert split(FrameSplitter(), [bytes([byte]) for byte in stream]) == messages
         # Headers are the only bytes that go.
-        rest = stream
+        rest, left = stream, 0
         for message in messages:
-            if rest[:3] == frames.MARKER and rest[4:8] == len(message).to_bytes(4, "big"):
-                rest = rest[HEADER.size :]
+            length = int.from_bytes(rest[4:8], "big") if rest[:3] == frames.MARKER and len(rest) >= HEADER.size else 0
+            if left <= 0 and rest[:3] == frames.MARKER and length in (len(message), *range(21, 1000)):
+                rest, left = rest[HEADER.size :], length
+            left -= len(message)
             assert rest.startswith(message)
             rest = rest[len(message) :]
         assert rest == b""
@@ -97,8 +100,15 @@ def test_text_and_frames_may_mix() -> None:
 
 
 def test_a_frame_that_claims_too_much_is_text() -> None:
-    stream = HEADER.pack(TEXT_TYPE, frames.FRAME_LIMIT_BYTES + 1, 0) + b"abc\n" + frame(b"good")
+    stream = HEADER.pack(TEXT_TYPE, frames.LONGEST_FRAME_BYTES + 1, 0) + b"abc\n" + frame(b"good")
     assert b"".join(split(FrameSplitter(), [stream])).endswith(b"abc\ngood")
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_long_frame_comes_in_pieces_without_its_head() -> None:
+    wanted = FrameSplitter(lambda message, level: level == 12)
+    stream = frame(b"abcdefgh" * 3 + b"i", 0xA55A000E) + frame(b"x" * 30, 0xA55A000A) + frame(b"next", 0xA55A000E)
+    assert split(wanted, [stream]) == [b"abcdefgh", b"abcdefgh", b"abcdefgh", b"i", b"next"]
 
 
 def test_text_without_line_ends_is_handed_on_in_bounded_pieces() -> None:

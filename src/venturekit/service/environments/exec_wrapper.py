@@ -7,6 +7,7 @@ Source: AWS page "Modifying the runtime environment"; texts and exit statuses ar
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +18,12 @@ VARIABLE: Final = "AWS_LAMBDA_EXEC_WRAPPER"
 SHELL: Final = "/bin/sh"
 MISSING: Final = 'echo "$0: does not exist"; exit 127'
 NOT_EXECUTABLE: Final = 'echo "$0: is not an executable"; exit 126'
+BAD_INTERPRETER: Final = 'echo "$0: bad interpreter: $1"; exit 126'
 _TASK_ROOT: Final = "/var/task"
 _LAYER_ROOT: Final = "/opt"
 _STARTS_ITSELF: Final = (b"#!", b"\x7fELF")
+_FIRST_LINE_BYTES: Final = 256
+_FIRST_LINE: Final = re.compile(rb"#![ \t]*([^ \t\n\0]+)")
 
 
 def wrapper_of(spec: EnvironmentSpec) -> str | None:
@@ -38,8 +42,23 @@ def wrapped(wrapper: str, argv: tuple[str, ...], spec: EnvironmentSpec) -> tuple
     if not os.access(path, os.X_OK):
         return (SHELL, "-c", NOT_EXECUTABLE, wrapper)
     with open(path, "rb") as program:
-        # A script without a first line that names its interpreter: AWS's bootstrap is a shell, which runs it.
-        return (*(() if program.read(4).startswith(_STARTS_ITSELF) else (SHELL,)), path, *argv)
+        beginning = program.read(_FIRST_LINE_BYTES)
+    missing = _missing_interpreter(beginning)
+    if missing is not None:
+        return (SHELL, "-c", BAD_INTERPRETER, wrapper, missing)
+    # A script without a first line that names its interpreter: AWS's bootstrap is a shell, which runs it.
+    return (*(() if beginning.startswith(_STARTS_ITSELF) else (SHELL,)), path, *argv)
+
+
+def _missing_interpreter(beginning: bytes) -> str | None:
+    """What a script's first line names, where that is nothing that can be executed. None for all the rest."""
+    match = _FIRST_LINE.match(beginning)
+    named = os.fsdecode(match[1]) if match else ""
+    if not named or named.startswith((f"{_TASK_ROOT}/", f"{_LAYER_ROOT}/")) or os.path.exists(named):
+        return None
+    if named.endswith("\r"):
+        return f"{named.rstrip()} with a carriage return: save the script with line feeds as its line ends"
+    return named
 
 
 def _found(wrapper: str, spec: EnvironmentSpec) -> str | None:

@@ -23,6 +23,9 @@ HEADER: Final = struct.Struct(">IIQ")
 MARKER: Final = b"\xa5\x5a\x00"
 """How the type of every frame begins; its last byte tells the format and the level."""
 FRAME_LIMIT_BYTES: Final = 1024 * 1024
+"""What is longer comes out in pieces of LINE_LIMIT_BYTES."""
+LONGEST_FRAME_BYTES: Final = 256 * 1024 * 1024
+"""What says that it is longer than this is no frame."""
 LINE_LIMIT_BYTES: Final = 262_144
 
 
@@ -72,11 +75,14 @@ class FrameSplitter:
     Only the messages that ``shows`` wants come out; all, without it.
     """
 
-    __slots__ = ("_rest", "_shows")
+    __slots__ = ("_left", "_level", "_rest", "_shows")
 
     def __init__(self, shows: Shows | None = None) -> None:
         self._rest = b""
         self._shows = shows
+        # Of a frame that comes in pieces: how many bytes are still to come, and its level.
+        self._left = 0
+        self._level = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now."""
@@ -85,8 +91,18 @@ class FrameSplitter:
         shows = self._shows
         position = 0
         while True:
-            span = _frame_span(data, position)
-            if span is None:
+            span = self._piece(position) if self._left else _frame_span(data, position)
+            if span is not None and span[1] - span[0] > FRAME_LIMIT_BYTES:
+                self._left, self._level = span[1] - span[0], frame_level(data[position + len(MARKER)])
+                position = span[0]
+                continue
+            if self._left and span is not None:
+                start, end = span
+                if end > len(data):
+                    break
+                message, level = data[start:end], self._level
+                self._left -= end - start
+            elif span is None:
                 # Whoever wrote this does not frame.
                 end = _text_end(data, position)
                 if end <= 0:
@@ -102,6 +118,9 @@ class FrameSplitter:
             position = end
         self._rest = data[position:]
         return messages
+
+    def _piece(self, position: int) -> tuple[int, int]:
+        return position, position + min(self._left, LINE_LIMIT_BYTES)
 
     def flush(self) -> list[bytes]:
         """What is left of a frame or line that was never finished."""
@@ -122,7 +141,7 @@ def _frame_span(data: bytes, position: int) -> tuple[int, int] | None:
     if len(data) < start:
         return more
     length = HEADER.unpack_from(data, position)[1]
-    return (start, start + length) if length <= FRAME_LIMIT_BYTES else None
+    return (start, start + length) if length <= LONGEST_FRAME_BYTES else None
 
 
 def _text_end(data: bytes, position: int) -> int:

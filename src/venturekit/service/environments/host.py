@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from venturekit.service.environments.capture import Capture
 from venturekit.service.environments.environment import Environment
+from venturekit.service.environments.exec_wrapper import wrapper_of
 from venturekit.service.environments.failures import Exit
 from venturekit.service.environments.isolation.levels import IsolationUnavailableError
 from venturekit.service.environments.launcher import LauncherError, LauncherSet, LaunchSpec
@@ -465,7 +466,8 @@ class EnvironmentHost:
             environment.launch_failed(START_FAILED, failure.message)
 
     def _shown_path(self, environment: Environment) -> str:
-        return "/var/task/bootstrap" if environment.spec.runtime.startswith("provided") else environment.spec.runtime
+        spec = environment.spec
+        return "/var/task/bootstrap" if spec.runtime.startswith("provided") else wrapper_of(spec) or spec.runtime
 
     def _on_exited(self, number: int, status: ExitStatus) -> None:
         self.spares.ended(number)
