@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 
-from tests.seeds.recorder import Recorder
 from venturekit.runtime import (
     RequestContext,
     UserContext,
@@ -21,6 +20,8 @@ from venturekit.runtime.request_event import read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.seeds.recorder import Recorder
 
 
 class User(TypedDict):

@@ -340,6 +340,11 @@ def test_streams(main: Any, gateway: Any, can_stream: bool) -> None:
     assert response.pieces == ([b"one", b"two"] if is_streamed else [])
 
 
+def test_a_context_may_be_used_again(vk_context: FakeLambdaContext) -> None:
+    client = Client(streaming)
+    assert [client.get("/", context=vk_context).pieces for _ in range(2)] == [[b"one", b"two"]] * 2
+
+
 def test_generators_that_know_no_framework() -> None:
     def pieces(_event: Any, _context: Any) -> Iterator[str]:
         yield "a"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from venturekit.ric.client import Invocation
 from venturekit.ric.context import FunctionIdentity, LambdaContext
 from venturekit.ric.faults import ResponseStreamError
+from venturekit.ric.response_stream import ResponseStream
 from venturekit.runtime import create_logger, handler, logger, task_handler
 from venturekit.runtime.patterns.breakers import create_circuit_breaker
-from venturekit.testing import Client, FakeLambdaContext, LogCapture, ManualClock
+from venturekit.testing import Client, FakeLambdaContext, LogCapture, ManualClock, ResponseRecorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_a_fake_context_has_the_attributes_of_the_real_one() -> None:
@@ -66,29 +71,64 @@ def test_without_streaming_there_is_no_stream() -> None:
 def test_a_stream_is_kept() -> None:
     context = FakeLambdaContext()
     stream = context.response_stream
-    assert stream is context.response_stream
+    assert stream is context.streamed
     stream.content_type = "text/plain"
-    stream.write("a")
-    asyncio.run(_awrite(stream))
-    assert context.end_stream()
-    assert context.streamed.ended
-    assert (context.streamed.pieces, context.streamed.content_type) == ([b"a", b"bc"], "text/plain")
-    assert context.streamed.response().status == 200
-    with pytest.raises(ResponseStreamError):
-        stream.write("late")
-    assert not FakeLambdaContext().end_stream()
+    assert (stream.started, stream.write("ä"), stream.write(""), stream.started) == (False, 1, 0, True)
+    asyncio.run(stream.awrite(memoryview(b"bc")))
+    assert stream.over()
+    assert stream.closed
+    assert (stream.pieces, stream.payload) == (["ä".encode(), b"bc"], "äbc".encode())
+    assert stream.response().headers == (("content-type", "text/plain"),)
 
 
-async def _awrite(stream: Any) -> None:
-    await stream.awrite(b"bc")
+def test_a_stream_without_pieces() -> None:
+    stream = ResponseRecorder()
+    stream.begin_http(204, cookies=["a=b"])
+    stream.close()
+    stream.close()
+    assert stream.over()
+    assert (stream.pieces, stream.response().status, stream.response().cookies) == ([], 204, ("a=b",))
+    assert not ResponseRecorder().over()
 
 
-def test_a_stream_of_no_pieces_and_one_with_an_empty_first() -> None:
-    context = FakeLambdaContext()
-    context.response_stream.begin_http(204)
-    context.response_stream.flush()
-    assert context.end_stream()
-    assert (context.streamed.pieces, context.streamed.response().status) == ([], 204)
+def test_a_recorder_has_what_the_real_stream_has() -> None:
+    names = {name for name in dir(ResponseStream) if not name.startswith("_")}
+    assert names - set(dir(ResponseRecorder)) == set()
+
+
+def begin(**options: Any) -> Callable[[Any], object]:
+    return lambda stream: stream.begin_http(**options)
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        begin(status_code=99),
+        begin(status_code=True),
+        begin(status_code="200"),
+        begin(cookies="a=b"),
+        begin(cookies=["a\n"]),
+        begin(headers={"a": "b\r\nc"}),
+        begin(headers={"a": None}),
+        begin(headers={1: "a"}),
+        begin(headers={"a": "\u20ac"}),
+        lambda stream: setattr(stream, "content_type", 3),
+        lambda stream: setattr(stream, "content_type", "a\0"),
+        lambda stream: stream.write(3),
+        lambda stream: (stream.over(), stream.write("a")),
+        lambda stream: (stream.over(), stream.flush()),
+        lambda stream: (stream.over(), stream.begin_http()),
+        lambda stream: (stream.over(), setattr(stream, "content_type", "a/b")),
+    ],
+)
+def test_a_recorder_complains_as_the_real_stream_does(do: Callable[[Any], object]) -> None:
+    nobody: Any = None
+    told = []
+    for stream in (ResponseStream(nobody, nobody), ResponseRecorder()):
+        with pytest.raises((ValueError, TypeError, ResponseStreamError)) as caught:
+            do(stream)
+        told.append((type(caught.value), str(caught.value)))
+    assert told[0] == told[1]
 
 
 def test_retries_of_a_task_wait_by_the_clock(vk_clock: ManualClock, vk_context: FakeLambdaContext) -> None:
@@ -102,7 +142,7 @@ def test_retries_of_a_task_wait_by_the_clock(vk_clock: ManualClock, vk_context: 
         return "done"
 
     assert main({}, vk_context) == "done"
-    assert [after - before for before, after in zip(attempts, attempts[1:], strict=False)] == [1000, 2000, 4000]
+    assert [after - before for before, after in pairwise(attempts)] == [1000, 2000, 4000]
 
 
 def test_async_retries_wait_by_the_clock_too(vk_clock: ManualClock, vk_context: FakeLambdaContext) -> None:
@@ -129,7 +169,7 @@ def test_a_breaker_on_the_clock(vk_clock: ManualClock) -> None:
 
 @handler
 def logged(_body: Any, _ctx: Any, log: Any) -> None:
-    log.info("placed", {"orderId": "1", "password": "secret"}, count=2)
+    log.info("placed", {"orderId": "1", "password": "secret"}, count=2)  # noqa: PLE1205 - a logger of ours
     logger.warn("careful")
 
 
@@ -141,7 +181,7 @@ def test_records_are_kept(vk_logs: LogCapture, capsys: pytest.CaptureFixture[str
     assert vk_logs.find(level="WARN") == [vk_logs.records[2]]
     assert len(vk_logs) == len(list(vk_logs)) == 4
     assert len(capsys.readouterr().out.splitlines()) == 4
-    with pytest.raises(AssertionError, match=r"0 records have \{'message': 'none'\}; written was:\n.*placed"):
+    with pytest.raises(AssertionError, match=r"0 records have \{'message': 'none'\}; written was:\n.*request started"):
         vk_logs.one("none")
     vk_logs.clear()
     with pytest.raises(AssertionError, match="written was:\nnothing"):

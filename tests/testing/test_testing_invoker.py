@@ -200,9 +200,7 @@ def test_calls_that_nobody_waits_for(vk_invoker: FakeInvoker) -> None:
 
 def test_a_target_that_is_not_registered(vk_invoker: FakeInvoker) -> None:
     vk_invoker.add_function("known", returns=1)
-    with pytest.raises(
-        TargetNotFoundError, match=r"test-project-none is not registered .*: test-project-test-fn-known are"
-    ):
+    with pytest.raises(TargetNotFoundError, match=r"test-project-none is not .*: test-project-test-fn-known are"):
         invoke("none")
     assert vk_invoker.calls[0].target is None
 

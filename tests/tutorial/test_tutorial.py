@@ -1,4 +1,4 @@
-"""The tutorial, block by block, in an empty folder with the wheel that users would install; and the examples of the guide."""
+"""The tutorial, block by block, in an empty folder with the wheel that users install; the examples of the guide."""
 
 from __future__ import annotations
 
@@ -57,13 +57,15 @@ def installed(wheel: Path, tmp_path: Path) -> dict[str, str]:
     (packages,) = (tmp_path / ".venv" / "lib").glob("python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
     pytest_script = python.with_name("pytest")
-    pytest_script.write_text(f"#!/bin/sh\nexec {python} -m pytest -p no:cacheprovider \"$@\"\n")
+    pytest_script.write_text(f'#!/bin/sh\nexec {python} -m pytest -p no:cacheprovider "$@"\n')
     pytest_script.chmod(0o755)
     found = subprocess.run(
         [python, "-c", "import venturekit; print(venturekit.__file__)"], check=True, capture_output=True, text=True
     )
     assert found.stdout.startswith(str(packages)), "the tutorial must run on the wheel"
-    path = os.pathsep.join([str(python.parent), "/usr/local/bin", "/usr/bin", "/bin", os.path.dirname(shutil.which("curl") or "")])
+    curl = shutil.which("curl")
+    assert curl, "no curl on PATH (Debian: apt-get install curl)"
+    path = os.pathsep.join([str(python.parent), "/usr/local/bin", "/usr/bin", "/bin", os.path.dirname(curl)])
     return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
 
 
@@ -118,6 +120,6 @@ def test_an_example_of_the_guide(number: int, tmp_path: Path, monkeypatch: pytes
     block = blocks("framework.md")[number]
     assert block.language == "python"
     names: dict[str, object] = {}
-    exec(compile(block.text, f"framework.md, block {number}", "exec"), names)  # noqa: S102 - our own page
+    exec(compile(block.text, f"framework.md, block {number}", "exec"), names)
     _process.reset()
     assert names

@@ -36,8 +36,15 @@ state = _State()
 
 def reset() -> None:
     """Forget everything, as tests want it between them."""
+    close = getattr(state.invoker, "close", None)
+    if close is not None:
+        close()
     loop: AbstractEventLoop | None = getattr(state.loops, "loop", None)
     if loop is not None:
+        from asyncio import sleep
+
+        # Connections that belong to the loop need a turn of it to close.
+        loop.run_until_complete(sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
     state.__init__()  # type: ignore[misc]

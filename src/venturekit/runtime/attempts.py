@@ -94,11 +94,14 @@ class TimeLimit:
         import signal
         import time
 
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._former if self._former is not None else signal.SIG_DFL)
-        if self._rest_seconds:
-            left = self._rest_seconds - (time.monotonic() - self._set_at)
-            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:
+            # Also when the limit is reached in this very moment.
+            signal.signal(signal.SIGALRM, self._former if self._former is not None else signal.SIG_DFL)
+            if self._rest_seconds:
+                left = self._rest_seconds - (time.monotonic() - self._set_at)
+                signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
 
 
 async def within(

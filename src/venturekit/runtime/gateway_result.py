@@ -73,7 +73,7 @@ def _raw(value: dict[str, Any]) -> Response:
         from binascii import a2b_base64
 
         try:
-            response.body = a2b_base64(response.body)
+            response.body = a2b_base64(response.body, strict_mode=True)
         except ValueError as problem:
             raise InvalidResponseError(f"isBase64Encoded is true, but body is no base64: {problem}") from None
     response.raw = value

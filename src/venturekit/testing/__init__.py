@@ -35,8 +35,9 @@ if TYPE_CHECKING:
         websocket_message_event,
     )
     from venturekit.testing.invoker import FakeInvoker, RecordedCall
-    from venturekit.testing.lambda_context import FakeLambdaContext, StreamedResponse
+    from venturekit.testing.lambda_context import FakeLambdaContext
     from venturekit.testing.logs import LogCapture
+    from venturekit.testing.response_recorder import ResponseRecorder
     from venturekit.testing.service import LocalService, ServiceUnavailableError
 
 _LATER: Final = {
@@ -48,8 +49,8 @@ _LATER: Final = {
     "LogCapture": "logs",
     "ManualClock": "clock",
     "RecordedCall": "invoker",
+    "ResponseRecorder": "response_recorder",
     "ServiceUnavailableError": "service",
-    "StreamedResponse": "lambda_context",
     "alb_event": "events.rest_apis",
     "cognito_event": "events.cognito",
     "dynamodb_stream_event": "events.streams",
@@ -79,8 +80,8 @@ __all__ = [
     "LogCapture",
     "ManualClock",
     "RecordedCall",
+    "ResponseRecorder",
     "ServiceUnavailableError",
-    "StreamedResponse",
     "alb_event",
     "cognito_event",
     "dynamodb_stream_event",

@@ -176,10 +176,8 @@ class Client:
 
     def _read(self, payload: bytes, event: dict[str, Any], context: FakeLambdaContext, method: str) -> ClientResponse:
         try:
-            if context.streamed.content_type is not None:
-                response = context.streamed.response()
-            else:
-                response = read_result(payload, self._gateway)
+            streamed = context.streamed
+            response = streamed.response() if streamed.started else read_result(payload, self._gateway)
         except InvalidHttpResponseError:
             if self._raise_errors:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from venturekit.ric.marshal import Marshaller
 from venturekit.ric.response_stream import asend_all, is_stream, send_all
@@ -11,6 +11,7 @@ from venturekit.runtime import _process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from venturekit.ric.response_stream import ResponseStream
     from venturekit.testing.lambda_context import FakeLambdaContext
 
 
@@ -20,23 +21,25 @@ def execute(handler: Callable[..., Any], event: Any, context: FakeLambdaContext)
     Raises what the handler raises, ``venturekit.ric.faults.FaultError`` for a result that JSON cannot hold, and
     RuntimeError for an asynchronous handler inside a running event loop.
     """
+    context.begin()
     try:
         result = handler(event, context)
         if hasattr(result, "__await__"):
             result = _run(result, handler)
         if context.can_stream and is_stream(result):
             if hasattr(type(result), "__anext__"):
-                _run(asend_all(result, context.response_stream), handler)
+                _run(asend_all(result, _stream(context)), handler)
             else:
-                send_all(result, context.response_stream)
+                send_all(result, _stream(context))
             result = None
     finally:
-        was_streamed = context.end_stream()
+        was_streamed = context.streamed.over()
     return context.streamed.payload if was_streamed else _payload(result)
 
 
 async def aexecute(handler: Callable[..., Any], event: Any, context: FakeLambdaContext) -> bytes:
     """The same within an event loop."""
+    context.begin()
     try:
         call = getattr(handler, "acall", handler)
         result = call(event, context)
@@ -44,12 +47,12 @@ async def aexecute(handler: Callable[..., Any], event: Any, context: FakeLambdaC
             result = await result
         if context.can_stream and is_stream(result):
             if hasattr(type(result), "__anext__"):
-                await asend_all(result, context.response_stream)
+                await asend_all(result, _stream(context))
             else:
-                send_all(result, context.response_stream)
+                send_all(result, _stream(context))
             result = None
     finally:
-        was_streamed = context.end_stream()
+        was_streamed = context.streamed.over()
     return context.streamed.payload if was_streamed else _payload(result)
 
 
@@ -70,6 +73,11 @@ def _run(coroutine: Any, handler: Any) -> Any:
     coroutine.close()
     name = getattr(handler, "__name__", repr(handler))
     raise RuntimeError(f"{name} is asynchronous and an event loop is running: await the asynchronous form of this call")
+
+
+def _stream(context: FakeLambdaContext) -> ResponseStream:
+    # In a test it is a recorder, which has the same methods.
+    return cast("ResponseStream", context.response_stream)
 
 
 def _payload(result: Any) -> bytes:

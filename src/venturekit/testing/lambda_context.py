@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from venturekit.protocol.http_response import PRELUDE_TYPE, HttpResponse, PreludeParser
 from venturekit.ric.context import ClientContext, CognitoIdentity
-from venturekit.ric.response_stream import BINARY, PRELUDE_END, ResponseStream
 from venturekit.runtime.environ import new_request_id
 from venturekit.testing.clock import ManualClock
+from venturekit.testing.response_recorder import ResponseRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from venturekit.ric.client import Invocation, RuntimeApiClient
 
 DEFAULT_TIMEOUT_MS: Final = 30_000
 
@@ -77,10 +75,9 @@ class FakeLambdaContext:
         self.tenant_id = tenant_id
         self.clock = clock if clock is not None else ManualClock()
         self.logged: list[str] = []
-        self.streamed = StreamedResponse()
+        self.streamed = ResponseRecorder()
+        self.can_stream = streaming
         self._deadline_ms = self.clock.epoch_ms + timeout_ms
-        self._streaming = streaming
-        self._stream: ResponseStream | None = None
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the invocation is timed out, never below 0."""
@@ -90,92 +87,16 @@ class FakeLambdaContext:
         """Keep what a runtime would write to the function's log."""
         self.logged.append(str(message))
 
+    def begin(self) -> None:
+        """An invocation begins: it has a response stream of its own, also where a context is used again."""
+        self.streamed = ResponseRecorder()
+
     @property
-    def response_stream(self) -> ResponseStream:
+    def response_stream(self) -> ResponseRecorder:
         """The writer of VentureKit's runtime. Raises AttributeError without streaming, as AWS's context does."""
-        if not self._streaming:
+        if not self.can_stream:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'response_stream'")
-        if self._stream is None:
-            api = cast("RuntimeApiClient", self.streamed)
-            self._stream = ResponseStream(api, cast("Invocation", None))
-        return self._stream
-
-    @property
-    def can_stream(self) -> bool:
-        """Whether there is a response stream."""
-        return self._streaming
-
-    def end_stream(self) -> bool:
-        """The invocation is over: nothing more may be written. Returns whether anything was."""
-        if self._stream is None:
-            return False
-        rest = self._stream.over()
-        if rest is not None and rest:
-            self.streamed.send_stream([rest])
-        return rest is not None
+        return self.streamed
 
     def __repr__(self) -> str:
         return f"FakeLambdaContext({self.function_name!r}, aws_request_id={self.aws_request_id!r})"
-
-
-class StreamedResponse:
-    """What a function has written to its response stream.
-
-    ``pieces`` is what left, one by one; ``content_type`` is None until it has begun. Status, headers and cookies, if
-    it has told a front door some, are in front of the first piece: ``response()`` takes them apart.
-    """
-
-    def __init__(self) -> None:
-        self.content_type: str | None = None
-        self._chunks: list[bytes] = []
-        self.ended = False
-
-    # What a response stream asks of the Runtime API: this is the other end.
-    stream_descriptor: Final = -1
-
-    def stream_head(self, _invocation: object, content_type: bytes) -> bytes:
-        """The response begins."""
-        self.content_type = content_type.decode("latin-1")
-        return b""
-
-    def send_stream(self, parts: list[bytes | memoryview]) -> None:
-        """Take what is sent: whole chunks, as the wire has them."""
-        data = b"".join(parts)
-        while data:
-            size, _, rest = data.partition(b"\r\n")
-            length = int(size, 16)
-            if length == 0:
-                self.ended = True
-                return
-            self._chunks.append(rest[:length])
-            data = rest[length + 2 :]
-
-    def send_stream_now(self, parts: list[bytes | memoryview]) -> int:
-        """The same; all of it is always taken at once."""
-        self.send_stream(parts)
-        return sum(map(len, parts))
-
-    @property
-    def pieces(self) -> list[bytes]:
-        """The pieces, less the prelude."""
-        if not self.is_http or not self._chunks:
-            return list(self._chunks)
-        first = self._chunks[0].partition(PRELUDE_END)[2]
-        return [first, *self._chunks[1:]] if first else self._chunks[1:]
-
-    @property
-    def payload(self) -> bytes:
-        """Everything that was sent, the prelude included: what Lambda gives to a caller that does not stream."""
-        return b"".join(self._chunks)
-
-    @property
-    def is_http(self) -> bool:
-        """Whether there is a prelude."""
-        return self.content_type == PRELUDE_TYPE
-
-    def response(self) -> HttpResponse:
-        """The response that a front door makes of it. Raises InvalidPreludeError."""
-        if not self.is_http:
-            return HttpResponse(200, (("content-type", self.content_type or BINARY),), (), self.payload)
-        parser = PreludeParser()
-        return parser.feed(self.payload) or parser.end()

@@ -109,6 +109,12 @@ def vk_service(tmp_path: Path, vk_reset: None, monkeypatch: pytest.MonkeyPatch) 
     with service:
         for name, value in service.variables.items():
             monkeypatch.setenv(name, value)
-        for name in ("VENTURE_LOCAL", "VENTURE_LOCAL_URLS", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        for name in (
+            "VENTURE_LOCAL",
+            "VENTURE_LOCAL_URLS",
+            "AWS_SESSION_TOKEN",
+            "AWS_PROFILE",
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        ):
             monkeypatch.delenv(name, raising=False)
         yield service

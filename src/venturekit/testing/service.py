@@ -60,14 +60,14 @@ class LocalService:
         command = [
             sys.executable,
             "-m",
-            "venturekit",
+            "venturekit.testing.service_process",
             "serve",
             *(f"--{name}={value}" for name, value in options.items()),
         ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=service_variables(),
@@ -154,15 +154,16 @@ class LocalService:
         if self._client is not None:
             self._client.close()
             self._client = None
-        if self._process.poll() is None:
-            self._process.terminate()
+        # The end of its input is what ends it.
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def __enter__(self) -> Self:
         return self

@@ -92,7 +92,7 @@ def test_a_body_is_read_as_its_type_says(content_type: str, event: Any, expected
     ],
 )
 def test_a_body_that_is_not_what_it_says_is_refused(content_type: str, event: Any, status: int, text: str) -> None:
-    result = quiet(echo)(v2("PUT", headers={"content-type": content_type}, **event))
+    result = quiet(echo)(v2("PUT", headers={"content-type": content_type}) | event)
     assert result["statusCode"] == status
     assert failure(result)["code"] == "BAD_REQUEST"
     assert text in failure(result)["message"]
@@ -244,8 +244,6 @@ def test_a_schema_may_raise_any_value_error() -> None:
         def json_schema(self) -> Any:
             raise NotImplementedError
 
-    main = quiet(lambda body: body, body=Even(), query=Even())
-    assert failure(main(v2("PUT", body="3")))["details"] == {"fields": {"_": ["must be even"]}} or True
     assert failure(quiet(lambda body: body, body=Even())(v2("PUT", body="3")))["details"] == {
         "fields": {"_": ["must be even"]}
     }
@@ -272,7 +270,7 @@ def test_no_more_than_a_hundred_fields_are_told() -> None:
 
 
 def test_a_body_that_is_nested_too_deeply_for_a_schema_is_its_callers_fault() -> None:
-    body = '{"inner":' * 400 + '{"inner":null}' + "}" * 400
+    body = '{"inner":' * 600 + '{"inner":null}' + "}" * 600
     result = quiet(lambda body: 1, body=Deep)(v2("PUT", body=body))
     assert result["statusCode"] == 422
     assert failure(result)["details"]["fields"] == {"_": ["is nested too deeply"]}

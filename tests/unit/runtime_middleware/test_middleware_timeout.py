@@ -103,7 +103,7 @@ def test_all_attempts_of_a_task_share_the_time(kind: str) -> None:
 
     with pytest.raises(TaskTimeoutError, match="50 ms"):
         run_task(timeout_middleware(50), {}, fails, kind=kind, retries=1000, retry_delay_ms=20, log_level="silent")
-    assert 1 <= len(attempts) <= 4
+    assert len(attempts) <= 3
 
 
 @both

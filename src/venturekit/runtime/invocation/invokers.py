@@ -90,6 +90,11 @@ class LocalInvoker:
         """Make the call on the event loop. Raises InvokeError."""
         return await self._of(request).ainvoke(request)
 
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for invoker in self._invokers.values():
+            invoker.close()
+
     def _of(self, request: LambdaRequest) -> HttpInvoker:
         found = self.find(request.function_name)
         if found is None:
@@ -115,6 +120,13 @@ class DefaultInvoker:
     async def ainvoke(self, request: LambdaRequest) -> LambdaReply:
         """Make the call on the event loop. Raises InvokeError, InvokerConfigError."""
         return await self._of(request).ainvoke(request)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for invoker in (self._local, self._lambda):
+            close = getattr(invoker, "close", None)
+            if close is not None:
+                close()
 
     def _of(self, request: LambdaRequest) -> LambdaInvoker:
         local = self._local.find(request.function_name) if self._local is not None else None

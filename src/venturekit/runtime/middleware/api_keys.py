@@ -43,8 +43,9 @@ def api_key_auth_middleware(
 ) -> Middleware:
     """Lets in who has a key, and says who it is in ``ctx.user``; 401 for everybody else::
 
-        partners = {os.environ["PARTNER_KEY_HASH"]: UserContext("partner", scopes=["orders:read"])}
-        main = handler(list_orders, scopes=["orders:read"], middleware=[api_key_auth_middleware(partners)])
+        partner = UserContext("partner", scopes=["orders"])
+        keys = {"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae": partner}
+        main = handler(list_orders, scopes=["orders"], middleware=[api_key_auth_middleware(keys)])
 
     ``keys``: hashes of keys (``hash_api_key``), or a mapping from hash to identity. ``lookup``: instead, a function
     that is given the hash of the key that came, and gives the identity or None; in asynchronous chains it may be a

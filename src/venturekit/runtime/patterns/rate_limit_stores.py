@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Awaitable
 
 MAX_KEYS: Final = 10_000
@@ -28,7 +28,7 @@ class RateLimitStore(Protocol):
             return count
     """
 
-    def increment(self, id: str, now: float, expires_at: float) -> int | Awaitable[int]:
+    def increment(self, id: str, now: float, expires_at: float, /) -> int | Awaitable[int]:
         """Add one to the count of an id, and give the new count, 1 for the first.
 
         ``now`` and ``expires_at`` are epoch seconds; after ``expires_at`` the id is not asked for any more.
@@ -106,6 +106,9 @@ class SqliteRateLimitStore:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        # Takes longer to import than all of the rest, and who counts in memory needs none of it.
+        import sqlite3
+
         connection = sqlite3.connect(
             self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )

@@ -17,7 +17,7 @@ from venturekit.runtime.errors import ServiceUnavailableError, TaskTimeoutError
 from venturekit.runtime.middleware.base import is_async
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
     from typing import Literal
 
     from venturekit.runtime.patterns.rate_limit_stores import RateLimitStore
@@ -60,6 +60,26 @@ def decide(count: int, limit: int, window: Window, now: float) -> RateLimitDecis
     return RateLimitDecision(count <= limit, limit, max(0, limit - count), max(0.0, window.ends_at - now))
 
 
+class _Pending:
+    """A decision that has to be awaited; whoever cannot do so closes what it waits for."""
+
+    __slots__ = ("_counted", "_limiter", "_now", "_window")
+
+    def __init__(self, limiter: RateLimiter, counted: Awaitable[int], window: Window, now: float) -> None:
+        self._limiter = limiter
+        self._counted = counted
+        self._window = window
+        self._now = now
+
+    def __await__(self) -> Generator[Any, Any, RateLimitDecision]:
+        return self._limiter._awaited(self._counted, self._window, self._now).__await__()
+
+    def close(self) -> None:
+        close = getattr(self._counted, "close", None)
+        if close is not None:
+            close()
+
+
 class RateLimiter:
     """Counts by key: ``create_rate_limiter`` makes it, ``rate_limit_middleware`` asks it, and so may anyone else::
 
@@ -92,6 +112,8 @@ class RateLimiter:
         self.on_store_error = on_store_error
         self._clock = clock
         self._store = default_store() if store is None else store
+        if not callable(getattr(self._store, "increment", None)):
+            raise TypeError(f"{store!r} is no store of a rate limiter: it has no increment(id, now, expires_at)")
         # Whether the store is known to answer with awaitables before it was asked.
         self.is_async = is_async(self._store.increment)
 
@@ -104,7 +126,7 @@ class RateLimiter:
         decision = self.ask(key)
         if isinstance(decision, RateLimitDecision):
             return decision
-        decision.close()  # type: ignore[attr-defined]
+        decision.close()
         raise TypeError("the store of this rate limiter is asynchronous: use `await limiter.acheck(key)`")
 
     async def acheck(self, key: str, ctx: Any = None) -> RateLimitDecision:
@@ -112,7 +134,7 @@ class RateLimiter:
         decision = self.ask(key)
         return decision if isinstance(decision, RateLimitDecision) else await decision
 
-    def ask(self, key: str) -> RateLimitDecision | Awaitable[RateLimitDecision]:
+    def ask(self, key: str) -> RateLimitDecision | _Pending:
         """The decision, to be awaited if the store is asynchronous."""
         now = self._clock()
         window = window_at(now, self.window_seconds)
@@ -122,7 +144,7 @@ class RateLimiter:
             return self._without_store(error, window, now)
         if isinstance(count, int):
             return decide(count, self.limit, window, now)
-        return self._awaited(count, window, now)
+        return _Pending(self, count, window, now)
 
     async def _awaited(self, counted: Awaitable[int], window: Window, now: float) -> RateLimitDecision:
         try:
@@ -173,11 +195,11 @@ def create_rate_limiter(
         uploads = create_rate_limiter(limit=10, window_seconds=3600, name="uploads")
         main = handler(upload, middleware=[rate_limit_middleware(uploads, key=lambda ctx: ctx.user.id)])
 
-    Windows are fixed: around the end of one, up to twice the limit may pass. ``store`` is ``default_store()`` unless
-    it is given. While it is down, ``on_store_error="allow"`` lets everything through, and ``"deny"`` refuses everything
-    with 503; both log a warning. ``clock`` gives epoch seconds.
+    Windows are fixed: around the end of one, up to twice the limit may pass. Without a ``store`` it counts where the
+    default limiters do. While the store is down, ``on_store_error="allow"`` lets everything through, and ``"deny"``
+    refuses everything with 503; both log a warning. ``clock`` gives epoch seconds.
 
-    Raises ValueError. Source: seed 001, ``rateLimitMiddleware``.
+    Raises ValueError and TypeError. Source: seed 001, ``rateLimitMiddleware``.
     """
     return RateLimiter(
         limit=limit,
@@ -196,6 +218,10 @@ def create_default_rate_limiter(
 
     ``default``: 100 requests a minute for each address; while the store is down it lets through. ``auth``: 20 a minute,
     for what can be guessed; while the store is down it refuses with 503.
+
+    Without a ``store``, they count in DynamoDB in a Lambda function that has the variable ``VENTURE_RATE_LIMIT_TABLE``,
+    or is on AWS itself (table ``venturekit-rate-limits``). Elsewhere they count in memory, each execution environment
+    by itself.
 
     Raises ValueError for another preset. Source: the middleware guide, ``createDefaultRateLimiter``.
     """
