@@ -8,7 +8,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from venturekit.protocol.function_names import filled_route
 from venturekit.protocol.http_response import InvalidHttpResponseError
 from venturekit.ric.faults import FaultError, ResponseStreamError
 from venturekit.runtime import Response, handler, stream
@@ -195,6 +198,17 @@ def test_a_request_without_a_route(gateway: Any, status: int) -> None:
 def test_a_route_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidRouteKeyError):
         parse_route_key(text)
+
+
+PARTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=5)
+
+
+@given(PARTS.filter(lambda text: text.strip("/")), st.lists(PARTS.filter(lambda text: "/" not in text), min_size=1))
+def test_what_a_path_is_filled_with_is_found_in_it(identifier: str, rest: list[str]) -> None:
+    given_parameters = {"id": identifier, "rest": "/".join(rest)}
+    for route in ("/a/{id}/b/{rest+}", "/{id}/{rest+}"):
+        path = filled_route(route, given_parameters)
+        assert best_route([parse_route_key(route)], "GET", path) == (parse_route_key(route), given_parameters)
 
 
 def test_no_route_at_all() -> None:

@@ -408,6 +408,37 @@ def test_a_schedule_is_an_event_of_eventbridge() -> None:
     assert event["time"] == "2020-03-04T19:03:58Z"
 
 
+def test_the_exports_are_these() -> None:
+    tools = {
+        "Client",
+        "ClientResponse",
+        "FakeInvoker",
+        "FakeLambdaContext",
+        "LocalService",
+        "LogCapture",
+        "ManualClock",
+    }
+    tools |= {"RecordedCall", "ResponseRecorder", "ServiceUnavailableError"}
+    http = {"alb_event", "function_url_event", "http_api_event", "rest_api_event"}
+    sockets = {f"websocket_{name}_event" for name in ("connect", "disconnect", "message")}
+    others = {
+        "cognito",
+        "dynamodb_stream",
+        "eventbridge",
+        "kafka",
+        "kinesis",
+        "mq",
+        "msk",
+        "s3",
+        "schedule",
+        "sns",
+        "sqs",
+    }
+    assert set(kit.__all__) == tools | http | sockets | {f"{name}_event" for name in others}
+    assert len(kit.__all__) == len(set(kit.__all__))
+    assert [name for name in kit.__all__ if getattr(kit, name).__name__ != name] == []
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'ftp_event'"):
         _ = kit.ftp_event  # type: ignore[attr-defined]

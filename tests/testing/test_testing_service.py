@@ -11,7 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import boto3
 import pytest
@@ -56,14 +56,19 @@ def reachable(service: LocalService, vk_reset: None, monkeypatch: pytest.MonkeyP
     return service
 
 
-def by_function_url(service: LocalService, name: str) -> dict[str, Any]:
-    """The event that the front door makes of a request of a client that knows nothing of us."""
+def open_url(service: LocalService, name: str) -> SplitResult:
+    """Give a function a URL that anybody may call."""
     client = service.client
     url = client.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
     allowed: dict[str, Any] = {"FunctionName": name, "Principal": "*"}
     client.add_permission(StatementId="url", Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType="NONE", **allowed)
     client.add_permission(StatementId="any", Action="lambda:InvokeFunction", InvokedViaFunctionUrl=True, **allowed)
-    parts = urlsplit(url)
+    return urlsplit(url)
+
+
+def by_function_url(service: LocalService, name: str) -> dict[str, Any]:
+    """The event that the front door makes of a request of a client that knows nothing of us."""
+    parts = open_url(service, name)
     with closing(http.client.HTTPConnection("127.0.0.1", parts.port, timeout=30)) as connection:
         body = json.dumps(BODY, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Host": parts.netloc, **SENT, "Cookie": "c=1; d=2"}
@@ -152,6 +157,57 @@ def same(event: dict[str, Any]) -> dict[str, Any]:
     del copied["routeKey"]
     copied.pop("pathParameters", None)
     return dict(copied)
+
+
+AS_ASKED = """
+import json
+
+def main(event, context):
+    asked = json.loads(event["body"])
+    if "raise" in asked:
+        raise LookupError(asked["raise"])
+    return asked["result"]
+"""
+RESULTS: dict[str, Any] = {
+    "text": "text",
+    "null": None,
+    "a list": [1, "ä"],
+    "an object": {"a": {"b": 1.5}},
+    "a status": {"statusCode": 201},
+    "digits": {"statusCode": "404", "body": "gone"},
+    "headers": {"statusCode": 200, "headers": {"X-A": "b", "Content-Type": "text/html", "X-N": 3}, "body": "<p>"},
+    "cookies": {"statusCode": 200, "cookies": ["a=1; Path=/", "b=2"], "body": ""},
+    "base64": {"statusCode": 200, "body": "/wA=", "isBase64Encoded": True},
+    "no content": {"statusCode": 204, "body": "dropped"},
+    "odd status": {"statusCode": 99},
+    "odd headers": {"statusCode": 200, "headers": {"a b": "c"}},
+    "odd body": {"statusCode": 200, "body": {"a": 1}},
+    "odd base64": {"statusCode": 200, "body": "!", "isBase64Encoded": True},
+    "odd cookie": {"statusCode": 200, "cookies": ["a=1\r\nb: c"]},
+    "renamed": {"statusCode": 401, "headers": {"WWW-Authenticate": "Basic"}, "body": ""},
+}
+
+
+def test_the_client_reads_results_as_the_real_front_door_does(service: LocalService) -> None:
+    service.create_function("as-asked", {"app.py": AS_ASKED}, framework=False)
+    parts = open_url(service, "as-asked")
+    module: dict[str, Any] = {}
+    exec(AS_ASKED, module)
+    client = Client(module["main"], gateway="function-url", raise_errors=False)
+    with closing(http.client.HTTPConnection("127.0.0.1", parts.port, timeout=30)) as connection:
+        for name, asked in {
+            **{key: {"result": value} for key, value in RESULTS.items()},
+            "raised": {"raise": "x"},
+        }.items():
+            headers = {"Host": parts.netloc, "Content-Type": "application/json"}
+            connection.request("POST", "/", json.dumps(asked).encode(), headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            made = client.post("/", json=asked)
+            assert (made.status_code, made.bytes) == (answer.status, body), name
+            assert made.set_cookies == (answer.headers.get_all("set-cookie") or []), name
+            for header in ("content-type", "x-a", "x-n", "www-authenticate", "x-amzn-remapped-www-authenticate"):
+                assert made.headers.get(header) == answer.headers.get(header), (name, header)
 
 
 def test_functions_with_the_framework_call_one_another(reachable: LocalService) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from venturekit.protocol.http_response import InvalidHttpResponseError
@@ -15,7 +16,7 @@ from venturekit.testing.request_options import event_arguments
 from venturekit.testing.routing import DEFAULT_ROUTE, best_route, parse_route_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Unpack
 
     from venturekit.protocol.http_response import HttpResponse
@@ -71,7 +72,7 @@ class Client:
     ) -> None:
         if gateway not in GATEWAYS:
             raise ValueError(f"{gateway!r} is no gateway: {', '.join(GATEWAYS)} are")
-        if hasattr(handlers, "items"):
+        if isinstance(handlers, Mapping):
             self._routes = {parse_route_key(key): handler for key, handler in handlers.items()}
         else:
             self._routes = {parse_route_key(DEFAULT_ROUTE): handlers}

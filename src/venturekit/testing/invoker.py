@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from venturekit.testing.execution import aexecute, execute, is_asynchronous
 from venturekit.testing.lambda_context import FakeLambdaContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from venturekit.runtime.invocation.request import LambdaRequest
     from venturekit.testing.clock import ManualClock
@@ -129,7 +130,7 @@ class FakeInvoker:
         its data (an error object from status 400 on). ``raises``, ``times``: see ``add_function``. A target that is
         registered again is replaced.
         """
-        made = _by_method(route, handler) if hasattr(handler, "items") else handler
+        made = _by_method(route, handler) if isinstance(handler, Mapping) else handler
         answer = None if returns is _NOTHING else lambda: _route_result(returns, status)
         self._add(f"route {route}", lambda: self._route_name(route, project), made, answer, raises, times)
 

@@ -6,7 +6,7 @@ docs/testing.md. Types for annotations: ``from venturekit.testing import FakeInv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from venturekit.testing.logs import LogCapture
     from venturekit.testing.service import LocalService
 
-PROJECT = "test-project"
-STAGE = "test"
+PROJECT: Final = "test-project"
+STAGE: Final = "test"
+# What would lead clients away from the service of a test.
+_ELSEWHERE: Final = (
+    *("VENTURE_LOCAL", "VENTURE_LOCAL_URLS"),
+    *("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"),
+)
 
 
 @pytest.fixture
@@ -109,12 +114,6 @@ def vk_service(tmp_path: Path, vk_reset: None, monkeypatch: pytest.MonkeyPatch) 
     with service:
         for name, value in service.variables.items():
             monkeypatch.setenv(name, value)
-        for name in (
-            "VENTURE_LOCAL",
-            "VENTURE_LOCAL_URLS",
-            "AWS_SESSION_TOKEN",
-            "AWS_PROFILE",
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        ):
+        for name in _ELSEWHERE:
             monkeypatch.delenv(name, raising=False)
         yield service

@@ -90,7 +90,10 @@ class LocalService:
         """The address that the service prints when it is ready. Raises ServiceUnavailableError."""
         output = self._process.stdout
         assert output is not None
-        ready, _, _ = select.select([output], [], [], START_SECONDS)
+        # Not select(): it takes no descriptor above 1023.
+        waiting = select.poll()
+        waiting.register(output, select.POLLIN)
+        ready = waiting.poll(START_SECONDS * 1000)
         line = output.readline().decode() if ready else ""
         if not line.startswith(_READY):
             why = f"has not started within {START_SECONDS:g} s" if not ready else "did not start"

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 _GROUPS: Final[dict[str, Any]] = {"groupsToOverride": [], "iamRolesToOverride": [], "preferredRole": None}
 _CHALLENGE: Final[dict[str, Any]] = {"challengeName": "CUSTOM_CHALLENGE", "session": []}
-_MIGRATED: Final = dict.fromkeys(
-    ("userAttributes", "finalUserStatus", "messageAction", "desiredDeliveryMediums", "forceAliasCreation")
-)
+_MIGRATED: Final[dict[str, Any]] = {
+    "userAttributes": None,
+    "finalUserStatus": None,
+    "messageAction": None,
+    "desiredDeliveryMediums": None,
+    "forceAliasCreation": None,
+}
 # By the part of the trigger source before the underscore: what the request has besides, and the empty response.
 _TRIGGERS: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "PreSignUp": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -10,7 +11,7 @@ from venturekit.runtime.encoding import to_json
 from venturekit.testing.events.common import trace_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     Headers = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
     Query = Mapping[str, Any] | str
@@ -107,7 +108,7 @@ def header_pairs(headers: Headers | None) -> list[tuple[str, str]]:
     if headers is None:
         return []
     pairs: list[tuple[str, str]] = []
-    for name, value in headers.items() if hasattr(headers, "items") else headers:
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
         values = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else [value]
         for item in values:
             if not isinstance(name, str) or not isinstance(item, str):
