@@ -97,7 +97,9 @@ def without_docstring(path: str, tree: ast.Module) -> Iterable[str]:
     for node in tree.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if not node.name.startswith("_") and ast.get_docstring(node) is None:
+        # The implementation speaks for its overloads.
+        decorators = [] if isinstance(node, ast.ClassDef) else [ast.unparse(given) for given in node.decorator_list]
+        if not node.name.startswith("_") and ast.get_docstring(node) is None and "overload" not in decorators:
             yield node.name
 
 

@@ -52,6 +52,7 @@ class ResponseParser:
         "_head_done",
         "_left",
         "_mode",
+        "_searched",
         "complete",
         "headers",
         "reusable",
@@ -69,6 +70,7 @@ class ResponseParser:
         self._head_done = False
         self._mode = ""
         self._left = 0
+        self._searched = 0
 
     @property
     def body(self) -> bytes:
@@ -107,13 +109,16 @@ class ResponseParser:
             raise HttpError(f"the connection was closed {where}")
 
     def _read_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
+        end = self._buffer.find(b"\r\n\r\n", self._searched)
         if end < 0:
+            # Byte by byte a long head would else be searched as often as it has bytes.
+            self._searched = max(len(self._buffer) - 3, 0)
             if len(self._buffer) > HEAD_LIMIT_BYTES:
                 raise HttpError(f"the headers are longer than {HEAD_LIMIT_BYTES} bytes")
             return False
         lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
+        self._searched = 0
         first = _STATUS_LINE.fullmatch(lines[0])
         if first is None:
             raise HttpError(f"this is no HTTP response: {lines[0][:80]!r}")

@@ -89,6 +89,7 @@ class BaseContext:
         "_tenant",
         "_timestamp",
         "_trace",
+        "_trace_id",
         "_user",
         "raw_context",
         "request_id",
@@ -105,6 +106,7 @@ class BaseContext:
         self._timestamp: datetime | None = None
         self._intent_outputs: dict[str, Any] | None = None
         self._trace: Any = _UNSET
+        self._trace_id: Any = _UNSET
         self._tenant: Any = _UNSET
         self._user: Any = _UNSET
 
@@ -153,7 +155,7 @@ class BaseContext:
 
     @trace.setter
     def trace(self, value: str | None) -> None:
-        self._trace = value
+        self._trace, self._trace_id = value, _UNSET
 
     def _find_trace(self) -> str | None:
         return environ.trace_header()
@@ -161,7 +163,10 @@ class BaseContext:
     @property
     def trace_id(self) -> str | None:
         """The id that all parts of the trace share: X-Ray's root, or W3C's 32 digits."""
-        return trace_id_of(self.trace)
+        # Every record of the log asks for it.
+        if self._trace_id is _UNSET:
+            self._trace_id = trace_id_of(self.trace)
+        return self._trace_id  # type: ignore[no-any-return]
 
     @property
     def tenant(self) -> TenantContext | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from venturekit.runtime.logs import Logger
     from venturekit.runtime.options import HandlerOptions
-    from venturekit.runtime.schema import Schema
+    from venturekit.runtime.schema import Adapter, Schema
 
     B = TypeVar("B")
     HandlerFn = (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         | Callable[[B], Any]
         | Callable[[], Any]
     )
-    SchemaLike = type[B] | Schema[B]
+    SchemaLike = type[B] | Schema[B] | Adapter[B]
 
 STATUSES: Final = {"GET": 200, "PUT": 200, "PATCH": 200, "POST": 201, "DELETE": 204}
 """The status of a success by method, unless the handler says another; 200 for any other method (handlers guide)."""
@@ -420,7 +420,7 @@ def handler(fn: Any = None, /, **options: Any) -> Any:
 
         main = handler(create_user, body=CreateUser)
 
-        main = handler({"fn": create_user, "middleware": [...]})
+        main = handler({"fn": create_user, "middleware": [timing_middleware()]})
 
     ``scopes``: all of them must be granted: 401 without a user, 403 without one of them; not checked on calls between
     functions unless ``internal_scopes``. ``status``: of a success, instead of that of the method (GET, PUT, PATCH 200,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime import environ
@@ -203,7 +204,7 @@ class Logger:
 
     def _add(self, record: dict[str, Any], name: Any, value: Any) -> None:
         name = str(name)
-        if _is_secret(_normal(name), self._secrets):
+        if _is_secret(name, self._secrets):
             value = REDACTED
         elif callable(value) and not isinstance(value, type):
             value = _called(value)
@@ -218,14 +219,14 @@ class Logger:
         """A value as JSON can hold it, without secrets; what is too deep or too much is cut off."""
         if type(value) in _PLAIN:
             return value
+        if type(value) is float:
+            return value if value - value == 0 else repr(value)
         left[0] -= 1
         if depth > _DEPTH_LIMIT or left[0] < 0:
             return "..."
         if isinstance(value, dict):
             return {
-                str(name): REDACTED
-                if _is_secret(_normal(str(name)), self._secrets)
-                else self._redacted(item, depth + 1, left)
+                str(name): REDACTED if _is_secret(str(name), self._secrets) else self._redacted(item, depth + 1, left)
                 for name, item in value.items()
             }
         if isinstance(value, list | tuple | set | frozenset):
@@ -350,7 +351,15 @@ def _json(record: dict[str, Any]) -> str:
         return to_json(record)
     except NotSerializableError:
         # What Python itself does not write, like a number of five thousand digits.
-        return to_json({name: value if type(value) is str else _safely(repr, value) for name, value in record.items()})
+        return to_json({name: value if _is_json(value) else _safely(repr, value) for name, value in record.items()})
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        to_json(value)
+    except NotSerializableError:
+        return False
+    return True
 
 
 def _text(record: dict[str, Any]) -> str:
@@ -374,8 +383,16 @@ def _json_value(value: Any) -> str:
         return _safely(repr, value)
 
 
-def _is_secret(normal: str, secrets: frozenset[str] | set[str]) -> bool:
-    return normal in secrets or normal.endswith(_SECRET_ENDS)
+@lru_cache(maxsize=1024)
+def _compared(name: str) -> tuple[str, bool]:
+    """A name as names are compared, and whether it ends as names of secrets do. A program has few, again and again."""
+    normal = _normal(name)
+    return normal, normal.endswith(_SECRET_ENDS)
+
+
+def _is_secret(name: str, secrets: frozenset[str]) -> bool:
+    normal, is_one = _compared(name)
+    return is_one or normal in secrets
 
 
 def _normal(name: str) -> str:

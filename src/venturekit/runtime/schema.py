@@ -59,6 +59,13 @@ class Schema(Protocol[T_co]):
         """The same rules as a JSON Schema, for documentation and for lists in queries; ``{}`` says nothing."""
 
 
+class Adapter(Protocol[T_co]):
+    """What a ``TypeAdapter`` of Pydantic is, for type checkers."""
+
+    def validate_python(self, object: Any, /) -> T_co:
+        """The value as the adapter makes it."""
+
+
 class PydanticSchema(Generic[T]):
     """A Pydantic model, ``TypeAdapter`` or dataclass."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from venturekit.runtime.logs import Logger
     from venturekit.runtime.options import TaskOptions
-    from venturekit.runtime.schema import Schema
+    from venturekit.runtime.schema import Adapter, Schema
 
     E = TypeVar("E")
     TaskHandlerFn = (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         | Callable[[E], Any]
         | Callable[[], Any]
     )
-    EventSchema = type[E] | Schema[E]
+    EventSchema = type[E] | Schema[E] | Adapter[E]
 
 RETRY_DELAY_MS: Final = 1000
 

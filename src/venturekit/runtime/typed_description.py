@@ -6,9 +6,12 @@ import dataclasses
 import enum
 import types
 import typing
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from venturekit.runtime.typed_values import FORMATS, JSON_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def describe(kind: Any, above: frozenset[type] = frozenset()) -> dict[str, Any]:
@@ -36,9 +39,9 @@ def describe(kind: Any, above: frozenset[type] = frozenset()) -> dict[str, Any]:
 def _fields(kind: Any, above: frozenset[type]) -> dict[str, Any]:
     if kind in above:
         return {}
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     if typing.is_typeddict(kind):
-        names, required = list(hints), sorted(kind.__required_keys__)
+        names, required = list(hints), sorted(required_keys(kind, hints))
     else:
         fields = [field for field in dataclasses.fields(kind) if field.init]
         names, required = [field.name for field in fields], [field.name for field in fields if is_required(field)]
@@ -49,6 +52,30 @@ def _fields(kind: Any, above: frozenset[type]) -> dict[str, Any]:
 def is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a field of a dataclass has neither a default nor something that makes one."""
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def required_keys(kind: Any, hints: Mapping[str, Any]) -> frozenset[str]:
+    """The keys that a TypedDict must have.
+
+    What the class itself says of them is wrong where annotations are texts (``from __future__ import annotations``):
+    it cannot see ``Required`` and ``NotRequired`` then.
+    """
+    required = set(kind.__required_keys__)
+    for name, hint in hints.items():
+        origins = _qualifiers(hint)
+        if typing.NotRequired in origins:
+            required.discard(name)
+        elif typing.Required in origins:
+            required.add(name)
+    return frozenset(required)
+
+
+def _qualifiers(hint: Any) -> set[Any]:
+    found = set()
+    while (origin := typing.get_origin(hint)) in (typing.Required, typing.NotRequired, typing.Annotated):
+        found.add(origin)
+        hint = typing.get_args(hint)[0]
+    return found
 
 
 def _generic(origin: Any, arguments: tuple[Any, ...], above: frozenset[type]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from venturekit.runtime import typed_values
 from venturekit.runtime.schema import ISSUES_LIMIT, Issue, SchemaError
-from venturekit.runtime.typed_description import describe, is_required
+from venturekit.runtime.typed_description import describe, is_required, required_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,9 +147,9 @@ class _Compiler:
         key = (kind, *variables.items())
         if key not in self._classes:
             made = self._classes[key] = _Fields(kind, self._ignore_unknown)
-            hints = typing.get_type_hints(kind)
+            hints = typing.get_type_hints(kind, include_extras=True)
             if made.kind is None:
-                names, made.required = list(hints), kind.__required_keys__
+                names, made.required = list(hints), required_keys(kind, hints)
             else:
                 fields = [field for field in dataclasses.fields(kind) if field.init]
                 names = [field.name for field in fields]

@@ -104,7 +104,9 @@ def test_payload_format_2() -> None:
 
 def test_payload_format_1() -> None:
     event = v1(
-        "PUT", body='{"a":1}', headers={"Cookie": "a=1; b=2", "User-Agent": "test/1", "content-type": "application/json"}
+        "PUT",
+        body='{"a":1}',
+        headers={"Cookie": "a=1; b=2", "User-Agent": "test/1", "content-type": "application/json"},
     )
     event["requestContext"]["authorizer"] = {"claims": {"sub": "user-1", "scope": "a b"}}
     result = quiet(everything)(event)
@@ -175,7 +177,9 @@ FORGED = {
 
 def test_forged_headers_are_not_let_through() -> None:
     for make in (v2, v1, alb):
-        event = make(headers={**FORGED, "x-other": "stays"}, multiValueHeaders={name: [v] for name, v in FORGED.items()})
+        event = make(
+            headers={**FORGED, "x-other": "stays"}, multiValueHeaders={name: [v] for name, v in FORGED.items()}
+        )
         before = copy.deepcopy(event)
         ctx = build_context(event)
         assert (ctx.is_internal, ctx.invoke_id, ctx.user, ctx.tenant) == (False, None, None, None)
@@ -269,7 +273,9 @@ def test_the_user_of_an_authorizer_of_format_1(authorizer: Any, expected: Any) -
 
 
 def test_a_load_balancers_headers_are_no_proof() -> None:
-    assert extract_user_context(alb(headers={"x-amzn-oidc-identity": "root", "x-amzn-oidc-data": "e30.e30.e30"})) is None
+    assert (
+        extract_user_context(alb(headers={"x-amzn-oidc-identity": "root", "x-amzn-oidc-data": "e30.e30.e30"})) is None
+    )
 
 
 # --- traces ---------------------------------------------------------------------------------------------------------
@@ -351,7 +357,15 @@ BASES = [
     alb(),
 ]
 odd_values = st.one_of(
-    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(float("inf")), st.just(10**30)),
+    *(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=5),
+        st.just(float("inf")),
+        st.just(10**30),
+    ),
     st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=3)), max_size=2),
     st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.integers(), st.text(max_size=3)), max_size=2),
 )

@@ -48,8 +48,8 @@ async def agreet(body: Any, ctx: RequestContext) -> dict[str, Any]:
 
 
 FORMS = {
-    "bare decorator": lambda fn: handler(fn),
-    "decorator with options": lambda fn: handler(log_level="silent")(fn),
+    "bare decorator": handler,
+    "decorator with options": handler(log_level="silent"),
     "function and options": lambda fn: handler(fn, log_level="silent"),
     "object": lambda fn: handler({"fn": fn, "log_level": "silent"}),
     "object and options": lambda fn: handler({"fn": fn, "log_level": "info"}, log_level="silent"),
@@ -152,7 +152,7 @@ def traced(fn: Any) -> Any:
 @pytest.mark.parametrize(
     ("fn", "expected"),
     [
-        (lambda: [], []),
+        (lambda: ["none"], ["none"]),
         (lambda body: [type(body).__name__], ["dict"]),
         (lambda body, ctx: [type(ctx).__name__], ["RequestContext"]),
         (lambda body, ctx, logger: [isinstance(logger, Logger)], [True]),
@@ -458,13 +458,25 @@ SECRET = "postgres://admin:hunter2@db/prod"
         (ForgetfulError("cup"), 410, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
         (OddStatusError("x"), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
         (VentureError("x", status_code=0), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
-        (VentureError("x", details={"a": object()}), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
-        (VentureError("x", headers={"a": "b\r\nc"}), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
+        (
+            VentureError("x", details={"a": object()}),
+            500,
+            {"code": "INTERNAL_ERROR", "message": "Internal server error"},
+        ),
+        (
+            VentureError("x", headers={"a": "b\r\nc"}),
+            500,
+            {"code": "INTERNAL_ERROR", "message": "Internal server error"},
+        ),
         (RuntimeError(SECRET), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
         (KeyError(SECRET), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
         (UnshowableError(), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
         (RecursionError(SECRET), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
-        (ExceptionGroup(SECRET, [ValueError(SECRET)]), 500, {"code": "INTERNAL_ERROR", "message": "Internal server error"}),
+        (
+            ExceptionGroup(SECRET, [ValueError(SECRET)]),
+            500,
+            {"code": "INTERNAL_ERROR", "message": "Internal server error"},
+        ),
     ],
 )
 @pytest.mark.parametrize("waits", [False, True])

@@ -167,7 +167,9 @@ def test_a_call_that_makes_no_sense_is_not_made(call: Any, target: Any, options:
     assert scripted.requests == []
 
 
-@pytest.mark.parametrize(("variable", "text"), [("VENTURE_PROJECT_NAME", "project="), ("VENTURE_STAGE", "VENTURE_STAGE")])
+@pytest.mark.parametrize(
+    ("variable", "text"), [("VENTURE_PROJECT_NAME", "project="), ("VENTURE_STAGE", "VENTURE_STAGE")]
+)
 def test_what_a_name_lacks_is_said(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(variable)
     with pytest.raises(ProjectUnknownError, match=text):
@@ -218,7 +220,7 @@ def test_a_route_gets_the_event_of_a_request(call: Any) -> None:
 )
 def test_a_body_arrives_as_it_was_given(body: Any, expected: Any) -> None:
     seen = []
-    main = handler(lambda body: seen.append(body), access_log=False)
+    main = handler(seen.append, access_log=False)
     scripted = script(route())
     invoke("users", body=body)
     assert main(scripted.event)["statusCode"] == 201
@@ -343,7 +345,11 @@ class DataUser:
         (LambdaReply(200, b'{"statusCode":200}'), 200, None),
         (LambdaReply(200, b'{"statusCode":200,"headers":null,"body":"[1]"}'), 200, [1]),
         (LambdaReply(200, b'{"statusCode":200,"headers":{}}' + bytes(8) + b"[1]"), 200, [1]),
-        (LambdaReply(200, b'{"statusCode":200,"multiValueHeaders":{"Content-Type":["text/plain"]},"body":"a"}'), 200, "a"),
+        (
+            LambdaReply(200, b'{"statusCode":200,"multiValueHeaders":{"Content-Type":["text/plain"]},"body":"a"}'),
+            200,
+            "a",
+        ),
     ],
 )
 def test_the_answer_of_a_route_is_read(call: Any, answer: LambdaReply, status: int, expected: Any) -> None:
@@ -415,7 +421,25 @@ def test_an_answer_that_is_none_is_an_error(call: Any, answer: LambdaReply, kind
 
 
 @settings(max_examples=150)
-@given(st.one_of(st.binary(max_size=40), st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=4), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["statusCode", "headers", "body", "isBase64Encoded", "multiValueHeaders", "error", "data"]), inner, max_size=5), max_leaves=8).map(lambda value: json.dumps(value).encode())))
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["statusCode", "headers", "body", "isBase64Encoded", "multiValueHeaders", "error", "data"]
+                    ),
+                    inner,
+                    max_size=5,
+                )
+            ),
+            max_leaves=8,
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
 def test_garbage_is_a_result_or_an_invoke_error(payload: bytes) -> None:
     for reply in (LambdaReply(200, payload), LambdaReply(200, payload, "Unhandled")):
         for target in ({"function": "job"}, "users"):

@@ -29,7 +29,14 @@ from venturekit.runtime import (
 
 CASES: list[tuple[VentureError, int, str, str, dict[str, Any], dict[str, str]]] = [
     (VentureError(), 500, "INTERNAL_ERROR", "Internal server error", {}, {}),
-    (VentureError("m", status_code=418, code="TEA", details={"a": 1}, headers={"H": "v"}), 418, "TEA", "m", {"a": 1}, {"H": "v"}),
+    (
+        VentureError("m", status_code=418, code="TEA", details={"a": 1}, headers={"H": "v"}),
+        418,
+        "TEA",
+        "m",
+        {"a": 1},
+        {"H": "v"},
+    ),
     (BadRequestError(), 400, "BAD_REQUEST", "Bad request", {}, {}),
     (BadRequestError("m", {"a": 1}), 400, "BAD_REQUEST", "m", {"a": 1}, {}),
     (UnauthorizedError(), 401, "UNAUTHORIZED", "Unauthorized", {}, {}),

@@ -65,7 +65,11 @@ def test_a_record_has_message_first_and_then_fields(lines: Lines) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "1970-01-01T00:00:00.000Z"), (0.9999, "1970-01-01T00:00:00.999Z"), (1_700_000_000.5, "2023-11-14T22:13:20.500Z")],
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (0.9999, "1970-01-01T00:00:00.999Z"),
+        (1_700_000_000.5, "2023-11-14T22:13:20.500Z"),
+    ],
 )
 def test_times(seconds: float, expected: str) -> None:
     assert timestamp(seconds) == expected
@@ -109,7 +113,12 @@ def test_a_field_does_not_pass_for_what_the_logger_knows(lines: Lines) -> None:
     lines.logger().info("m", {"level": "FATAL", "message": "forged", "timestamp": 1, "a": 1}, message="again", a=2)
     record = lines.records[0]
     assert (record["level"], record["message"]) == ("INFO", "m")
-    assert (record["level_"], record["message_"], record["message__"], record["timestamp_"]) == ("FATAL", "forged", "again", 1)
+    assert (record["level_"], record["message_"], record["message__"], record["timestamp_"]) == (
+        "FATAL",
+        "forged",
+        "again",
+        1,
+    )
     assert (record["a"], record["a_"]) == (1, 2)
 
 
@@ -151,7 +160,7 @@ SECRETS = [
 def test_secrets_are_not_written(fields: Any, form: str, way: str, lines: Lines) -> None:
     log = lines.logger(format=form)
     if way == "fields":
-        log.error("m", fields)
+        log.error("m", fields)  # noqa: PLE1205 - a logger of ours
     elif way == "child":
         log.child(fields).error("m")
     else:
@@ -285,7 +294,14 @@ def test_fields_that_are_none_are_written_as_they_are(fields: Any, lines: Lines)
 
 @pytest.mark.parametrize(
     ("message", "expected"),
-    [("a\nb", "a\nb"), (5, "5"), (None, "None"), ("\x1b[31m", "\x1b[31m"), (fails, "<not known: RuntimeError: lazily>"), (Hostile(), "<Hostile that cannot be shown: RuntimeError>")],
+    [
+        ("a\nb", "a\nb"),
+        (5, "5"),
+        (None, "None"),
+        ("\x1b[31m", "\x1b[31m"),
+        (fails, "<not known: RuntimeError: lazily>"),
+        (Hostile(), "<Hostile that cannot be shown: RuntimeError>"),
+    ],
 )
 def test_whatever_the_message_is(message: Any, expected: str, lines: Lines) -> None:
     lines.logger().info(message)
@@ -407,7 +423,12 @@ def test_records_of_the_standard_library_are_ours(root: logging.Logger, lines: L
     log.debug("detail")
     log.log(5, "too fine")
     first, second, third, fourth = lines.records
-    assert (first["level"], first["message"], first["logger"], first["seconds"]) == ("WARN", "slow query", "orders.db", 3)
+    assert (first["level"], first["message"], first["logger"], first["seconds"]) == (
+        "WARN",
+        "slow query",
+        "orders.db",
+        3,
+    )
     assert (first["requestId"], first["password"]) == ("request-1", REDACTED)
     assert "taskName" not in first
     assert (second["level"], second["errorType"]) == ("ERROR", "ValueError")

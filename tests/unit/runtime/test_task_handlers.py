@@ -42,8 +42,8 @@ async def aadd(event: Any, ctx: Any) -> Any:
 
 
 FORMS = {
-    "bare decorator": lambda fn: task_handler(fn),
-    "decorator with options": lambda fn: task_handler(log_level="silent")(fn),
+    "bare decorator": task_handler,
+    "decorator with options": task_handler(log_level="silent"),
     "function and options": lambda fn: task_handler(fn, log_level="silent"),
     "object": lambda fn: task_handler({"fn": fn, "log_level": "silent"}),
 }
@@ -196,7 +196,9 @@ def test_delays_double(
 
 
 @pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize(("remaining_ms", "expected"), [(10_000, [1.0, 2.0, 4.0]), (2101, [1.0, 2.0]), (2100, [1.0]), (900, [])])
+@pytest.mark.parametrize(
+    ("remaining_ms", "expected"), [(10_000, [1.0, 2.0, 4.0]), (2101, [1.0, 2.0]), (2100, [1.0]), (900, [])]
+)
 def test_an_attempt_for_which_no_time_is_left_is_not_begun(
     waits: bool, remaining_ms: int, expected: list[float], pauses: list[float]
 ) -> None:
@@ -306,7 +308,7 @@ def test_a_blocking_function_among_asynchronous_middleware_is_ended_too() -> Non
 
 def test_a_shorter_limit_around_stays_in_force() -> None:
     inner = quiet(naps, timeout_ms=20_000, log_level="silent")
-    outer = quiet(lambda event: inner(event), timeout_ms=20, log_level="silent")
+    outer = quiet(inner, timeout_ms=20, log_level="silent")
     with pytest.raises(TaskTimeoutError) as caught:
         outer({})
     assert caught.value.timeout_ms == 20

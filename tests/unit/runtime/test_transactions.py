@@ -75,7 +75,7 @@ class _Blocking:
         self._seen.append("begin")
         return "tx"
 
-    def __exit__(self, kind: Any, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._seen.append("commit" if kind is None else "rollback")
 
 
@@ -178,7 +178,9 @@ def test_every_attempt_of_a_task_has_its_own(waits: bool, asynchronous: bool, pa
 def test_validation_comes_before_the_transaction() -> None:
     provider = Recording(asynchronous=False)
     set_transaction_provider(provider)
-    assert handler(lambda body: 1, body=dict[str, int], transactional=True, log_level="silent")(v2())["statusCode"] == 422
+    assert (
+        handler(lambda body: 1, body=dict[str, int], transactional=True, log_level="silent")(v2())["statusCode"] == 422
+    )
     assert provider.seen == []
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from venturekit.runtime.invocation.request import LambdaInvoker
     from venturekit.runtime.options import InvokeOptions
-    from venturekit.runtime.schema import Schema
+    from venturekit.runtime.schema import Adapter, Schema
 
     T = TypeVar("T")
     Resolver = Callable[["Target"], str]
@@ -93,7 +93,25 @@ def default_function_name_resolver(prefix: str) -> Resolver:
 
 
 class Invoker:
-    """What makes calls: ``invoke`` and ``ainvoke`` with an invoker and a resolver of one's own (``create_invoker``)."""
+    """Call a route or a function of a project, this one or another, and wait for the result (seeds 000 and 001)::
+
+        user = invoke("users/{id}", method="GET", path_params={"id": "42"}, result_type=User).data
+        job = invoke(function="process-orders", payload={"orderId": "abc"}).data
+        invoke("notifications/send", mode="async", body={"userId": "42"})
+        invoke({"function": "send-invoice", "project": "billing"}, payload={"orderId": "123"})
+
+    Routes: ``method`` (POST), ``body``, ``path_params``, ``query_params``, ``headers``. Functions: ``payload``. Both:
+    ``mode`` (``sync``, or ``async`` for a call that nobody waits for), ``project``, ``trace``, ``tenant_id`` and
+    ``user_id`` (taken from the current context), ``fallback`` (an InvokeResult, ``{"statusCode": ..., "data": ...}`` or
+    data, for when the target is unavailable; turns on its circuit breaker), ``result_type`` (what data is made into),
+    ``timeout_ms`` (of one attempt; never longer than the caller has left itself), ``retries`` (0; after throttles and
+    broken connections, as long as there is time).
+
+    Raises InvokeError, of the kinds in ``venturekit.runtime.invocation.errors``, and ValueError or TypeError for a call
+    that makes no sense.
+
+    ``invoke`` is one, ``ainvoke`` its other method; ``create_invoker`` makes more.
+    """
 
     def __init__(self, invoker: LambdaInvoker | None = None, resolver: Resolver | None = None) -> None:
         self._invoker = invoker
@@ -105,7 +123,7 @@ class Invoker:
         target: str | Mapping[str, str] | None = None,
         /,
         *,
-        result_type: type[T],
+        result_type: type[T] | Schema[T] | Adapter[T],
         **options: Unpack[InvokeOptions],
     ) -> InvokeResult[T]: ...
 
@@ -139,7 +157,7 @@ class Invoker:
         target: str | Mapping[str, str] | None = None,
         /,
         *,
-        result_type: type[T],
+        result_type: type[T] | Schema[T] | Adapter[T],
         **options: Unpack[InvokeOptions],
     ) -> InvokeResult[T]: ...
 
@@ -149,7 +167,10 @@ class Invoker:
     ) -> InvokeResult[Any]: ...
 
     async def ainvoke(self, target: Any = None, /, **options: Any) -> InvokeResult[Any]:
-        """The same on the event loop."""
+        """Make a call, and let the event loop go on while its result is not there: everything as with ``invoke``::
+
+        user = (await ainvoke("users/{id}", method="GET", path_params={"id": "42"})).data
+        """
         call = Call(target, self._resolver, **options)
         breaker = call.breaker()
         if breaker is not None and not breaker.may_call():
@@ -363,26 +384,10 @@ def _account_id() -> str:
 
 
 invoke: Final = Invoker()
-"""Call a route or a function of a project, this one or another, and wait for the result (seeds 000 and 001)::
-
-    user = invoke("users/{id}", method="GET", path_params={"id": "42"}, result_type=User).data
-    job = invoke(function="process-orders", payload={"orderId": "abc"}).data
-    invoke("notifications/send", mode="async", body={"userId": "42"})
-    invoke({"function": "send-invoice", "project": "billing"}, payload={"orderId": "123"})
-
-Routes: ``method`` (POST), ``body``, ``path_params``, ``query_params``, ``headers``. Functions: ``payload``. Both:
-``mode`` (``sync``, or ``async`` for a call that nobody waits for), ``project``, ``trace``, ``tenant_id`` and
-``user_id`` (taken from the current context), ``fallback`` (an InvokeResult, ``{"statusCode": ..., "data": ...}`` or
-data, for when the target is unavailable; turns on its circuit breaker), ``result_type`` (what the data is made into),
-``timeout_ms`` (of one attempt; never longer than the caller has left itself), ``retries`` (0; after throttles and
-broken connections, as long as there is time).
-
-Raises InvokeError, of the kinds in ``venturekit.runtime.invocation.errors``, and ValueError or TypeError for a call
-that makes no sense.
-"""
+"""Call a route or a function, and wait for the result: see ``Invoker``."""
 
 ainvoke: Final = invoke.ainvoke
-"""The same for ``async def`` functions: ``await ainvoke("users/{id}", ...)``."""
+"""The same for ``async def`` functions: ``await ainvoke("users/list")``."""
 
 
 def create_invoker(*, invoker: LambdaInvoker | None = None, resolver: Resolver | None = None) -> Invoker:

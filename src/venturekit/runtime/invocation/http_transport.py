@@ -208,7 +208,9 @@ class HttpInvoker:
         found = None
         while mine and found is None:
             since, _, reader, writer = mine.pop()
-            if time.monotonic() - since < KEPT_SECONDS and not reader.at_eof() and not writer.is_closing():
+            is_open = not (reader.at_eof() or writer.is_closing())
+            # Between two invocations no event loop runs that would have noticed an end: the socket itself is asked.
+            if is_open and time.monotonic() - since < KEPT_SECONDS and not _readable(writer.get_extra_info("socket")):
                 found = reader, writer
             else:
                 writer.close()
@@ -241,7 +243,7 @@ class HttpInvoker:
         return self._tls
 
 
-def _readable(connection: socket.socket) -> bool:
+def _readable(connection: Any) -> bool:
     """Whether something has come before anything was asked: the end of the connection, or what nobody wants."""
     from select import POLLIN, poll
 

@@ -149,7 +149,7 @@ def chain_of(given: Sequence[Any]) -> list[Middleware]:
 def compose(middlewares: Sequence[Any]) -> Middleware:
     """One middleware out of many, the first the outermost (seed 001)::
 
-    guarded = compose([request_id_middleware(), api_key_auth_middleware(keys=[...])])
+    guarded = compose([request_id_middleware(), api_key_auth_middleware(HASHES)])
     """
     chain = chain_of(middlewares)
     name = "+".join(part.name for part in chain) or "nothing"

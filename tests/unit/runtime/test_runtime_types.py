@@ -1,0 +1,216 @@
+"""What type checkers make of the framework: one program, read by mypy --strict and by pyright.
+
+A comment ``# reveals T`` is the type that both have to find, ``# error`` where both have to object; they must not
+object anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """\
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from pydantic import BaseModel, TypeAdapter
+from typing_extensions import reveal_type
+
+from venturekit.runtime import (
+    BaseContext, Handler, InvokeResult, LambdaInvoker, Logger, Middleware, NotFoundError, RequestContext, Response,
+    TaskContext, UserContext, ainvoke, compose, create_invoker, create_lambda_invoker, current_context,
+    default_function_name_resolver, handler, invoke, is_venture_error, logger, success, task_handler,
+)
+
+
+class User(BaseModel):
+    id: int
+
+
+@dataclass
+class Data:
+    id: int
+
+
+class Typed(TypedDict):
+    id: int
+
+
+class Own:
+    def parse(self, value: Any) -> list[int]:
+        return [1]
+
+    def json_schema(self) -> dict[str, Any]:
+        return {}
+
+
+adapter = TypeAdapter(list[User])
+
+
+@handler(body=User, scopes=["a"], query=Data, status=201)
+def whole(body: User, ctx: RequestContext, logger: Logger) -> dict[str, int]:
+    reveal_type(ctx.user)  # reveals UserContext | None
+    reveal_type(ctx.path_params)  # reveals dict[str, str]
+    return {"id": body.id}
+
+
+@handler(body=Data)
+async def waits(body: Data) -> Response:
+    return success(body)
+
+
+@handler
+def bare(body: dict[str, int], ctx: RequestContext) -> int:
+    return 1
+
+
+def function(body: Data, ctx: RequestContext) -> None: ...
+
+
+direct = handler(function, body=Data, log_level="debug")
+typed = handler(lambda body: None, body=Typed)
+object_form = handler({"fn": function})
+
+
+@handler(body=adapter)
+def adapted(body: list[User]) -> None: ...
+
+
+@handler(body=Own())
+def own(body: list[int]) -> None: ...
+
+
+@handler(body=User)  # error
+def wrong_body(body: str) -> None: ...
+
+
+@handler(body=adapter)  # error
+def wrong_adapted(body: list[str]) -> None: ...
+
+
+handler(function, body=User)  # error
+handler(function, body=Data, unknown=1)  # error
+handler(function, body=Data, log_level="loud")  # error
+reveal_type(whole)  # reveals Handler
+reveal_type(direct)  # reveals Handler
+
+
+@task_handler(event=Data, retries=2, timeout_ms=100)
+async def task(event: Data, ctx: TaskContext) -> int:
+    return event.id
+
+
+@task_handler(event=Data)  # error
+def wrong_event(event: int) -> int:
+    return 1
+
+
+reveal_type(task)  # reveals TaskHandler
+reveal_type(invoke("users/{id}", result_type=User).data)  # reveals User
+reveal_type(invoke("users", result_type=list[User]).data)  # reveals list[User]
+reveal_type(invoke("users", result_type=adapter).data)  # reveals list[User]
+reveal_type(invoke("users", result_type=Own()).data)  # reveals list[int]
+reveal_type(invoke("users", result_type=dict[str, Data]).data)  # reveals dict[str, Data]
+reveal_type(invoke("users", result_type=User))  # reveals InvokeResult[User]
+reveal_type(invoke("users").data)  # reveals Any
+reveal_type(invoke({"function": "f", "project": "p"}, payload=1, fallback=[]).data)  # reveals Any
+reveal_type(invoke("users", result_type=User).raise_for_status().data)  # reveals User
+invoke("users", result_typ=User)  # error
+invoke("users", mode="later")  # error
+invoke(5)  # error
+
+
+async def calls() -> None:
+    reveal_type((await ainvoke("users", result_type=User)).data)  # reveals User
+    reveal_type((await ainvoke(function="f", result_type=list[User])).data)  # reveals list[User]
+    reveal_type(await ainvoke("users"))  # reveals InvokeResult[Any]
+
+
+elsewhere = create_invoker(
+    invoker=create_lambda_invoker(region="eu-west-1"), resolver=default_function_name_resolver("prefix")
+)
+reveal_type(elsewhere("users", result_type=Data).data)  # reveals Data
+
+
+def timing(ctx: BaseContext, next: Any) -> Any:
+    return next()
+
+
+async def atiming(ctx: RequestContext, next: Any) -> Any:
+    return await next()
+
+
+both = compose([Middleware("timing", timing), Middleware("atiming", atiming)])
+reveal_type(both)  # reveals Middleware
+reveal_type(current_context())  # reveals BaseContext | None
+
+
+def narrowed(error: Exception) -> str:
+    if is_venture_error(error):
+        return error.code
+    return ""
+
+
+logger.info("m", {"a": 1}, b=lambda: 2)
+logger.error(lambda: "m", error=NotFoundError("a", 1))
+"""
+
+
+def expected() -> tuple[dict[int, str], set[int]]:
+    reveals, errors = {}, set()
+    for number, line in enumerate(PROGRAM.split("\n"), 1):
+        if "  # reveals " in line:
+            reveals[number] = line.partition("  # reveals ")[2]
+        elif line.endswith("  # error"):
+            errors.add(number)
+    return reveals, errors
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file: Path = tmp_path_factory.mktemp("types") / "program.py"
+    file.write_text(PROGRAM)
+    return file
+
+
+def test_mypy(program: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-pretty", "--show-absolute-path"]
+    cache = ["--cache-dir", str(program.parent / "cache")]
+    done = subprocess.run([*command, *cache, str(program)], capture_output=True, text=True, timeout=110)
+    found = re.findall(r"^[^\n]*program\.py:(\d+): (error|note): (.*)$", done.stdout, re.MULTILINE)
+    assert found, done.stdout + done.stderr
+    reveals, errors = expected()
+    types = {int(n): re.search(r'"(.*)"', text)[1] for n, _, text in found if text.startswith("Revealed")}  # type: ignore[index]
+    assert {number: re.sub(r"\b(?:\w+\.)+(?=\w)", "", found_type) for number, found_type in types.items()} == reveals
+    assert {int(number) for number, kind, _ in found if kind == "error"} == errors, done.stdout
+
+
+def test_pyright(program: Path) -> None:
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(program)]
+    # Its JavaScript is in the package: with the machine's own node nothing is fetched.
+    settings = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1", "PYRIGHT_PYTHON_GLOBAL_NODE": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=110, env=os.environ | settings, cwd=program.parent
+    )
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    reveals, errors = expected()
+    types, wrong = {}, set()
+    for diagnostic in found:
+        number = diagnostic["range"]["start"]["line"] + 1
+        if diagnostic["severity"] == "information":
+            types[number] = re.search(r' is "([^"]*)"$', diagnostic["message"])[1]  # type: ignore[index]
+        else:
+            wrong.add(number)
+    assert types == reveals
+    assert wrong == errors, done.stdout
