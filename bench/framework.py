@@ -14,7 +14,16 @@ from rig import BIN, ROOT, Measured, Service, Unavailable, c_archive
 
 CASE = Path(__file__).parent / "framework_case.py"
 PEERS = ("powertools", "chalice", "starlette", "fastapi")
-PEER_PACKAGES = ("aws-lambda-powertools", "chalice", "setuptools<81", "mangum", "starlette", "fastapi", "pydantic", "boto3")
+PEER_PACKAGES = (
+    "aws-lambda-powertools",
+    "chalice",
+    "setuptools<81",
+    "mangum",
+    "starlette",
+    "fastapi",
+    "pydantic",
+    "boto3",
+)
 INSTALL_SECONDS = 600
 
 
@@ -61,7 +70,10 @@ def called(kind: str, rounds: int, *, log: bool = False, beside: tuple[str, ...]
     times = {name: statistics.median(run(name, "call", *options)["us"] for _ in range(rounds)) for name in names}
     others = ", ".join(f"{name} {times[name]:.0f}" for name in beside)
     how = "with its log lines to a pipe" if log else "silent"
-    return Measured(times[names[0]], f"{how}; Python {sys.version_info[0]}.{sys.version_info[1]}" + (f"; others: {others}" if others else ""))
+    return Measured(
+        times[names[0]],
+        f"{how}; Python {sys.version_info[0]}.{sys.version_info[1]}" + (f"; others: {others}" if others else ""),
+    )
 
 
 def calling(running: Service, rounds: int) -> Measured:

@@ -371,9 +371,7 @@ ROWS = (
             "us",
             budget,
             False,
-            lambda b, kind=kind, log=log, beside=beside: framework.called(
-                kind, b.plan.rounds, log=log, beside=beside
-            ),
+            lambda b, kind=kind, log=log, beside=beside: framework.called(kind, b.plan.rounds, log=log, beside=beside),
         )
         for kind, log, budget, beside in (
             ("sync", False, 10, ("powertools", "chalice", "starlette")),

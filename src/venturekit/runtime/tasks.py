@@ -259,7 +259,7 @@ class TaskHandler:
 
     def _log_start(self, ctx: TaskContext) -> float:
         if self.task_log:
-            self.logger.info("task started", {"function": ctx.function_name or self.__name__})
+            self.logger.debug("task started", {"function": ctx.function_name or self.__name__})
         return time.perf_counter()
 
     def _log_end(self, began: float) -> None:
@@ -316,7 +316,7 @@ def task_handler(fn: Any = None, /, **options: Any) -> Any:
     ``retry_delay_ms`` that double each time; one that the remaining time of the function does not allow is not begun.
     ``transactional``: each attempt in a transaction of its own, ``ctx.tx``; it ends before Lambda's own limit does, to
     be rolled back. ``middleware``, ``log_level``, ``logger``
-    as with ``handler()``; ``task_log``: whether start and end are logged.
+    as with ``handler()``; ``task_log``: whether its end is logged at ``info``, its start at ``debug``.
 
     Raises HandlerConfigError, MiddlewareError, TypeError for what cannot work. Source: seed 001, ``taskHandler``.
     """

@@ -144,13 +144,13 @@ def test_an_asynchronous_provider_serves_asynchronous_handlers(waits: bool, line
         assert (result["body"], provider.seen) == ('{"data":"tx"}', ["begin", "commit"])
     else:
         assert (result["statusCode"], provider.seen) == (500, [])
-        assert "write the handler with async def" in lines[1]
+        assert "write the handler with async def" in lines[0]
 
 
 def test_without_a_provider_the_log_says_what_to_do(lines: Lines) -> None:
     result = handler(lambda: 1, transactional=True, logger=lines.logger())(v2())
     assert failure(result) == {"code": "INTERNAL_ERROR", "message": "Internal server error"}
-    assert "set_transaction_provider" in lines[1]
+    assert "set_transaction_provider" in lines[0]
     with pytest.raises(TransactionError):
         task_handler(lambda: 1, transactional=True, log_level="silent")({})
 

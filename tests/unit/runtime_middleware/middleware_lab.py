@@ -30,7 +30,7 @@ class Records:
 
     def __init__(self) -> None:
         self.all: list[dict[str, Any]] = []
-        self.logger = Logger(write=lambda line: self.all.append(json.loads(line)), format="JSON")
+        self.logger = Logger(write=lambda line: self.all.append(json.loads(line)), format="JSON", min_level="debug")
 
     @property
     def messages(self) -> list[str]:

@@ -81,7 +81,7 @@ def handler_of(trace: Trace, kind: str, scopes: list[str], fails: bool = False) 
 
 
 AROUND = ["> a", "> b", "< b", "< a"]
-STARTED, COMPLETED = "INFO request started", "INFO request completed"
+STARTED, COMPLETED = "DEBUG request started", "INFO request completed"
 
 
 @pytest.mark.parametrize("kind", KINDS)
