@@ -166,6 +166,8 @@ def test_a_call_that_nobody_waits_for_is_an_event(project: Project, caller: str,
         ("return stream(iter(['one ', 'two']), 'text/plain')", {"status": 200, "data": "one two"}),
         ("raise ValueError('secret')", {"error": "server_status", "details": {"code": "INTERNAL_ERROR"}}),
         ("import os; os._exit(3)", {"error": "function_error"}),
+        ("import asyncio\n    return asyncio.run(asyncio.sleep(0, 'a loop'))", {"status": 201, "data": "a loop"}),
+        ("return {'statusCode': 200, 'body': 'bare'}", {"status": 200, "data": "bare"}),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )

@@ -8,14 +8,14 @@ import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from venturekit.runtime import _process, environ, invoke
 from venturekit.testing import plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from venturekit.testing import Client, FakeInvoker, FakeLambdaContext, LocalService, ManualClock
 
@@ -46,6 +46,45 @@ def test_nothing_is_left():
     from venturekit.runtime import _process
     assert _process.state.invoker is None
 """
+MODULE_THAT_SETS_UP = """
+import sqlite3
+from venturekit.runtime import DbApiTransactions, handler, set_transaction_provider
+from venturekit.runtime.patterns import configure_circuit_breaker
+
+set_transaction_provider(DbApiTransactions(lambda: sqlite3.connect(":memory:")))
+configure_circuit_breaker(failure_threshold=1)
+
+@handler(transactional=True)
+def main(body, ctx):
+    return ctx.tx.execute("select 7").fetchone()[0]
+"""
+USER_OF_THE_MODULE = """
+import pytest
+
+if {at_collection}:
+    import app
+
+@pytest.mark.parametrize("number", range(2))
+def test_what_a_module_has_set_up_stays(vk_client, number):
+    import app
+    from venturekit.runtime.patterns.breakers import breakers
+
+    assert vk_client(app.main).get("/").data == 7
+    assert breakers().failure_threshold == 1
+    breakers().of("target").failed()
+
+def test_what_was_counted_is_forgotten(vk_reset):
+    from venturekit.runtime.patterns.breakers import breakers
+    assert breakers().of("target").may_call()
+
+def test_what_a_test_sets_instead_does_not_stay(vk_reset):
+    from venturekit.runtime import set_transaction_provider
+    set_transaction_provider(None)
+
+def test_so_it_is_there_again(vk_client):
+    import app
+    assert vk_client(app.main).get("/").data == 7
+"""
 WITHOUT_EXTRA = """
 import venturekit.testing.service
 venturekit.testing.service._NEEDED = ("not_installed",)
@@ -75,6 +114,14 @@ def test_a_run_that_does_not_use_it_imports_nothing(tmp_path: Path) -> None:
 
 def test_a_run_with_workers(tmp_path: Path) -> None:
     done = run(tmp_path, USED, "-n", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+
+
+@pytest.mark.parametrize("at_collection", [True, False])
+def test_what_modules_set_up_when_they_are_imported_stays(tmp_path: Path, at_collection: bool) -> None:
+    (tmp_path / "app.py").write_text(MODULE_THAT_SETS_UP)
+    done = run(tmp_path, USER_OF_THE_MODULE.replace("{at_collection}", str(at_collection)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout
 

@@ -48,9 +48,13 @@ def resolve_handler(name: str) -> Any:
 
 
 def awaitable_entry(handler: Any) -> Handler:
-    """What to call: the handler's `acall` where it has one (its own door for a loop it does not own), else itself."""
+    """What to call: the handler's `acall` where it has one (its own door for a loop it does not own), else itself.
+
+    One that says it is not asynchronous (`is_async`) is called as AWS's client does it: what it calls may run event
+    loops of its own, which no loop may be around.
+    """
     entry = getattr(handler, "acall", None)
-    return entry if callable(entry) else handler  # type: ignore[no-any-return]
+    return entry if callable(entry) and getattr(handler, "is_async", True) else handler  # type: ignore[no-any-return]
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -5,6 +5,7 @@ The seeds make these process-wide. Nothing else in the framework keeps state in 
 
 from __future__ import annotations
 
+import sys
 from _thread import _local
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,9 @@ def reset() -> None:
         loop.run_until_complete(sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+    logs = sys.modules.get("venturekit.runtime.logs")
+    if logs is not None:
+        logs.logger._forget()
     state.__init__()  # type: ignore[misc]
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime.errors import InternalError, VentureError
 from venturekit.runtime.responses import Response, error_response
 
 if TYPE_CHECKING:
     from venturekit.runtime.context import RequestContext
+
+FIELDS_LIMIT: Final = 20
+NAME_LIMIT: Final = 100
+
+
+def field_names(details: Any) -> list[str]:
+    """Which fields an error's details complain of, for logs: the names may be the caller's, so not without end."""
+    fields = details.get("fields") if isinstance(details, dict) else None
+    return [str(name)[:NAME_LIMIT] for name in list(fields)[:FIELDS_LIMIT]] if isinstance(fields, dict) else []
 
 
 def error_to_response(error: Exception, ctx: RequestContext) -> Response:
@@ -22,7 +31,9 @@ def error_to_response(error: Exception, ctx: RequestContext) -> Response:
         return error_response(InternalError())
     try:
         response = error_response(error)
-        fields = {"status": error.status_code, "code": error.code}
+        fields: dict[str, Any] = {"status": error.status_code, "code": error.code}
+        if wrong := field_names(error.details):
+            fields["fields"] = wrong
         if error.status_code < 500:
             logger.warn(error.message, fields)
         else:

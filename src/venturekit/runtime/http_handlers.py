@@ -15,6 +15,7 @@ from venturekit.runtime.boundary import error_to_response
 from venturekit.runtime.context import RequestContext, _current
 from venturekit.runtime.errors import ForbiddenError, UnauthorizedError, ValidationError
 from venturekit.runtime.gateway_result import BrokenStreamError, gateway_result, response_of
+from venturekit.runtime.logs import level_number
 from venturekit.runtime.logs import logger as default_logger
 from venturekit.runtime.middleware.base import (
     MiddlewareError,
@@ -83,6 +84,7 @@ class Handler:
         max_body_bytes: int = MAX_BODY_BYTES,
         locales: tuple[Sequence[str], str] | None = None,
         access_log: bool = True,
+        streaming: bool | None = None,
     ) -> None:
         if not callable(fn):
             raise HandlerConfigError(f"{fn!r} is no function")
@@ -109,11 +111,12 @@ class Handler:
         self.params_schema = None if params is None else schema_of(params)
         self._query_lists: frozenset[str] | None = None
         self._given_logger = logger
-        self._log_level = log_level
+        self._log_level = None if log_level is None else checked_level(log_level)
         self._logger: Logger | None = None
         self._arity = arity_of(fn, 3, "(body, ctx, logger)")
         self._fn_is_async = is_async(fn)
         flags = code_flags(fn)
+        self.streaming = bool(flags & (_GENERATOR | _ASYNC_GENERATOR)) if streaming is None else streaming
         if transactional and flags & (_GENERATOR | _ASYNC_GENERATOR):
             raise HandlerConfigError(
                 f"{self.__name__} streams what it yields, which is after its transaction has ended: read what is "
@@ -210,7 +213,7 @@ class Handler:
 
                 result = send(response, ctx)
             else:
-                result = gateway_result(response, ctx.response_headers, ctx._request)
+                result = self._whole(ctx, response, ctx.response_headers)
         except Exception as error:
             status, result = self._failed(ctx, error)
         self._log_end(ctx, status, began)
@@ -250,11 +253,20 @@ class Handler:
         ctx.response_headers.pop(ENVELOPE_HEADER, None)
         failed = error_to_response(error, ctx)
         try:
-            result = gateway_result(failed, _sendable(ctx.response_headers), ctx._request)
+            result = self._whole(ctx, failed, _sendable(ctx.response_headers))
         except Exception as problem:
             failed = error_to_response(problem, ctx)
-            result = gateway_result(failed, _sendable(ctx.response_headers), ctx._request)
+            result = self._whole(ctx, failed, _sendable(ctx.response_headers))
         return failed.status_code, result
+
+    def _whole(self, ctx: RequestContext, response: Response, added: Mapping[str, str]) -> Any:
+        """The result of a response that is no stream; None when it has gone where streams go."""
+        result = gateway_result(response, added, ctx._request)
+        if not self.streaming:
+            return result
+        from venturekit.runtime.streaming import send_whole
+
+        return send_whole(result, ctx)
 
     def _log_end(self, ctx: RequestContext, status: int, began: float) -> None:
         logger = self.logger
@@ -374,6 +386,15 @@ def arity_of(fn: Callable[..., Any], most: int, names: str) -> int:
     return most if taken is None else min(taken, most)
 
 
+def checked_level(level: Any) -> str:
+    """A log level, which is looked at when it is declared and not by the first request. Raises HandlerConfigError."""
+    try:
+        level_number(level)
+    except (ValueError, AttributeError):
+        raise HandlerConfigError(f"log_level is {level!r}: 'debug', 'info', 'warn' and 'error' are levels") from None
+    return level  # type: ignore[no-any-return]
+
+
 def _validated(schema: Schema[Any], value: Any, what: str) -> Any:
     try:
         return parsed(schema, value)
@@ -404,12 +425,12 @@ def handler(*, body: SchemaLike[B], **options: Unpack[HandlerOptions]) -> Callab
 
 @overload
 def handler(
-    fn: Callable[..., Any] | Mapping[str, Any], /, *, body: None = None, **options: Unpack[HandlerOptions]
+    fn: HandlerFn[Any] | Mapping[str, Any], /, *, body: None = None, **options: Unpack[HandlerOptions]
 ) -> Handler: ...
 
 
 @overload
-def handler(*, body: None = None, **options: Unpack[HandlerOptions]) -> Callable[[Callable[..., Any]], Handler]: ...
+def handler(*, body: None = None, **options: Unpack[HandlerOptions]) -> Callable[[HandlerFn[Any]], Handler]: ...
 
 
 def handler(fn: Any = None, /, **options: Any) -> Any:
@@ -431,7 +452,8 @@ def handler(fn: Any = None, /, **options: Any) -> Any:
     before the function runs (422, ``details.fields``); ``ctx.query`` and ``ctx.params`` are what they make.
     ``envelope``: whether a value is sent as ``{"data": value}``. ``max_body_bytes``: 413 above it. ``locales``:
     supported ones and the default. ``access_log``: whether every request is logged, its end at ``info``, its start at
-    ``debug``.
+    ``debug``. ``streaming``: whether a function URL in the mode ``RESPONSE_STREAM`` is in front, which understands only
+    what is streamed: then all responses are, errors included; True for generator functions unless it is given.
 
     Raises HandlerConfigError, MiddlewareError, TypeError for what cannot work. Source: seed 001, ``handler``.
     """

@@ -279,6 +279,15 @@ class _DefaultLogger(Logger):
         Logger.__init__(self)
         return getattr(self, name)
 
+    def _forget(self) -> None:
+        """Read the settings again when it next writes: what a test has set must not stay for the next one."""
+        for name in Logger.__slots__:
+            try:
+                delattr(self, name)
+            except AttributeError:
+                # It has not written yet.
+                return
+
 
 logger: Final = _DefaultLogger()
 """The logger of whoever needs no other: ``logger.info("started")`` (seed 001)."""

@@ -28,6 +28,7 @@ class HandlerOptions(TypedDict, total=False):
     max_body_bytes: int
     locales: tuple[Sequence[str], str] | None
     access_log: bool
+    streaming: bool | None
 
 
 class TaskOptions(TypedDict, total=False):

@@ -39,7 +39,7 @@ class RequestEvent:
         context = self.context = event["requestContext"]
         http = context["http"]
         self.method: str = _text(http, "method")
-        self.path: str = event.get("rawPath") or _text(http, "path")
+        self.path: str = _text(event, "rawPath") if event.get("rawPath") else _text(http, "path")
         marker = context.get("venturekit")
         self.marker: Mapping[str, Any] | None = marker if isinstance(marker, dict) else None
         self._take_headers(event.get("headers"))
@@ -55,6 +55,11 @@ class RequestEvent:
             headers = {name: value for name, value in headers.items() if not name.startswith(INTERNAL_PREFIX)}
             self.event = _without_internal(self.event)
         self.headers = headers
+
+    @property
+    def is_function_url(self) -> bool:
+        """Whether a function URL made the event, which cannot be told from one of an HTTP API but by its domain."""
+        return ".lambda-url." in _text_or_empty(self.context.get("domainName"))
 
     @property
     def request_id(self) -> str | None:

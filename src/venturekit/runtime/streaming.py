@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime.gateway_result import (
@@ -67,6 +68,23 @@ async def asend(response: Response, ctx: RequestContext) -> Any:
         close = getattr(pieces, "aclose", None)
         if close is not None:
             await close()
+    return None
+
+
+def send_whole(result: dict[str, Any], ctx: RequestContext) -> Any:
+    """Send a whole result the way streams go; the result itself where that is not needed or cannot be.
+
+    A function URL that streams takes status and headers from a stream only: of everything else it makes a 200, errors
+    included.
+    """
+    stream = getattr(ctx.raw_context, "response_stream", None)
+    if stream is None or not ctx._request.is_function_url:
+        return result
+    stream.begin_http(result["statusCode"], result["headers"], result.get("cookies") or ())
+    body = result["body"]
+    if body:
+        stream.write(a2b_base64(body) if result["isBase64Encoded"] else body)
+    stream.flush()
     return None
 
 

@@ -14,7 +14,7 @@ from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.attempts import MARGIN_MS, Deadline, TimeLimit, next_delay_ms
 from venturekit.runtime.context import NO_DEADLINE_MS, TaskContext, _current
 from venturekit.runtime.errors import TaskTimeoutError, TaskValidationError
-from venturekit.runtime.http_handlers import HandlerConfigError, arity_of
+from venturekit.runtime.http_handlers import HandlerConfigError, arity_of, checked_level
 from venturekit.runtime.logs import logger as default_logger
 from venturekit.runtime.middleware.base import async_chain, chain_of, is_async, middleware_of, mixed, sync_chain
 from venturekit.runtime.schema import SchemaError, parsed, schema_of
@@ -82,7 +82,7 @@ class TaskHandler:
         self.middleware = [middleware_of(given) for given in middleware]
         self.event_schema = None if event is None else schema_of(event)
         self._given_logger = logger
-        self._log_level = log_level
+        self._log_level = None if log_level is None else checked_level(log_level)
         self._logger: Logger | None = None
         self._arity = arity_of(fn, 3, "(event, ctx, logger)")
         self._fn_is_async = is_async(fn)
@@ -293,14 +293,14 @@ def task_handler(
 
 @overload
 def task_handler(
-    fn: Callable[..., Any] | Mapping[str, Any], /, *, event: None = None, **options: Unpack[TaskOptions]
+    fn: TaskHandlerFn[Any] | Mapping[str, Any], /, *, event: None = None, **options: Unpack[TaskOptions]
 ) -> TaskHandler: ...
 
 
 @overload
 def task_handler(
     *, event: None = None, **options: Unpack[TaskOptions]
-) -> Callable[[Callable[..., Any]], TaskHandler]: ...
+) -> Callable[[TaskHandlerFn[Any]], TaskHandler]: ...
 
 
 def task_handler(fn: Any = None, /, **options: Any) -> Any:

@@ -32,12 +32,14 @@ _ELSEWHERE: Final = (
 
 @pytest.fixture
 def vk_reset() -> Iterator[None]:
-    """Nothing that the framework keeps for the process is left over from a test, or for the next one."""
-    from venturekit.runtime import _process
+    """Nothing that the framework keeps for the process is left over from a test, or for the next one.
 
-    _process.reset()
-    yield
-    _process.reset()
+    What modules set up when they are imported stays: they are imported once.
+    """
+    from venturekit.testing.process_state import between_tests
+
+    with between_tests():
+        yield
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ class Inheriting(AsyncCallable):
 
 
 class WithAcall:
+    is_async: bool
+
     def __call__(self, event: Any, context: Any) -> str:
         return "call"
 
@@ -76,6 +78,11 @@ def test_the_awaitable_door_is_taken_where_there_is_one() -> None:
     instance = WithAcall()
     assert handlers.awaitable_entry(instance) == instance.acall
     assert handlers.awaitable_entry(plain) is plain
+    blocking = WithAcall()
+    blocking.is_async = False
+    assert handlers.awaitable_entry(blocking) is blocking
+    blocking.is_async = True
+    assert handlers.awaitable_entry(blocking) == blocking.acall
     plain_with_attribute: Any = functools.partial(plain)
     plain_with_attribute.acall = None
     assert handlers.awaitable_entry(plain_with_attribute) is plain_with_attribute

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.runtime.support import Lines, Stream, StreamingContext, data, failure, v2
+from tests.unit.runtime.support import Lines, Stream, StreamingContext, data, failure, v1, v2
 from venturekit.runtime import (
     NotFoundError,
     Response,
@@ -514,3 +514,53 @@ def test_the_context_is_there_while_a_stream_is_made() -> None:
         yield ctx.request_id if ctx else "nobody"
 
     assert quiet(fn)(v2())["body"] == "request-1"
+
+
+INTERNAL_TEXT = '{"error":{"code":"INTERNAL_ERROR","message":"Internal server error"}}'
+UNAUTHORIZED_TEXT = '{"error":{"code":"UNAUTHORIZED","message":"Authentication is required"}}'
+URL_CONTEXT = {**v2()["requestContext"], "domainName": "abc.lambda-url.eu-central-1.on.aws"}
+
+
+def teapot() -> Any:
+    return Response("short", 418, {"X-A": "1"}, ["c=1"])
+
+
+def refusing() -> Any:
+    raise NotFoundError("File", "a")
+
+
+@pytest.mark.parametrize(
+    ("fn", "options", "expected"),
+    [
+        (teapot, {"streaming": True}, (418, ["c=1"], ["short"])),
+        (lambda: Response(b"\xff", 201), {"streaming": True}, (201, [], [b"\xff"])),
+        (lambda: None, {"status": 204, "streaming": True}, (204, [], [])),
+        (lambda: float("nan"), {"streaming": True}, (500, [], [INTERNAL_TEXT])),
+        (pieces("a"), {"scopes": ["all"]}, (401, [], [UNAUTHORIZED_TEXT])),
+        (pieces(fails=ValueError("secret")), {}, (500, [], [INTERNAL_TEXT])),
+        (apieces(fails=ValueError("secret")), {}, (500, [], [INTERNAL_TEXT])),
+    ],
+)
+def test_behind_a_url_that_streams_everything_is_streamed(fn: Any, options: Any, expected: Any) -> None:
+    sink = Stream()
+    main = quiet(fn, log_level="silent", **options)
+    assert main(v2(requestContext=URL_CONTEXT), StreamingContext(sink)) is None
+    assert sink.head is not None
+    assert (sink.head[0], sink.head[2], sink.pieces, sink.flushed) == (*expected, True)
+
+
+@pytest.mark.parametrize(
+    ("fn", "options", "event", "streams"),
+    [
+        (teapot, {}, v2(requestContext=URL_CONTEXT), True),
+        (refusing, {"streaming": False}, v2(requestContext=URL_CONTEXT), True),
+        (pieces(fails=NotFoundError("File", "a")), {"streaming": False}, v2(requestContext=URL_CONTEXT), True),
+        (teapot, {"streaming": True}, v2(), True),
+        (teapot, {"streaming": True}, v1(), True),
+        (teapot, {"streaming": True}, v2(requestContext=URL_CONTEXT), False),
+    ],
+)
+def test_elsewhere_a_whole_response_is_a_result(fn: Any, options: Any, event: Any, streams: bool) -> None:
+    sink = Stream()
+    result = quiet(fn, log_level="silent", **options)(event, StreamingContext(sink) if streams else None)
+    assert (result["statusCode"] in (404, 418), sink.head) == (True, None)

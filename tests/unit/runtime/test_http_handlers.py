@@ -21,6 +21,7 @@ from venturekit.runtime import (
     NotFoundError,
     RequestContext,
     Response,
+    ValidationError,
     VentureError,
     compose,
     current_context,
@@ -99,6 +100,8 @@ def test_options_of_the_call_win_over_those_of_the_object() -> None:
         (lambda: Middleware("empty"), "has no function"),
         (lambda: Middleware("odd", 5), "which is no function"),  # type: ignore[arg-type]
         (lambda: handler(greet, body=object()), "is no schema"),
+        (lambda: handler(greet, log_level="loud"), "log_level is 'loud'"),
+        (lambda: handler(greet, log_level=20), "log_level is 20"),
         (lambda: handler(greet, query=3), "is no schema"),
         (lambda: handler(greet, unknown=1), "unknown"),  # type: ignore[call-overload]
         (lambda: handler(streams, transactional=True), "after its transaction has ended"),
@@ -496,6 +499,15 @@ def test_what_is_raised_is_answered(raised: Exception, status: int, expected: An
     assert levels[-1] == "INFO"
     assert 2 <= len(levels) <= 3
     assert ("WARN" in levels) if status < 500 else ("stackTrace" in lines.records[0])
+
+
+def test_the_log_names_the_fields_that_are_wrong(lines: Lines) -> None:
+    def fn() -> Any:
+        raise ValidationError("no", {"sku": [SECRET], "x" * 200: ["?"]} | {f"f{number}": "?" for number in range(50)})
+
+    handler(fn, logger=lines.logger())(v2())
+    assert lines.records[0]["fields"] == ["sku", "x" * 100, *(f"f{number}" for number in range(18))]
+    assert SECRET not in json.dumps(lines.records)
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])

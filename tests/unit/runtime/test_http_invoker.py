@@ -573,3 +573,22 @@ def test_errors_of_boto3_are_ours(problem: Exception, kind: Any) -> None:
     with pytest.raises(InvokeError) as caught:
         ClientInvoker(Boto(problem)).invoke(LambdaRequest("f", b"{}", 20.0))
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_client_of_boto3_is_not_waited_for_past_the_time(waits: bool) -> None:
+    over = threading.Event()
+
+    class Hanging(Boto):
+        def invoke(self, **arguments: Any) -> Any:
+            assert over.wait(20)
+            return super().invoke(**arguments)
+
+    invoker = ClientInvoker(Hanging({"StatusCode": 200, "Payload": Body()}))
+    request = LambdaRequest("f", b"{}", 0.05)
+    try:
+        with pytest.raises(InvokeTimeoutError, match=r"f has not answered within 0\.1 s") as caught:
+            asyncio.run(invoker.ainvoke(request)) if waits else invoker.invoke(request)
+        assert caught.value.target == "f"
+    finally:
+        over.set()

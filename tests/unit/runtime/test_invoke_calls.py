@@ -148,6 +148,16 @@ def test_a_prefix_of_ones_own() -> None:
         (("users",), {"payload": 1}, TypeError, "a route gets body="),
         (("users",), {"mode": "later"}, ValueError, "'sync' or 'async', and not 'later'"),
         (("users",), {"retries": -1}, ValueError, "cannot be negative"),
+        (("users",), {"pathParams": {}}, TypeError, "invoke() has no option pathParams"),
+        ((5,), {}, TypeError, "5 cannot be called: a route"),
+        (("users",), {"method": "GET /\r\n"}, ValueError, "is no method of HTTP"),
+        (("users",), {"method": 5}, ValueError, "5 is no method of HTTP"),
+        (("users",), {"headers": {"X-A": "a\r\nX-B: 1"}}, ValueError, "the header 'X-A' holds"),
+        (("users",), {"headers": {"X A": "a"}}, ValueError, "the header 'X A' holds"),
+        (("users",), {"trace": "Root=1\r\nX-B: 1"}, ValueError, "trace is a whole trace header"),
+        (("users",), {"trace": {"root": "1"}}, ValueError, "trace is a whole trace header"),
+        (("users",), {"fallback": {"statusCode": "gone"}}, ValueError, "the status of the fallback is 'gone'"),
+        (("users",), {"fallback": {"status_code": 99}}, ValueError, "the status of the fallback is 99"),
         (("users",), {"timeout_ms": 0}, ValueError, "must be positive, and is 0"),
         (("users",), {"unknown": 1}, TypeError, "unknown"),
         (("users",), {"result_type": object()}, TypeError, "is no schema"),
@@ -343,6 +353,7 @@ class DataUser:
         (route(200, "[1]", {"content-type": "application/problem+json"}), 200, [1]),
         (route(302, "", {"location": "/a"}), 302, None),
         (LambdaReply(200, b'{"statusCode":200}'), 200, None),
+        (LambdaReply(200, b'{"statusCode":200,"body":"hello"}'), 200, "hello"),
         (LambdaReply(200, b'{"statusCode":200,"headers":null,"body":"[1]"}'), 200, [1]),
         (LambdaReply(200, b'{"statusCode":200,"headers":{}}' + bytes(8) + b"[1]"), 200, [1]),
         (
@@ -370,6 +381,15 @@ def test_the_envelope_of_a_real_handler_is_taken_off() -> None:
     state.invoker = Lambda()
     assert invoke("users", body=[1]).data == [1]
     assert invoke("users", body={"data": {"data": 1}}).data == {"data": {"data": 1}}
+
+
+@CALLS
+@pytest.mark.parametrize("body", ["nope", "{"])
+def test_an_error_may_be_told_badly(call: Any, body: str) -> None:
+    for headers in ({"content-type": "application/json"}, {"x-a": "1"}):
+        script(route(404, body, headers))
+        result = call("users")
+        assert (result.status_code, result.data, result.error) == (404, None, body)
 
 
 @CALLS
@@ -408,6 +428,8 @@ def test_a_status_below_500_is_a_result(call: Any, status: int) -> None:
         (LambdaReply(200, b'{"statusCode":200,"body":{}}'), BadResponseError, "a body that is no text"),
         (LambdaReply(200, b'{"statusCode":200,"body":"!","isBase64Encoded":true}'), BadResponseError, "no base64"),
         (route(200, "{"), BadResponseError, "JSON that is none"),
+        (route(502, "<html>"), ServerStatusError, "answered 502"),
+        (route(500, "down", {"x-a": "1"}), ServerStatusError, "answered 500"),
         (LambdaReply(200, b"{" + bytes(8) + b"x"), BadResponseError, "answered no JSON"),
     ],
 )
@@ -505,6 +527,44 @@ def test_a_call_never_waits_past_the_callers_own_time(remaining_ms: Any, options
     assert scripted.requests[0].timeout_seconds == pytest.approx(expected)
 
 
+@CALLS
+def test_ids_that_are_numbers_are_texts_where_they_arrive(call: Any) -> None:
+    scripted = script(route())
+    call("users", tenant_id=7, user_id=42)
+    told = handler(lambda body, ctx: [ctx.tenant.id, ctx.user.id], access_log=False)(scripted.event)
+    assert json.loads(told["body"])["data"] == ["7", "42"]
+
+
+@CALLS
+def test_an_id_that_no_header_holds_arrives_in_the_marker(call: Any) -> None:
+    scripted = script(route())
+    call("users", user_id="a\r\nx-evil: 1")
+    assert "x-venturekit-user-id" not in scripted.event["headers"]
+    assert scripted.event["requestContext"]["venturekit"]["userId"] == "a\r\nx-evil: 1"
+
+
+@CALLS
+def test_what_tells_of_the_call_cannot_be_given_as_a_header(call: Any) -> None:
+    scripted = script(route())
+    forged = {"X-VentureKit-User-Id": "root", "x-venturekit-source": "external", "Content-Length": "999", "X-Own": "1"}
+    call("users", body={"a": 1}, headers=forged)
+    headers = scripted.event["headers"]
+    assert "x-venturekit-user-id" not in headers
+    assert (headers["x-venturekit-source"], headers["content-length"], headers["x-own"]) == ("internal", "7", "1")
+
+
+def test_a_caller_without_time_opens_no_circuit() -> None:
+    scripted = script(LambdaReply(200, b"5"))
+
+    @task_handler(task_log=False, log_level="silent")
+    def main(event: Any, ctx: Any) -> Any:
+        return invoke(function="job", fallback="none").data
+
+    assert [main({}, Context(remaining_ms=0)) for _ in range(9)] == ["none"] * 9
+    assert main({}, Context()) == 5
+    assert len(scripted.requests) == 1
+
+
 @pytest.mark.parametrize("fallback", [{}, {"fallback": "none"}])
 def test_without_time_nothing_is_called(fallback: Any) -> None:
     scripted = script(route())
@@ -578,6 +638,35 @@ def test_the_fallback_is_the_result(call: Any, fallback: Any, status: int, expec
     assert result.target == "shop-users"
 
 
+@dataclasses.dataclass
+class Stock:
+    left: int
+
+
+@CALLS
+@pytest.mark.parametrize(
+    ("fallback", "expected"),
+    [
+        ({"left": 3}, Stock(3)),
+        ({"statusCode": 200, "data": {"left": "3"}}, Stock(3)),
+        (InvokeResult({"left": 3}), Stock(3)),
+        (Stock(3), Stock(3)),
+        (None, None),
+        ([], []),
+    ],
+)
+def test_the_fallback_is_of_the_type_of_results_where_it_fits(call: Any, fallback: Any, expected: Any) -> None:
+    script(TransportError("down"))
+    assert call("users", fallback=fallback, result_type=Stock).data == expected
+
+
+def test_a_refusal_names_the_fields() -> None:
+    error = {"message": "Invalid request body", "details": {"fields": {"sku": ["is required"], "x" * 200: ["?"]}}}
+    script(route(422, {"error": error}))
+    with pytest.raises(InvokeError, match=rf"answered 422: Invalid request body \(sku, {'x' * 100}\)$"):
+        invoke("users").raise_for_status()
+
+
 @CALLS
 @pytest.mark.parametrize(
     "failure",
@@ -607,6 +696,15 @@ def test_a_status_below_500_is_no_failure(call: Any) -> None:
     scripted = script(route(429, {"error": {}}))
     for _ in range(8):
         assert call("users", fallback="f").status_code == 429
+    assert len(scripted.requests) == 8
+
+
+@CALLS
+@pytest.mark.parametrize("status", [400, 413, 415])
+def test_a_request_that_lambda_refuses_is_no_failure_of_the_target(call: Any, status: int) -> None:
+    scripted = script(InvokeError("Request must be smaller", status_code=status))
+    for _ in range(8):
+        assert call("users", fallback="f").data == "f"
     assert len(scripted.requests) == 8
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.unit.runtime.support import TRACE, Context, Lines, v2
 from venturekit.runtime import Logger, bridge_logging, build_context, create_logger, handler, logger
+from venturekit.runtime._process import reset
 from venturekit.runtime.context import _current
 from venturekit.runtime.logs import REDACTED, timestamp
 
@@ -450,3 +451,13 @@ def test_a_record_that_cannot_be_made_is_no_error_of_the_function(
     bridge_logging(lines.logger())
     logging.getLogger("a").info("%d", "no number")
     assert "no number" in capsys.readouterr().err
+
+
+def test_what_a_test_sets_does_not_stay_with_the_default_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    for level in ("silent", "debug"):
+        monkeypatch.setenv("VENTURE_LOG_LEVEL", level)
+        # Once more, when nothing has been written since.
+        reset()
+        reset()
+        assert logger.level == level
+    reset()

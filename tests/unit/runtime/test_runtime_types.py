@@ -137,6 +137,28 @@ async def calls() -> None:
     reveal_type(await ainvoke("users"))  # reveals InvokeResult[Any]
 
 
+
+
+@handler  # error
+def of_a_task(body: object, ctx: TaskContext) -> int:
+    return 1
+
+
+@handler(scopes=["a"])  # error
+def too_many(body: object, ctx: RequestContext, logger: Logger, more: int) -> int:
+    return 1
+
+
+@task_handler  # error
+def of_a_request(event: object, ctx: RequestContext) -> int:
+    return 1
+
+
+@handler(status=201)
+async def with_a_default(body: Any, ctx: RequestContext, logger: Logger, more: int = 1) -> int:
+    return 1
+
+
 elsewhere = create_invoker(
     invoker=create_lambda_invoker(region="eu-west-1"), resolver=default_function_name_resolver("prefix")
 )

@@ -70,6 +70,7 @@ def test_every_form_makes_the_same_task(form: str, fn: Any) -> None:
         (lambda: task_handler(add, retry_delay_ms=-1), "cannot be negative"),
         (lambda: task_handler(lambda a, b, c, d: 1), "there are 3: (event, ctx, logger)"),
         (lambda: task_handler(add, event=5), "is no schema"),
+        (lambda: task_handler(add, log_level="loud"), "log_level is 'loud'"),
         (lambda: task_handler(aadd, middleware=[lambda ctx, next: next()]), "the handler is asynchronous"),
     ],
 )

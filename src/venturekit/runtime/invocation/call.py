@@ -7,6 +7,7 @@ answering, raises InvokeError unless there is a ``fallback``; a status below is 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.protocol.function_names import function_name, lambda_name, route_name
@@ -103,9 +104,9 @@ class Invoker:
     Routes: ``method`` (POST), ``body``, ``path_params``, ``query_params``, ``headers``. Functions: ``payload``. Both:
     ``mode`` (``sync``, or ``async`` for a call that nobody waits for), ``project``, ``trace``, ``tenant_id`` and
     ``user_id`` (taken from the current context), ``fallback`` (an InvokeResult, ``{"statusCode": ..., "data": ...}`` or
-    data, for when the target is unavailable; turns on its circuit breaker), ``result_type`` (what data is made into),
-    ``timeout_ms`` (of one attempt; never longer than the caller has left itself), ``retries`` (0; after throttles and
-    broken connections, as long as there is time).
+    data, for when the target is unavailable; turns on its circuit breaker), ``result_type`` (what data is
+    made into, a fallback's too where it fits), ``timeout_ms`` (of one attempt; never longer than the caller has left
+    itself), ``retries`` (0; after throttles and broken connections, as long as there is time).
 
     Raises InvokeError, of the kinds in ``venturekit.runtime.invocation.errors``, and ValueError or TypeError for a call
     that makes no sense.
@@ -222,8 +223,15 @@ class Call:
         result_type: Any = None,
         timeout_ms: int | None = None,
         retries: int = 0,
+        **unknown_options: Any,
     ) -> None:
+        if unknown_options:
+            raise TypeError(
+                f"invoke() has no option {', '.join(unknown_options)}; path_params and so on have underscores"
+            )
         if target is not None and not isinstance(target, str):
+            if not hasattr(target, "keys"):
+                raise TypeError(f"{target!r} cannot be called: a route, like 'users/{{id}}', or function='name' can")
             if unknown := set(target) - {"function", "project"}:
                 raise TypeError(f"a target has function and project, and not {', '.join(sorted(map(str, unknown)))}")
             function, project = target.get("function", function), target.get("project", project)
@@ -245,7 +253,9 @@ class Call:
             raise TypeError("a route gets body=; payload is for functions")
         self.name = lambda_name(resolver(self._target))
         self._mode = mode
-        self._fallback = fallback
+        # Made before it is needed: a status that is none must not be found out when the target is down.
+        self._fallback = None if fallback is _NOTHING else fallback_result(fallback, self.name)
+        self._was_sent = False
         self._result_type = result_type
         # Made before anything is sent: a type that is no schema must not be found out by what the call has done.
         self._schema = None if result_type is None else _schema_of(result_type)
@@ -273,10 +283,12 @@ class Call:
 
     def request(self) -> LambdaRequest:
         """What is sent now. Raises InvokeTimeoutError when the caller's own time is over."""
+        timeout_seconds = self._timeout_seconds()
+        self._was_sent = True
         return LambdaRequest(
             self.name,
             self._payload,
-            self._timeout_seconds(),
+            timeout_seconds,
             EVENT if self._mode == "async" else REQUEST_RESPONSE,
             self._client_context,
             self._carried.xray,
@@ -340,11 +352,19 @@ class Call:
 
     def breaker(self) -> Any:
         """The breaker of the target; a fallback is what makes one be used."""
-        return None if self._fallback is _NOTHING else breakers().of(self.name)
+        return None if self._fallback is None else breakers().of(self.name)
 
     def instead(self) -> InvokeResult[Any]:
         """The fallback."""
-        return fallback_result(self._fallback, self.name)
+        assert self._fallback is not None
+        result = self._fallback
+        if self._schema is not None and result.data is not None:
+            from venturekit.runtime.schema import SchemaError, parsed
+
+            # What does not fit may be of that type already; and an outage is no time to refuse a fallback.
+            with suppress(SchemaError):
+                result.data = parsed(self._schema, result.data)
+        return result
 
     def delay(self, error: InvokeError, attempt: int) -> float | None:
         """How many seconds to wait before the next attempt, None if there is none."""
@@ -357,7 +377,9 @@ class Call:
         """The fallback, or the error is raised."""
         if breaker is None:
             raise error
-        breaker.failed()
+        # Nor does a caller without time say anything of it.
+        if self._was_sent and not _is_refused_request(error):
+            breaker.failed()
         if (ctx := current_context()) is not None:
             ctx.logger.warn("target unavailable: its fallback is used", {"target": self.name, "why": error.message})
         return self.instead()
@@ -367,6 +389,11 @@ class Call:
         if breaker is not None:
             breaker.succeeded()
         return result
+
+
+def _is_refused_request(error: InvokeError) -> bool:
+    """Whether the Lambda API refused the request itself, too large for example, which says nothing of the target."""
+    return type(error) is InvokeError and error.status_code is not None and 400 <= error.status_code < 500
 
 
 def _schema_of(kind: Any) -> Schema[Any]:

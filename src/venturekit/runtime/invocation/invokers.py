@@ -14,6 +14,7 @@ from venturekit.runtime.invocation.request import LambdaReply, LambdaRequest, er
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from venturekit.protocol.sigv4 import Credentials
     from venturekit.runtime.invocation.request import LambdaInvoker
@@ -144,13 +145,56 @@ class DefaultInvoker:
 
 
 class ClientInvoker:
-    """Calls by a client that boto3 made. Its own timeouts and retries hold; it blocks, so async calls use a thread."""
+    """Calls by a client that boto3 made. Its own retries hold, and its own timeouts where they are shorter.
+
+    A client that blocks cannot be interrupted, so each call has a thread, which is left behind when there is no more
+    time to wait.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def invoke(self, request: LambdaRequest) -> LambdaReply:
         """Make the call. Raises InvokeError."""
+        try:
+            return self._begun(request).result(request.timeout_seconds)
+        except InvokeError:
+            raise
+        except TimeoutError:
+            raise _too_late(request) from None
+
+    async def ainvoke(self, request: LambdaRequest) -> LambdaReply:
+        """Make the call, and let the event loop go on. Raises InvokeError."""
+        import asyncio
+
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                return await asyncio.wrap_future(self._begun(request))
+        except InvokeError:
+            raise
+        except TimeoutError:
+            raise _too_late(request) from None
+
+    def _begun(self, request: LambdaRequest) -> Future[LambdaReply]:
+        """What a thread of its own will have brought."""
+        from concurrent.futures import Future
+        from contextvars import copy_context
+        from threading import Thread
+
+        outcome: Future[LambdaReply] = Future()
+        # It cannot be cancelled any more: whoever stops waiting leaves it.
+        outcome.set_running_or_notify_cancel()
+
+        def call() -> None:
+            try:
+                outcome.set_result(self._call(request))
+            except BaseException as problem:
+                outcome.set_exception(problem)
+
+        Thread(target=copy_context().run, args=(call,), name="invoke", daemon=True).start()
+        return outcome
+
+    def _call(self, request: LambdaRequest) -> LambdaReply:
         arguments: dict[str, Any] = {
             "FunctionName": request.function_name,
             "InvocationType": request.invocation_type,
@@ -167,11 +211,10 @@ class ClientInvoker:
             raise _client_error(request.function_name, problem) from problem
         return LambdaReply(answer["StatusCode"], payload, answer.get("FunctionError"))
 
-    async def ainvoke(self, request: LambdaRequest) -> LambdaReply:
-        """Make the call in a thread. Raises InvokeError."""
-        import asyncio
 
-        return await asyncio.to_thread(self.invoke, request)
+def _too_late(request: LambdaRequest) -> InvokeTimeoutError:
+    message = f"{request.function_name} has not answered within {request.timeout_seconds:.1f} s"
+    return InvokeTimeoutError(message, target=request.function_name)
 
 
 def _client_error(target: str, problem: Exception) -> InvokeError:

@@ -48,22 +48,34 @@ class Carried(NamedTuple):
             TRACE_HEADER: self.xray,
             W3C_HEADER: self.traceparent,
         }
-        return headers | {name: value for name, value in known.items() if value is not None}
+        # The marker has every id as it is; one with a line break, from somebody's token, cannot be in a header.
+        return headers | {name: value for name, value in known.items() if value is not None and value.isprintable()}
 
 
 def carried(trace: str | None = None, tenant_id: str | None = None, user_id: str | None = None) -> Carried:
-    """What a call made now takes along; arguments that are given win over the current context."""
+    """What a call made now takes along; arguments that are given win over the current context.
+
+    Ids that are no texts, as databases have them, become texts. Raises ValueError for a trace that is no header.
+    """
     ctx = current_context()
     if tenant_id is None and ctx is not None and ctx.tenant is not None:
         tenant_id = ctx.tenant.id
     if user_id is None and ctx is not None and ctx.user is not None:
         user_id = ctx.user.id
     xray, traceparent = _traces(trace, ctx)
-    return Carried(environ.new_request_id(), tenant_id, user_id, xray, traceparent)
+    return Carried(
+        environ.new_request_id(),
+        None if tenant_id is None else str(tenant_id),
+        None if user_id is None else str(user_id),
+        xray,
+        traceparent,
+    )
 
 
 def _traces(given: str | None, ctx: BaseContext | None) -> tuple[str | None, str | None]:
     if given is not None:
+        if not isinstance(given, str) or not (given.isascii() and given.isprintable()):
+            raise ValueError(f"trace is a whole trace header, like ctx.trace, and not {given!r:.100}")
         return (given, None) if "=" in given else (None, given)
     trace = ctx.trace if ctx is not None else None
     if trace is not None and not (trace.isascii() and trace.isprintable()):

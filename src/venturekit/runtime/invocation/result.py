@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from venturekit.runtime.boundary import field_names
 from venturekit.runtime.invocation.errors import InvokeError
+from venturekit.runtime.responses import is_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +51,8 @@ class InvokeResult(Generic[T]):
         if self.ok:
             return self
         told = self.error.get("message") if isinstance(self.error, dict) else None
+        if told and (fields := field_names(self.error.get("details"))):
+            told = f"{told} ({', '.join(fields)})"
         raise InvokeError(
             f"{self.target} answered {self.status_code}{f': {told}' if told else ''}",
             target=self.target,
@@ -64,7 +68,7 @@ def fallback_result(fallback: Any, target: str) -> InvokeResult[Any]:
     """The result that somebody has given for when the target is unavailable.
 
     An InvokeResult, a dictionary with ``statusCode`` or ``status_code`` (the seed's form; ``data`` and ``headers`` may
-    be left out), or any other value, which becomes the data of a 503.
+    be left out), or any other value, which becomes the data of a 503. Raises ValueError for a status that is none.
     """
     made: InvokeResult[Any]
     if isinstance(fallback, InvokeResult):
@@ -72,6 +76,8 @@ def fallback_result(fallback: Any, target: str) -> InvokeResult[Any]:
     elif isinstance(fallback, dict) and ("statusCode" in fallback or "status_code" in fallback):
         given: dict[str, Any] = fallback
         status_code = given["status_code"] if "status_code" in given else given["statusCode"]
+        if not is_status(status_code):
+            raise ValueError(f"the status of the fallback is {status_code!r}, and no HTTP status")
         made = InvokeResult(given.get("data"), int(status_code), given.get("headers"), error=given.get("error"))
     else:
         made = InvokeResult(fallback, 503)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from venturekit.protocol.http_event import EventContext, Gateway, HttpRequest, h
 from venturekit.runtime.encoding import to_json
 from venturekit.runtime.invocation.errors import BadResponseError, ServerStatusError
 from venturekit.runtime.invocation.result import InvokeResult
+from venturekit.runtime.request_event import INTERNAL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 USER_AGENT: Final = "venturekit-invoke"
 _SEPARATOR: Final = bytes(8)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def route_event(
@@ -35,16 +39,17 @@ def route_event(
 ) -> dict[str, Any]:
     """The event. A body that is no text and no bytes becomes JSON; of a query value that is a list every item is sent.
 
-    Raises InvalidRouteError, NotSerializableError.
+    Headers are only what a request could have: those that tell of the call itself are the call's, as is the length of
+    the body. Raises InvalidRouteError, NotSerializableError, ValueError for a method or header that is none.
     """
     parameters = {name: str(value) for name, value in path_params.items()}
     data, content_type = _body(body)
-    given = {name.lower(): str(value) for name, value in headers.items()}
+    given = _checked_headers(headers)
     usual = {"accept": "application/json", "user-agent": USER_AGENT, "host": f"{api_id}.internal"}
     if data:
         usual["content-type"] = content_type
-        usual["content-length"] = str(len(data))
-    method = method.upper()
+        given["content-length"] = str(len(data))
+    method = _checked_method(method)
     path = filled_route(route, parameters)
     request = HttpRequest(
         method,
@@ -65,6 +70,25 @@ def route_event(
         venturekit=carried.marker(),
     )
     return http_event(request, context)
+
+
+def _checked_method(method: Any) -> str:
+    if not isinstance(method, str) or _TOKEN.fullmatch(method) is None:
+        raise ValueError(f"{method!r} is no method of HTTP: GET and POST are")
+    return method.upper()
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of a caller, names in lower case, less those that only the call itself may write."""
+    checked = {}
+    for name, value in headers.items():
+        text = str(value)
+        if not isinstance(name, str) or _TOKEN.fullmatch(name) is None or _CONTROL.search(text) is not None:
+            raise ValueError(f"the header {name!r} holds a line break or another control character, or has no name")
+        if not name.lower().startswith(INTERNAL_PREFIX):
+            checked[name.lower()] = text
+    checked.pop("content-length", None)
+    return checked
 
 
 def _body(body: Any) -> tuple[bytes, str]:
@@ -98,7 +122,7 @@ def read_route_result(target: str, payload: bytes) -> InvokeResult[Any]:
     Raises ServerStatusError for a status of 500 and above, BadResponseError for what is no HTTP response.
     """
     status, headers, body = _parts(target, payload)
-    data = _value(target, headers, body)
+    data = _value(target, status, headers, body)
     if status >= 400:
         error = data.get("error", data) if isinstance(data, dict) else data
         if status >= 500:
@@ -166,14 +190,18 @@ def _described_body(target: str, document: Mapping[str, Any]) -> bytes:
         raise BadResponseError(f"{target} answered a body that is no base64", target=target) from None
 
 
-def _value(target: str, headers: Mapping[str, str], body: bytes) -> Any:
+def _value(target: str, status: int, headers: Mapping[str, str], body: bytes) -> Any:
     if not body:
         return None
-    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    said = headers.get("content-type")
+    media_type = (said or "application/json").partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as problem:
+            # What does not say that it is JSON may be none, and an error is one however badly it is told.
+            if said is None or status >= 400:
+                return body.decode("utf-8", "replace")
             raise BadResponseError(f"{target} answered JSON that is none: {problem}", target=target) from None
     if media_type.startswith("text/"):
         return body.decode("utf-8", "replace")
