@@ -7,6 +7,7 @@ import os
 import queue
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,13 @@ class JavaScript:
         return answer.get("value")
 
     def close(self) -> None:
-        self._input.close()
+        with suppress(OSError):
+            self._input.write("end\n")
+            self._input.close()
         try:
             self._process.wait(ANSWER_SECONDS)
         finally:
             self._process.kill()
+            self._process.wait()
             self._reader.join()
             self._output.close()

@@ -12,5 +12,7 @@ const answer = async ({ name, given }) => {
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
+  // Said, and not only heard from the end of the input, which another process may hold open.
+  if (line === 'end') process.exit(0);
   process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line)))}\n`);
 }

@@ -388,6 +388,17 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def described(pids: Iterable[int]) -> str:
+    """Processes for people: parent, state and command line of each."""
+    found = []
+    for pid in sorted(pids):
+        with suppress(OSError):
+            state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:150]
+            found.append(f"{pid} (of {parent}, {state}) {command}")
+    return "; ".join(found)
+
+
 @dataclass
 class Leaks:
     """Compares processes, descriptors and scratch directories with what there was at first."""
@@ -431,10 +442,15 @@ class Leaks:
         # The service may have replaced a launcher, or started one more, but it knows those it has.
         until(lambda: self.unknown_launchers() <= self.strangers, "no launcher is left that the service has given up")
         # Each launcher may keep one process that it has forked in advance.
-        until(
-            lambda: len(self.processes()) <= max(self.others, len(launchers())),
-            "no process of a function is left",
-        )
+        try:
+            until(
+                lambda: len(self.processes()) <= max(self.others, len(launchers())),
+                "no process of a function is left",
+            )
+        except TooLateError as late:
+            late.add_note(f"{self.others} at first; launchers: {described(launchers())}")
+            late.add_note(f"all: {described(descendants())}")
+            raise
         # A launcher that was needed for the first time stays, and so does the socket to it.
         files = self.files + max(0, len(self.known_launchers()) - self.known)
         until(lambda: self.service_files() <= files, f"open files fall back to {files}, now {self.service_files()}")

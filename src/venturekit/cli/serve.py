@@ -196,9 +196,12 @@ def announce(url: str, ready_file: Path | None) -> None:
     """Say that the service is ready: on standard output and in the file. Raises CommandError if that fails."""
     if ready_file is not None:
         _write_ready_file(ready_file, url)
-    with suppress(BrokenPipeError):
+    try:
         sys.stdout.write(f"Serving the Lambda API at {url}\nexport AWS_ENDPOINT_URL_LAMBDA={url}\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads it. What Python still holds goes nowhere, or it would fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _write_ready_file(ready_file: Path, url: str) -> None:

@@ -83,6 +83,9 @@ class Connection:
         except BlockingIOError:
             pass
         except OSError as error:
+            if error.errno is None:
+                # Not the socket's, which has a number: a signal's handler has raised it, TimeoutError for one.
+                raise
             raise ConnectionLostError(f"sending to the Runtime API failed: {error}") from None
 
     @property

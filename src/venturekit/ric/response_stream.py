@@ -31,6 +31,7 @@ PIECE_TYPES = (bytes, str, bytearray, memoryview)
 # Trailers share the Runtime API's limit on heads, which is a little over 1 MiB.
 ERROR_LIMIT_BYTES = 512 * 1024
 _CROPPED_MESSAGE_CHARACTERS = 8192
+_LOOK_UP_MS = 100
 
 
 class ResponseStream:
@@ -165,7 +166,8 @@ class ResponseStream:
             writable = poll()
             writable.register(self._api.stream_descriptor, POLLOUT)
             while self._unsent[0]:
-                writable.poll()
+                # A signal that came just before this call does not end it: its handler runs when it returns.
+                writable.poll(_LOOK_UP_MS)
                 self._send_some()
 
     def _send_some(self, piece: bytes | memoryview | None = None, end: bytes = b"") -> None:
