@@ -40,7 +40,7 @@ from venturekit.runtime.errors import (
     VentureError,
     is_venture_error,
 )
-from venturekit.runtime.http_handlers import Handler, HandlerConfigError, build_context, handler
+from venturekit.runtime.http_handlers import Handler, build_context, handler
 from venturekit.runtime.identity import extract_user_context
 from venturekit.runtime.locale import extract_locale
 from venturekit.runtime.logs import Logger, create_logger, logger
@@ -65,6 +65,7 @@ from venturekit.runtime.transactions import (
     TransactionProvider,
     set_transaction_provider,
 )
+from venturekit.runtime.wrapped import HandlerConfigError
 
 if TYPE_CHECKING:
     from venturekit.runtime.invocation.call import (

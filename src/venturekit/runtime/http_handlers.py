@@ -9,28 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.runtime import transactions
-from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.body import MAX_BODY_BYTES
 from venturekit.runtime.boundary import error_to_response
 from venturekit.runtime.context import RequestContext, _current
 from venturekit.runtime.errors import ForbiddenError, UnauthorizedError, ValidationError
 from venturekit.runtime.gateway_result import BrokenStreamError, gateway_result, response_of
-from venturekit.runtime.logs import level_number
-from venturekit.runtime.logs import logger as default_logger
-from venturekit.runtime.middleware.base import (
-    MiddlewareError,
-    arguments_by_position,
-    async_chain,
-    chain_of,
-    code_flags,
-    is_async,
-    middleware_of,
-    mixed,
-    sync_chain,
-)
+from venturekit.runtime.middleware.base import MiddlewareError, code_flags
 from venturekit.runtime.request_event import InvalidEventError, read_event
 from venturekit.runtime.responses import Response, is_status
 from venturekit.runtime.schema import SchemaError, fields_of, list_names, parsed, schema_of, with_lists
+from venturekit.runtime.wrapped import HandlerConfigError, WrappedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,11 +44,7 @@ _ASYNC_GENERATOR: Final = 0x200
 ENVELOPE_HEADER: Final = "x-venturekit-envelope"
 
 
-class HandlerConfigError(TypeError):
-    """A handler that cannot work as it is declared; the text says why and what to do."""
-
-
-class Handler:
+class Handler(WrappedFunction):
     """What ``handler()`` makes: the function that Lambda calls, ``main(event, context)``.
 
     ``await main.acall(event, context)`` is the same within a running event loop. ``fn`` is the function inside.
@@ -92,29 +76,25 @@ class Handler:
             raise HandlerConfigError(f"scopes is a list of texts, like ['orders:read'], and not {scopes!r}")
         if status is not None and not (is_status(status) and 200 <= status <= 299):
             raise HandlerConfigError(f"status is what a success answers, 200 to 299, and not {status!r}")
-        self.fn = fn
-        self.__wrapped__ = fn
-        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
-        self.__doc__ = getattr(fn, "__doc__", None)
-        self.__module__ = getattr(fn, "__module__", self.__module__)
+        super().__init__(
+            fn,
+            arguments="(body, ctx, logger)",
+            middleware=middleware,
+            log_level=log_level,
+            logger=logger,
+            transactional=transactional,
+        )
         self.scopes = tuple(scopes)
         self.status = None if status is None else int(status)
-        self.transactional = transactional
         self.enveloped = envelope
         self.internal_scopes = internal_scopes
         self.max_body_bytes = max_body_bytes
         self.locales = locales
         self.access_log = access_log
-        self.middleware = [middleware_of(given) for given in middleware]
         self.body_schema = None if body is None else schema_of(body)
         self.query_schema = None if query is None else schema_of(query)
         self.params_schema = None if params is None else schema_of(params)
         self._query_lists: frozenset[str] | None = None
-        self._given_logger = logger
-        self._log_level = None if log_level is None else checked_level(log_level)
-        self._logger: Logger | None = None
-        self._arity = arity_of(fn, 3, "(body, ctx, logger)")
-        self._fn_is_async = is_async(fn)
         flags = code_flags(fn)
         self.streaming = bool(flags & (_GENERATOR | _ASYNC_GENERATOR)) if streaming is None else streaming
         if transactional and flags & (_GENERATOR | _ASYNC_GENERATOR):
@@ -122,12 +102,7 @@ class Handler:
                 f"{self.__name__} streams what it yields, which is after its transaction has ended: read what is "
                 "needed in a function that returns stream(...)"
             )
-        chain = chain_of(self.middleware)
-        waits = self._fn_is_async or any(part.fn is None for part in chain) or bool(flags & _ASYNC_GENERATOR)
-        if waits and any(part.async_fn is None for part in chain):
-            raise mixed(chain)
-        self.is_async = waits
-        self._chain = async_chain(chain, self._ainner) if waits else sync_chain(chain, self._inner)
+        self._chain = self._chained(self._inner, self._ainner, waits=bool(flags & _ASYNC_GENERATOR))
 
     # --- the two doors --------------------------------------------------------------------------------------------
 
@@ -166,27 +141,7 @@ class Handler:
         finally:
             _current.reset(token)
 
-    def _run(self, event: Any, context: Any) -> Any:
-        import asyncio
-
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return run_to_end(self.acall(event, context))
-        raise RuntimeError(
-            f"{self.__name__} is asynchronous and an event loop is running: call it with "
-            f"`await {self.__name__}.acall(event, context)`"
-        )
-
     # --- before and after the chain -------------------------------------------------------------------------------
-
-    @property
-    def logger(self) -> Logger:
-        """The logger of this handler."""
-        if self._logger is None:
-            base = self._given_logger or default_logger
-            self._logger = base if self._log_level is None else base.child(min_level=self._log_level)
-        return self._logger
 
     def _begin(self, event: Any, context: Any) -> RequestContext:
         try:
@@ -337,13 +292,8 @@ class Handler:
             raise ForbiddenError("Insufficient permissions", {"missingScopes": missing})
 
     def _respond(self, ctx: RequestContext, value: Any) -> Response:
-        if hasattr(value, "__await__"):
-            value.close() if hasattr(value, "close") else None
-            raise HandlerConfigError(
-                f"{self.__name__} returned a coroutine: it is wrapped in a function that is not async def itself"
-            )
         status = self.status or STATUSES.get(ctx.method, 200)
-        return response_of(value, status, enveloped=self.enveloped)
+        return response_of(self._checked(value), status, enveloped=self.enveloped)
 
     def __repr__(self) -> str:
         return f"<handler {self.__module__}.{self.__name__}>"
@@ -370,29 +320,6 @@ def build_context(
     ctx = RequestContext(read_event(event), context, locales)
     ctx.query, ctx.params = ctx.query_params, ctx.path_params
     return ctx
-
-
-def arity_of(fn: Callable[..., Any], most: int, names: str) -> int:
-    """How many of the arguments that there are a function takes by position. Raises HandlerConfigError for more."""
-    try:
-        needed, taken = arguments_by_position(fn)
-    except (TypeError, ValueError):
-        return most
-    if needed > most:
-        raise HandlerConfigError(
-            f"{getattr(fn, '__name__', fn)} needs {needed} arguments by position, and there are {most}: {names}"
-        )
-    # What has a default beyond those that there are is the function's own.
-    return most if taken is None else min(taken, most)
-
-
-def checked_level(level: Any) -> str:
-    """A log level, which is looked at when it is declared and not by the first request. Raises HandlerConfigError."""
-    try:
-        level_number(level)
-    except (ValueError, AttributeError):
-        raise HandlerConfigError(f"log_level is {level!r}: 'debug', 'info', 'warn' and 'error' are levels") from None
-    return level  # type: ignore[no-any-return]
 
 
 def _validated(schema: Schema[Any], value: Any, what: str) -> Any:

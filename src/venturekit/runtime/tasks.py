@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.runtime import transactions
 from venturekit.runtime._process import apause, pause
-from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.attempts import MARGIN_MS, Deadline, TimeLimit, next_delay_ms
 from venturekit.runtime.context import NO_DEADLINE_MS, TaskContext, _current
 from venturekit.runtime.errors import TaskTimeoutError, TaskValidationError
-from venturekit.runtime.http_handlers import HandlerConfigError, arity_of, checked_level
-from venturekit.runtime.logs import logger as default_logger
-from venturekit.runtime.middleware.base import async_chain, chain_of, is_async, middleware_of, mixed, sync_chain
 from venturekit.runtime.schema import SchemaError, parsed, schema_of
+from venturekit.runtime.wrapped import HandlerConfigError, WrappedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
 RETRY_DELAY_MS: Final = 1000
 
 
-class TaskHandler:
+class TaskHandler(WrappedFunction):
     """What ``task_handler()`` makes: the function that Lambda calls, ``main(event, context)``.
 
     ``await main.acall(event, context)`` is the same within a running event loop. ``fn`` is the function inside.
@@ -69,37 +66,20 @@ class TaskHandler:
             raise HandlerConfigError(f"timeout_ms must be positive, and is {limit}")
         if retries < 0 or retry_delay_ms < 0:
             raise HandlerConfigError("retries and retry_delay_ms cannot be negative")
-        self.fn = fn
-        self.__wrapped__ = fn
-        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
-        self.__doc__ = getattr(fn, "__doc__", None)
-        self.__module__ = getattr(fn, "__module__", self.__module__)
-        self.transactional = transactional
+        super().__init__(
+            fn,
+            arguments="(event, ctx, logger)",
+            middleware=middleware,
+            log_level=log_level,
+            logger=logger,
+            transactional=transactional,
+        )
         self.timeout_ms = limit
         self.retries = retries
         self.retry_delay_ms = retry_delay_ms
         self.task_log = task_log
-        self.middleware = [middleware_of(given) for given in middleware]
         self.event_schema = None if event is None else schema_of(event)
-        self._given_logger = logger
-        self._log_level = None if log_level is None else checked_level(log_level)
-        self._logger: Logger | None = None
-        self._arity = arity_of(fn, 3, "(event, ctx, logger)")
-        self._fn_is_async = is_async(fn)
-        chain = chain_of(self.middleware)
-        waits = self._fn_is_async or any(part.fn is None for part in chain)
-        if waits and any(part.async_fn is None for part in chain):
-            raise mixed(chain)
-        self.is_async = waits
-        self._chain = async_chain(chain, self._ainner) if waits else sync_chain(chain, self._inner)
-
-    @property
-    def logger(self) -> Logger:
-        """The logger of this handler."""
-        if self._logger is None:
-            base = self._given_logger or default_logger
-            self._logger = base if self._log_level is None else base.child(min_level=self._log_level)
-        return self._logger
+        self._chain = self._chained(self._inner, self._ainner)
 
     # --- the two doors --------------------------------------------------------------------------------------------
 
@@ -142,18 +122,6 @@ class TaskHandler:
             return result
         finally:
             _current.reset(token)
-
-    def _run(self, event: Any, context: Any) -> Any:
-        import asyncio
-
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return run_to_end(self.acall(event, context))
-        raise RuntimeError(
-            f"{self.__name__} is asynchronous and an event loop is running: call it with "
-            f"`await {self.__name__}.acall(event, context)`"
-        )
 
     def _context(self, event: Any, context: Any) -> TaskContext:
         ctx = TaskContext(event, context)
@@ -228,14 +196,6 @@ class TaskHandler:
         transaction, _ = transactions.begin(asynchronous=False)
         with transaction as ctx.tx:
             return self._checked(self.fn(*arguments))
-
-    def _checked(self, value: Any) -> Any:
-        if hasattr(value, "__await__"):
-            value.close() if hasattr(value, "close") else None
-            raise HandlerConfigError(
-                f"{self.__name__} returned a coroutine: it is wrapped in a function that is not async def itself"
-            )
-        return value
 
     async def _aattempt(self, ctx: TaskContext, event: Any, limit_ms: int | None) -> Any:
         arguments = (event, ctx, self.logger)[: self._arity]
