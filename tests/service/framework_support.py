@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import venturekit
+from venturekit.cli.framework import framework_files
 from venturekit.protocol.function_names import function_name, lambda_name, route_name
 
 if TYPE_CHECKING:
     from tests.service.harness import FunctionSet
 
-PACKAGE = Path(venturekit.__file__).parent
-PARTS = ("protocol", "runtime")
-"""What a function needs of the package."""
-
 
 @cache
-def framework_files() -> dict[str, str]:
+def in_archive() -> dict[str, bytes]:
     """The files of the framework, by their names in an archive."""
-    paths = [PACKAGE / "__init__.py", *(path for part in PARTS for path in sorted((PACKAGE / part).rglob("*.py")))]
-    return {f"venturekit/{path.relative_to(PACKAGE)}": path.read_text() for path in paths}
+    return {name: path.read_bytes() for name, path in framework_files()}
 
 
 class Project:
@@ -43,4 +37,4 @@ class Project:
     def _create(self, name: str, source: str, members: dict[str, Any]) -> str:
         variables = {"VENTURE_PROJECT_NAME": self.name, "VENTURE_STAGE": self.stage, **members.pop("variables", {})}
         given = {"Handler": "app.main", "Environment": {"Variables": variables}, "Timeout": 20, **members}
-        return self.functions.create(source, files=framework_files(), name=name, **given)
+        return self.functions.create(source, files=in_archive(), name=name, **given)

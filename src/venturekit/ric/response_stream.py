@@ -63,7 +63,7 @@ class ResponseStream:
     @content_type.setter
     def content_type(self, value: str) -> None:
         self._expect_fresh("content_type is set")
-        self._content_type = _header_text("content_type", value)
+        self._content_type = header_text("content_type", value)
 
     @property
     def started(self) -> bool:
@@ -83,16 +83,7 @@ class ResponseStream:
         They go out in front of the first piece. Raises ValueError or TypeError for what cannot be in a header.
         """
         self._expect_fresh("begin_http is called")
-        if isinstance(status_code, bool) or not isinstance(status_code, int) or not 100 <= status_code <= 599:
-            raise ValueError(f"status_code is {status_code!r}; it must be an integer from 100 to 599")
-        if isinstance(cookies, str):
-            raise TypeError("cookies is a str; it must be a list of them")
-        fields = () if headers is None else headers.items()
-        prelude = {
-            "statusCode": int(status_code),
-            "headers": {_header_text("a header's name", name): _value(name, value) for name, value in fields},
-            "cookies": [_header_text("a cookie", cookie) for cookie in cookies],
-        }
+        prelude = http_prelude(status_code, headers, cookies)
         self._content_type = HTTP_INTEGRATION
         self._prelude = json.dumps(prelude, separators=(",", ":")).encode() + PRELUDE_END
 
@@ -303,15 +294,30 @@ def _wrong_type(data: Any, who: str) -> str:
     return f"{who} bytes, bytearray, memoryview and str, not {type(data).__name__}"
 
 
+def http_prelude(status_code: int, headers: Mapping[str, Any] | None, cookies: Iterable[str]) -> dict[str, Any]:
+    """The JSON in front of a response that says its own status and headers. Raises ValueError or TypeError."""
+    if isinstance(status_code, bool) or not isinstance(status_code, int) or not 100 <= status_code <= 599:
+        raise ValueError(f"status_code is {status_code!r}; it must be an integer from 100 to 599")
+    if isinstance(cookies, str):
+        raise TypeError("cookies is a str; it must be a list of them")
+    fields = () if headers is None else headers.items()
+    return {
+        "statusCode": int(status_code),
+        "headers": {header_text("a header's name", name): _value(name, value) for name, value in fields},
+        "cookies": [header_text("a cookie", cookie) for cookie in cookies],
+    }
+
+
 def _value(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(value)
-    return _header_text(f"the header {name!r}", value)
+    return header_text(f"the header {name!r}", value)
 
 
-def _header_text(what: str, value: Any) -> str:
+def header_text(what: str, value: Any) -> str:
+    """A text that can be in a header. Raises TypeError, ValueError; ``what`` names it there."""
     if not isinstance(value, str):
         raise TypeError(f"{what} is of type {type(value).__name__}; it must be a str")
     if any(character < " " or character == "\x7f" or character > "\xff" for character in value):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from venturekit.protocol.http_response import PRELUDE_TYPE, HttpResponse, PreludeParser
 from venturekit.ric.faults import ResponseStreamError
+from venturekit.ric.response_stream import BINARY, PRELUDE_END, header_text, http_prelude
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     Piece = bytes | bytearray | memoryview | str
-
-BINARY: Final = "application/octet-stream"
-_PRELUDE_END: Final = bytes(8)
 
 
 class ResponseRecorder:
@@ -47,7 +45,7 @@ class ResponseRecorder:
     @content_type.setter
     def content_type(self, value: str) -> None:
         self._expect_fresh("content_type is set")
-        self._content_type = _header_text("content_type", value)
+        self._content_type = header_text("content_type", value)
 
     @property
     def started(self) -> bool:
@@ -64,16 +62,7 @@ class ResponseRecorder:
     ) -> None:
         """Say with which status, headers and cookies a front door is to answer. Raises ValueError, TypeError."""
         self._expect_fresh("begin_http is called")
-        if isinstance(status_code, bool) or not isinstance(status_code, int) or not 100 <= status_code <= 599:
-            raise ValueError(f"status_code is {status_code!r}; it must be an integer from 100 to 599")
-        if isinstance(cookies, str):
-            raise TypeError("cookies is a str; it must be a list of them")
-        fields = () if headers is None else headers.items()
-        self.prelude = {
-            "statusCode": int(status_code),
-            "headers": {_header_text("a header's name", name): _value(name, value) for name, value in fields},
-            "cookies": [_header_text("a cookie", cookie) for cookie in cookies],
-        }
+        self.prelude = http_prelude(status_code, headers, cookies)
         self._content_type = PRELUDE_TYPE
 
     def write(self, data: Piece) -> int:
@@ -111,7 +100,7 @@ class ResponseRecorder:
         body = b"".join(self.pieces)
         if self.prelude is None:
             return body
-        return json.dumps(self.prelude, separators=(",", ":")).encode() + _PRELUDE_END + body
+        return json.dumps(self.prelude, separators=(",", ":")).encode() + PRELUDE_END + body
 
     def response(self) -> HttpResponse:
         """The response that a front door makes of it. Raises InvalidPreludeError."""
@@ -135,19 +124,3 @@ def _bytes_of(data: Any) -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise TypeError(f"a response stream takes bytes, bytearray, memoryview and str, not {type(data).__name__}")
-
-
-def _value(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    return _header_text(f"the header {name!r}", value)
-
-
-def _header_text(what: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{what} is of type {type(value).__name__}; it must be a str")
-    if any(character < " " or character == "\x7f" or character > "\xff" for character in value):
-        raise ValueError(f"{what} is {value[:60]!r}; it must be Latin-1 text without control characters")
-    return value

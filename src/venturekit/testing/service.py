@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import venturekit
+from venturekit.cli.framework import framework_files
 from venturekit.testing.environ import service_variables
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def archive_of(code: Mapping[str, str | bytes] | Path, *, framework: bool = True
     else:
         files |= code
     if framework:
-        files |= _framework_files()
+        files |= {name: path.read_bytes() for name, path in framework_files()}
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in files.items():
@@ -197,9 +197,3 @@ def archive_of(code: Mapping[str, str | bytes] | Path, *, framework: bool = True
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return data.getvalue()
-
-
-def _framework_files() -> dict[str, bytes]:
-    root = Path(venturekit.__file__).parent
-    found = [root / "__init__.py", *sorted(root.glob("runtime/**/*.py")), *sorted(root.glob("protocol/**/*.py"))]
-    return {path.relative_to(root.parent).as_posix(): path.read_bytes() for path in found}
