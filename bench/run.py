@@ -18,9 +18,11 @@ from urllib.parse import quote
 import asynchronous
 import framework
 import node
+import patterns
 import scale
 import streaming
 import urls
+import websocket
 from rig import (
     PYTHON_RUNTIME,
     SDK_HEADERS,
@@ -142,6 +144,11 @@ class Bench:
     def urls(self) -> urls.Urls:
         """A service with a function URL."""
         return urls.Urls(self.stack, seconds=self.plan.seconds, rounds=self.plan.rounds)
+
+    @cached_property
+    def websocket(self) -> websocket.Sockets:
+        """A service with a WebSocket API."""
+        return websocket.Sockets(self.stack, samples=self.plan.samples, rounds=self.plan.rounds)
 
     @cached_property
     def asynchronous(self) -> asynchronous.Asynchronous:
@@ -383,6 +390,16 @@ ROWS = (
         )
     ),
     Row("invoke() / boto3, CPU of a call", "x", 0.25, False, lambda b: framework.calling(b.free, b.plan.rounds)),
+    *(
+        Row(
+            f"saga of three steps over plain calls, {store}",
+            "ms",
+            1,
+            False,
+            lambda b, store=store: patterns.saga_run(store, b.plan.rounds),
+        )
+        for store in ("memory", "sqlite")
+    ),
     Row("service start to ready", "ms", 250, False, start_to_ready),
     Row("service idle memory", "MiB", 40, False, idle_memory),
     Row("create function p50", "ms", 20, False, create_p50),
@@ -397,6 +414,9 @@ ROWS = (
         False,
         lambda b: urls.others_while_echoing(b.urls),
     ),
+    Row("WebSocket round trip through a function, p50", "us", 2000, False, lambda b: websocket.round_trip(b.websocket)),
+    Row("5,000 WebSocket connections: memory each", "kB", 40, False, lambda b: websocket.memory(b.websocket)),
+    Row("5,000 WebSocket connections: message to all", "s", 1, False, lambda b: websocket.broadcast(b.websocket)),
     Row("10,000 functions: start to ready", "ms", 3000, False, lambda b: scale.start(b.scale)),
     Row("10,000 functions: page of ListFunctions p50", "ms", 10, False, lambda b: scale.list_page(b.scale)),
     Row("10,000 functions: slowest read p50", "ms", 1, False, lambda b: scale.slowest_read(b.scale)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sys import modules
 from typing import TYPE_CHECKING, Any
 
+from venturekit.runtime._process import TRACING_API
 from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.logs import level_number
 from venturekit.runtime.logs import logger as default_logger
@@ -67,7 +69,17 @@ class WrappedFunction:
         self.is_async = waits or self._fn_is_async or any(part.fn is None for part in chain)
         if self.is_async and any(part.async_fn is None for part in chain):
             raise mixed(chain)
-        return async_chain(chain, ainner) if self.is_async else sync_chain(chain, inner)
+        whole = async_chain(chain, ainner) if self.is_async else sync_chain(chain, inner)
+
+        def run(ctx: Any) -> Any:
+            # Nobody who traces has not loaded the API: without it this is all that tracing costs.
+            if TRACING_API not in modules:
+                return whole(ctx)
+            from venturekit.runtime.telemetry.spans import in_span
+
+            return in_span(whole, ctx, self)
+
+        return run
 
     @property
     def logger(self) -> Logger:

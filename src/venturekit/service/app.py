@@ -141,6 +141,7 @@ class Service:
             self._accounts.load(await self._store.load_functions())
             self._tasks.spawn(self._code.collect_all())
             await self._asynchronous.load()
+            await self._urls.load()
             await self._urls.listen()
             await self._listen()
             self._urls.begin()
@@ -175,7 +176,7 @@ class Service:
 
     async def drain(self) -> bool:
         """Accept nothing more and let running invocations finish. False when some had not in time."""
-        self._urls.stop()
+        await self._urls.stop()
         self._listener.stop_accepting()
         self._extras.stop_waiting()
         self._asynchronous.stop()
@@ -212,7 +213,13 @@ class Service:
         table = OperationTable(service_model().operations.values())
         self._access = self._build_access_control()
         self._urls = FunctionUrls(
-            settings, self._accounts, self._access, environ=self._environ, wall=self._wall, service_url=lambda: self.url
+            settings,
+            self._accounts,
+            self._access,
+            self._store,
+            environ=self._environ,
+            wall=self._wall,
+            service_url=lambda: self.url,
         )
         self._asynchronous = AsynchronousInvocation(
             settings,
@@ -233,6 +240,7 @@ class Service:
             events=EventPages(self._asynchronous.inspection),
             secret=self._secret,
             urls=self._urls.pages,
+            websockets=self._urls.websocket_pages,
         )
         self._invoke = InvokePath(
             events=self._asynchronous,
