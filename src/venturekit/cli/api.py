@@ -16,7 +16,7 @@ from venturekit.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, CommandE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
 FUNCTIONS: Final = "/2015-03-31/functions"
 HEALTH: Final = "/_venturekit/health"
@@ -128,7 +128,7 @@ class Api:
         # The service takes unsigned requests only with a header that no web page can send.
         sent = {"Host": self._host, "x-amz-client": "vk", **(headers or {})}
         if self.endpoint.credentials is not None:
-            from venturekit.protocol.sigv4 import sign_headers
+            from venturekit.protocol.sigv4_signer import sign_headers
 
             now = datetime.now(UTC)
             sent |= sign_headers(

@@ -106,7 +106,7 @@ def _build(configuration: Configuration) -> tuple[Application, Feed]:
     from venturekit.front.lambda_api import LambdaApi
     from venturekit.front.pages import build_pages
     from venturekit.front.table import UrlTable
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
     service = urlsplit(configuration.service_url)
     client = HttpClient(

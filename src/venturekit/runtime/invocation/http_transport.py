@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
 KEPT_SECONDS: Final = 50.0
 """How long a connection may rest: load balancers close theirs after a minute."""
@@ -153,7 +153,7 @@ class HttpInvoker:
         if keys is not None:
             from datetime import UTC, datetime
 
-            from venturekit.protocol.sigv4 import sign_headers
+            from venturekit.protocol.sigv4_signer import sign_headers
 
             now = datetime.now(UTC)
             headers |= sign_headers("POST", target, headers, request.payload, keys, region=self._region, now=now)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
     from venturekit.runtime.invocation.request import LambdaInvoker
 
 DEFAULT_REGION: Final = "us-east-1"
@@ -236,6 +236,6 @@ def _environment_credentials() -> Credentials | None:
     found = environ.credentials()
     if found is None:
         return None
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
     return Credentials(*found)
