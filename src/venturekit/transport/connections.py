@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from venturekit.protocol.http1 import HEAD_LIMIT_BYTES, HttpError, ResponseHead, ResponseParser, parse_head
-from venturekit.transport.dialing import dial, failure_text
+from venturekit.transport.dialing import dial, failure_text, usual_tls
 from venturekit.transport.errors import (
     AnswerTimeoutError,
     ConnectionLostError,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 50.0
 """How long a connection may rest: load balancers close theirs after a minute."""
 CONNECT_SECONDS: Final = 5.0
+_START: Final = b"HTTP/"
 _JOINED_LIMIT_BYTES: Final = 16_384
 _READ_BYTES: Final = 65_536
 _BUFFER_BYTES: Final = 32_768
@@ -96,6 +97,7 @@ class Connections:
 
         self._process = os.getpid()
         self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
         self._free = Semaphore(self._max_open)
 
     def exchange(self, request: Outgoing, limits: Limits) -> HttpResponse:
@@ -122,10 +124,15 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections that rest. Those in use are closed when they are given back."""
-        self._max_idle = 0
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def interrupt(self) -> None:
+        """Close all connections, those that other threads wait at included: their requests fail."""
+        self.close()
+        for connection in list(self._busy):
+            connection.interrupt()
 
     def _taken(self, limits: Limits) -> _Connection:
         if self._process != os.getpid():
@@ -137,7 +144,11 @@ class Connections:
         if not self._free.acquire(timeout=max(seconds, 0)):
             raise PoolError(f"all {self._max_open} connections to {self.endpoint.url} were in use for {seconds:g} s")
         try:
-            return self._kept() or self._made(limits)
+            connection = self._kept() or self._made(limits)
+            # Of those that were made before a close() or a fork none comes back.
+            connection.home = self._idle
+            self._busy.add(connection)
+            return connection
         except BaseException:
             self._free.release()
             raise
@@ -159,13 +170,15 @@ class Connections:
         if limits.deadline is not None:
             seconds = min(seconds, limits.deadline - time.monotonic())
         if self.endpoint.scheme == "https" and self._tls_context is None:
-            self._tls_context = self._tls() if self._tls is not None else _usual_tls()
+            self._tls_context = self._tls() if self._tls is not None else usual_tls()
         return _Connection(dial(self.endpoint, self._proxy, self._tls_context, seconds))
 
     def _give_back(self, connection: _Connection, is_kept: bool) -> None:
-        if is_kept and len(self._idle) < self._max_idle and self._process == os.getpid():
+        self._busy.discard(connection)
+        idle = self._idle
+        if is_kept and connection.home is idle and len(idle) < self._max_idle:
             connection.rest()
-            self._idle.append(connection)
+            idle.append(connection)
         else:
             connection.close()
         self._free.release()
@@ -234,7 +247,7 @@ class OpenResponse:
 class _Connection:
     """One connection, for one request at a time."""
 
-    __slots__ = ("_reader", "_resting_since", "_socket", "_timed", "is_reusable")
+    __slots__ = ("_reader", "_resting_since", "_socket", "_timed", "home", "is_reusable")
 
     def __init__(self, connection: socket.socket) -> None:
         from io import BufferedReader
@@ -244,20 +257,14 @@ class _Connection:
         self._reader: io.BufferedReader = BufferedReader(self._timed, _BUFFER_BYTES)
         self._resting_since = 0.0
         self.is_reusable = False
+        self.home: list[_Connection] | None = None
 
     def rest(self) -> None:
         self._resting_since = time.monotonic()
 
     def is_fresh(self) -> bool:
         """Whether it rested shortly, and nothing came meanwhile: the end, or what nobody asked for."""
-        from select import POLLIN, poll
-
-        if time.monotonic() - self._resting_since >= IDLE_SECONDS:
-            return False
-        # Not select(): it takes no descriptor above 1023.
-        waiting = poll()
-        waiting.register(self._socket, POLLIN)
-        return not waiting.poll(0)
+        return time.monotonic() - self._resting_since < IDLE_SECONDS and not is_readable(self._socket)
 
     def limit_to(self, seconds: float) -> None:
         """From now on each wait is so long at most."""
@@ -265,6 +272,13 @@ class _Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+    def interrupt(self) -> None:
+        """End it under whoever waits at it."""
+        try:
+            self._socket.shutdown(2)
+        except OSError:
+            pass
 
     def send(self, request: Outgoing, limits: Limits) -> ResponseHead:
         """Send a request and read the head of the response. Raises ExchangeError."""
@@ -303,7 +317,7 @@ class _Connection:
             raise _reading_failure(problem) from problem
         if len(body) < head.length:
             raise ConnectionLostError(f"the connection was closed after {len(body)} of {head.length} bytes")
-        self.is_reusable = head.reusable
+        self.is_reusable = head.reusable and not self._holds_more()
         return body
 
     def pieces(self, head: ResponseHead) -> Iterator[bytes]:
@@ -326,6 +340,14 @@ class _Connection:
             if piece:
                 yield piece
         self.is_reusable = parser.reusable
+
+    def _holds_more(self) -> bool:
+        """Whether more has come than the answer, which nobody asked for."""
+        self._timed.is_paused = True
+        try:
+            return bool(self._reader.peek())
+        finally:
+            self._timed.is_paused = False
 
     def _write(self, request: Outgoing) -> None:
         connection = self._socket
@@ -361,6 +383,8 @@ class _Connection:
             begin = max(len(block) - 3, 0)
             known = len(block)
             block += ahead
+            if not block.startswith(_START[: len(block)]):
+                raise HttpError(f"this is no HTTP response: {block[:80]!r}")
             end = block.find(b"\r\n\r\n", begin)
             if end >= 0:
                 reader.read(end + 4 - known)
@@ -368,6 +392,16 @@ class _Connection:
             reader.read(len(ahead))
             if len(block) > HEAD_LIMIT_BYTES:
                 raise HttpError(f"the headers are longer than {HEAD_LIMIT_BYTES} bytes")
+
+
+def is_readable(connection: Any) -> bool:
+    """Whether something has come before anything was asked: the end of the connection, or what nobody wants."""
+    from select import POLLIN, poll
+
+    # Not select(): it takes no descriptor above 1023.
+    waiting = poll()
+    waiting.register(connection, POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _check_size(size: int, limit: int | None) -> None:
@@ -379,9 +413,3 @@ def _reading_failure(problem: OSError) -> ExchangeError:
     if isinstance(problem, TimeoutError):
         return AnswerTimeoutError("the answer did not go on in time")
     return ConnectionLostError(f"the connection broke within the answer: {failure_text(problem)}")
-
-
-def _usual_tls() -> Any:
-    import ssl
-
-    return ssl.create_default_context()

@@ -43,7 +43,16 @@ def dial(endpoint: Endpoint, proxy: Proxy | None, tls: Any, seconds: float) -> s
         is_timeout = isinstance(problem, TimeoutError)
         why = f"no connection within {seconds:.3g} s" if is_timeout else failure_text(problem)
         by = f" by the proxy {host}:{port}" if proxy is not None else ""
-        raise ConnectError(f"{endpoint.url} cannot be reached{by}: {why}", is_timeout=is_timeout) from problem
+        raise ConnectError(
+            f"{endpoint.url} cannot be reached{by}: {why}", reason=why, is_timeout=is_timeout
+        ) from problem
+
+
+def usual_tls() -> Any:
+    """The TLS context of the system's certificate authorities."""
+    import ssl
+
+    return ssl.create_default_context()
 
 
 def failure_text(problem: BaseException) -> str:

@@ -22,12 +22,13 @@ class ExchangeError(Exception):
 
 
 class ConnectError(ExchangeError):
-    """No connection was made: nothing was sent. ``is_timeout``: not in time."""
+    """No connection was made: nothing was sent. ``reason`` says why, ``is_timeout``: it was not made in time."""
 
     is_sent = False
 
-    def __init__(self, message: str, *, is_timeout: bool = False) -> None:
+    def __init__(self, message: str, *, reason: str = "", is_timeout: bool = False) -> None:
         super().__init__(message)
+        self.reason = reason or message
         self.is_timeout = is_timeout
 
 

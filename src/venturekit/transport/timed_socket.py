@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class TimedSocket(io.RawIOBase):
-    """What is read from a socket. ``wait_seconds`` bounds each wait, ``deadline`` (monotonic seconds) all of them."""
+    """What is read from a socket. ``wait_seconds`` bounds each wait, ``deadline`` (monotonic seconds) all of them.
+
+    While ``is_paused`` nothing is there: that is how a buffered reader shows what it holds, without reading more.
+    """
 
     def __init__(self, connection: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
         self._socket = connection
@@ -21,13 +24,16 @@ class TimedSocket(io.RawIOBase):
         self._set: float | None = -1.0
         self.wait_seconds: float | None = None
         self.deadline: float | None = None
+        self.is_paused = False
 
     def readable(self) -> bool:
         """It is."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        """Some bytes; 0 at the end. Raises OSError, TimeoutError among them."""
+    def readinto(self, buffer: Any) -> int | None:
+        """Some bytes; 0 at the end, None while it is paused. Raises OSError, TimeoutError among them."""
+        if self.is_paused:
+            return None
         self.limit()
         return self._socket.recv_into(buffer)
 

@@ -20,7 +20,7 @@ from venturekit.runtime.invocation.errors import (
     ThrottledError,
     TransportError,
 )
-from venturekit.runtime.invocation.http_transport import HttpInvoker, parse_endpoint
+from venturekit.runtime.invocation.http_transport import HttpInvoker
 from venturekit.runtime.invocation.invokers import (
     ClientInvoker,
     DefaultInvoker,
@@ -29,6 +29,8 @@ from venturekit.runtime.invocation.invokers import (
     create_local_invoker,
 )
 from venturekit.runtime.invocation.request import LambdaReply, LambdaRequest
+from venturekit.transport import connections
+from venturekit.transport.endpoint import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,7 +218,7 @@ def test_a_connection_that_is_over_is_not_used_again(first: Any, server: Server,
 def test_a_connection_that_has_rested_too_long_is_not_used_again(
     server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_transport, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
     call = caller.of(server.url)
     call()
     call()
@@ -227,7 +229,7 @@ def test_a_connection_that_breaks_is_not_kept(server: Server, caller: Caller) ->
     call = caller.of(server.url)
     server.script = [OK, None, OK]
     call()
-    with pytest.raises(TransportError, match="the connection was closed before the response"):
+    with pytest.raises(TransportError, match=r"the connection was closed before the (response|answer)"):
         call()
     assert call().payload == b"null"
 
@@ -388,7 +390,7 @@ def test_garbage_is_a_transport_error(given: Any, server: Server, caller: Caller
 def test_an_answer_without_an_end_is_given_up(server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_transport, "REPLY_LIMIT_BYTES", 100_000)
     server.script = [(b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65_536] * 4)]
-    with pytest.raises(TransportError, match="longer than it may be"):
+    with pytest.raises(TransportError, match="is longer than"):
         caller.of(server.url)()
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime import environ
 from venturekit.runtime.invocation.errors import InvokeError, InvokeTimeoutError, TransportError
-from venturekit.runtime.invocation.http_transport import HttpInvoker, parse_endpoint
+from venturekit.runtime.invocation.http_transport import HttpInvoker
 from venturekit.runtime.invocation.request import LambdaReply, LambdaRequest, error_of_reply
+from venturekit.transport.endpoint import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
