@@ -310,6 +310,20 @@ def test_there_is_a_bound_on_connections(sockets: Lab) -> None:
         pass
 
 
+def test_a_process_that_ends_lets_nobody_in(sockets: Lab) -> None:
+    async def end(event: dict[str, Any]) -> None:
+        if event["requestContext"]["eventType"] == "CONNECT":
+            sockets.websockets.drain()
+
+    sockets.api.gate = end
+    try:
+        assert refused(sockets).status_code == 503
+        # Its function has let it in, so it is told.
+        assert goodbye(sockets)["disconnectStatusCode"] == 1006
+    finally:
+        sockets.websockets._ends = False
+
+
 def test_a_client_that_leaves_while_it_is_let_in_has_left(sockets: Lab) -> None:
     held = asyncio.Event()
 

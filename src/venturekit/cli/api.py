@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from venturekit.cli import environ
 from venturekit.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, CommandError
+from venturekit.protocol.http1 import request_head
+from venturekit.transport.connections import Connections, Limits, Outgoing
+from venturekit.transport.endpoint import parse_endpoint
+from venturekit.transport.errors import (
+    AnswerTimeoutError,
+    ConnectError,
+    ConnectionLostError,
+    EndpointError,
+    ExchangeError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
 FUNCTIONS: Final = "/2015-03-31/functions"
 HEALTH: Final = "/_venturekit/health"
@@ -87,32 +95,24 @@ class Api:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        parts = urlsplit(endpoint.url)
         try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            raise CommandError(f"the endpoint {endpoint.url!r} is not an address such as http://127.0.0.1:9001", USAGE)
+            address = parse_endpoint(endpoint.url)
+        except EndpointError:
+            raise CommandError(
+                f"the endpoint {endpoint.url!r} is not an address such as http://127.0.0.1:9001", USAGE
+            ) from None
         self.endpoint = endpoint
-        self._prefix = parts.path.rstrip("/")
-        self._host = parts.netloc.rpartition("@")[2]
-        self._connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            tls = _tls_context(endpoint.certificate_bundle)
-            self._connection = http.client.HTTPSConnection(parts.hostname, port, context=tls)
-        else:
-            self._connection = http.client.HTTPConnection(parts.hostname, port)
+        self._prefix = address.path
+        self._host = address.authority
+        # A certificate file that cannot be read is said before anything is tried.
+        tls = _tls_of(endpoint.certificate_bundle) if address.scheme == "https" else None
+        self._connections = Connections(
+            address, connect_seconds=CONNECT_TIMEOUT_SECONDS, max_open=1, max_idle=1, tls=tls
+        )
 
     def close(self) -> None:
         """Close the connection. A request that another thread waits for fails."""
-        sock = self._connection.sock
-        if sock is not None:
-            try:
-                sock.shutdown(2)
-            except OSError:
-                pass
-        self._connection.close()
+        self._connections.interrupt()
 
     def request(
         self,
@@ -128,7 +128,7 @@ class Api:
         # The service takes unsigned requests only with a header that no web page can send.
         sent = {"Host": self._host, "x-amz-client": "vk", **(headers or {})}
         if self.endpoint.credentials is not None:
-            from venturekit.protocol.sigv4 import sign_headers
+            from venturekit.protocol.sigv4_signer import sign_headers
 
             now = datetime.now(UTC)
             sent |= sign_headers(
@@ -166,28 +166,11 @@ class Api:
         return found
 
     def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
-        connection = self._connection
-        connected = connection.sock is not None
+        request = Outgoing(request_head(method, target, headers, len(body)), body)
         try:
-            if not connected:
-                connection.timeout = min(timeout, CONNECT_TIMEOUT_SECONDS)
-                connection.connect()
-                connected = True
-            connection.sock.settimeout(timeout)
-            connection.request(method, target, body or None, dict(headers))
-            response = connection.getresponse()
-            content = response.read()
-        except TimeoutError:
-            connection.close()
-            what = f"no answer within {timeout:g} s from" if connected else "no connection to"
-            raise UnreachableError(f"{what} {self.endpoint.url}") from None
-        # AttributeError: another thread has closed the connection under this one.
-        except (OSError, http.client.HTTPException, AttributeError, UnicodeError) as error:
-            connection.close()
-            raise _unreachable(self.endpoint.url, error) from error
-        if response.will_close:
-            connection.close()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
+            return Answer(*self._connections.exchange(request, Limits(timeout)))
+        except ExchangeError as error:
+            raise _unreachable(self.endpoint.url, error, timeout) from error
 
 
 def function_path(name: str, rest: str = "", *, qualifier: str | None = None) -> str:
@@ -196,23 +179,37 @@ def function_path(name: str, rest: str = "", *, qualifier: str | None = None) ->
     return f"{FUNCTIONS}/{quote(name, safe='')}{rest}{query}"
 
 
-def _tls_context(bundle: str | None) -> ssl.SSLContext:
+def _tls_of(bundle: str | None) -> Callable[[], Any]:
+    """What gives the TLS context. Raises CommandError for a file of certificates that cannot be read."""
+    import ssl
+
     try:
-        return ssl.create_default_context(cafile=bundle)
+        context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
         raise CommandError(f"AWS_CA_BUNDLE {bundle}: {error.strerror or error}", USAGE) from error
+    return lambda: context
 
 
-def _unreachable(url: str, error: Exception) -> UnreachableError:
-    if isinstance(error, ConnectionRefusedError):
-        return UnreachableError(f"no service at {url}: start one with `vk serve`, or name another --endpoint-url")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return UnreachableError(
-            f"the certificate of {url} is not trusted ({error.verify_message}): name its authority in AWS_CA_BUNDLE"
-        )
-    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+def _unreachable(url: str, error: ExchangeError, timeout: float) -> UnreachableError:
+    advice = "start one with `vk serve`, or name another --endpoint-url"
+    cause = error.__cause__
+    if isinstance(error, AnswerTimeoutError):
+        return UnreachableError(f"no answer within {timeout:g} s from {url}")
+    if isinstance(error, ConnectError):
+        if error.is_timeout:
+            return UnreachableError(f"no connection to {url} within {CONNECT_TIMEOUT_SECONDS:g} s")
+        if isinstance(cause, ConnectionRefusedError):
+            return UnreachableError(f"no service at {url}: {advice}")
+        # Not by its class: ssl takes long to import, and is loaded if there is such an error.
+        if type(cause).__name__ == "SSLCertVerificationError":
+            why = getattr(cause, "verify_message", cause)
+            return UnreachableError(
+                f"the certificate of {url} is not trusted ({why}): name its authority in AWS_CA_BUNDLE"
+            )
+        return UnreachableError(f"no service at {url} ({error.reason}): {advice}")
+    if isinstance(error, ConnectionLostError):
         return UnreachableError(f"the service at {url} closed the connection: is it ending?")
-    return UnreachableError(f"no service at {url} ({error}): start one with `vk serve`, or name another --endpoint-url")
+    return UnreachableError(f"no service at {url} ({error}): {advice}")
 
 
 def _refusal(answer: Answer, url: str) -> ApiError:

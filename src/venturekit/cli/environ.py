@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
 ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL")
 PORT_VARIABLE: Final = "VENTUREKIT_PORT"
@@ -41,7 +41,7 @@ def region(environ: Mapping[str, str]) -> str:
 
 def credentials(environ: Mapping[str, str]) -> Credentials | None:
     """What requests are signed with: the service's own key pair, else AWS's variables, else nothing."""
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
     for key_id, secret, token in (
         ("VENTUREKIT_ACCESS_KEY_ID", "VENTUREKIT_SECRET_ACCESS_KEY", ""),

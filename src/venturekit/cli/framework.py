@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PACKAGE: Final = "venturekit"
-PARTS: Final = ("protocol", "runtime")
+PARTS: Final = ("protocol", "runtime", "transport")
 """The parts of the package that run in a function."""
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from venturekit.front.http_client import ServerGoneError
-from venturekit.protocol.sigv4 import sign_headers
+from venturekit.protocol.sigv4_signer import sign_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from venturekit.front.http_client import HttpClient, Response, StreamedResponse
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
 INLINE_HASH_BYTES: Final = 256 * 1024
 """Larger bodies are hashed by a thread, so that others need not wait."""

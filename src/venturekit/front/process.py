@@ -119,7 +119,7 @@ def _build(configuration: Configuration) -> tuple[Application, Feed, WebSocketGa
     from venturekit.front.websocket_gateway import WebSocketGateway
     from venturekit.front.websocket_integration import Integrations
     from venturekit.front.websocket_limits import WebSocketLimits
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
     service = urlsplit(configuration.service_url)
     client = HttpClient(
@@ -171,8 +171,8 @@ def _open_files() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        return hard
-    return soft
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _trusting(configuration: Configuration) -> ssl.SSLContext:

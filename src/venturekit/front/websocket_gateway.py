@@ -35,6 +35,7 @@ SWITCHING: Final = 101
 FORBIDDEN: Final = "Forbidden"
 INTERNAL: Final = "Internal server error"
 TIMED_OUT: Final = "Endpoint request timed out"
+UNAVAILABLE: Final = "Service Unavailable"
 _REPLACED: Final = frozenset(("x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"))
 _SUBPROTOCOL: Final = "sec-websocket-protocol"
 _PLAIN: Final = b"text/plain; charset=utf-8"
@@ -96,7 +97,7 @@ class WebSocketGateway:
         if api is None:
             await refuse(call, 403, FORBIDDEN)
         elif self._ends or len(self._connections) >= self._limits.connections:
-            await refuse(call, 503, "Service Unavailable")
+            await refuse(call, 503, UNAVAILABLE)
         else:
             await self._shake_hands(call, address, api)
 
@@ -126,8 +127,10 @@ class WebSocketGateway:
         head = response.serialize()
         if not self._ends and call.scope["extensions"][UPGRADE]["upgrade"](head, connection):
             self._connections[session.connection_id] = connection
-        else:
-            self._spawn(self._say_goodbye(session, None, *ABNORMAL))
+            return
+        self._spawn(self._say_goodbye(session, None, *ABNORMAL))
+        if self._ends:
+            await refuse(call, 503, UNAVAILABLE)
 
     def _session(self, call: Call, address: WebSocketAddress, api: WebSocketApi) -> Session:
         client = call.scope["client"]

@@ -7,7 +7,7 @@ Source: RFC 9112.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,21 +19,83 @@ _DIGITS_LIMIT: Final = 16
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?", re.ASCII)
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_FIRST_MODE: Final = {"length": "length", "chunked": "size", "close": "close"}
 
 
 class HttpError(Exception):
     """What came is no HTTP response, or not all of one; the text says how."""
 
 
-def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A request in one piece, so that it leaves in one packet where it fits. Raises ValueError for torn headers."""
+def request_head(method: str, target: str, headers: Mapping[str, str], body_bytes: int) -> bytes:
+    """What comes before the body of a request. Raises ValueError for torn headers."""
     lines = [f"{method} {target} HTTP/1.1"]
     for name, value in headers.items():
         if _NAME.fullmatch(name) is None or "\r" in value or "\n" in value or "\0" in value:
             raise ValueError(f"the header {name!r} would be torn: it holds a line break, or what no name holds")
         lines.append(f"{name}: {value}")
-    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return "\r\n".join(lines).encode("utf-8") + body
+    lines.append(f"Content-Length: {body_bytes}\r\n\r\n")
+    return "\r\n".join(lines).encode("utf-8")
+
+
+def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A request in one piece, so that it leaves in one packet where it fits. Raises ValueError for torn headers."""
+    return request_head(method, target, headers, len(body)) + body
+
+
+class ResponseHead(NamedTuple):
+    """What comes before the body of a response.
+
+    ``headers`` have names in lower case, values of one name are joined by commas. ``framing`` is how the end of the
+    body is known: by its ``length``, by chunks (``chunked``), or by the end of the connection (``close``).
+    """
+
+    status: int
+    headers: dict[str, str]
+    reusable: bool
+    framing: str
+    length: int = 0
+
+    @property
+    def is_interim(self) -> bool:
+        """Whether the response itself is still to come."""
+        return 100 <= self.status < 200
+
+
+def parse_head(block: bytes) -> ResponseHead:
+    """The head in all that comes before the first empty line. Raises HttpError."""
+    first, *lines = block.decode("latin-1").split("\r\n")
+    found = _STATUS_LINE.fullmatch(first)
+    if found is None:
+        raise HttpError(f"this is no HTTP response: {first[:80]!r}")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or _NAME.fullmatch(name) is None:
+            raise HttpError(f"this is no header: {line[:80]!r}")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    connection = headers.get("connection")
+    reusable = found[1] == "1"
+    if connection is not None and connection != "keep-alive":
+        reusable = reusable and "close" not in {token.strip().lower() for token in connection.split(",")}
+    return _framed(int(found[2]), headers, reusable)
+
+
+def _framed(status: int, headers: dict[str, str], reusable: bool) -> ResponseHead:
+    length = headers.get("content-length")
+    coding = headers.get("transfer-encoding")
+    if status in _NO_BODY or status < 200:
+        return ResponseHead(status, headers, reusable, "length")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise HttpError(f"Transfer-Encoding is {coding[:40]!r}, and only chunked is understood")
+        # Two statements of the length: whatever follows may be something else than it seems.
+        return ResponseHead(status, headers, reusable and length is None, "chunked")
+    if length is None:
+        return ResponseHead(status, headers, False, "close")
+    if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_LIMIT):
+        raise HttpError(f"Content-Length is {length[:40]!r}")
+    return ResponseHead(status, headers, reusable, "length", int(length))
 
 
 class ResponseParser:
@@ -116,46 +178,20 @@ class ResponseParser:
             if len(self._buffer) > HEAD_LIMIT_BYTES:
                 raise HttpError(f"the headers are longer than {HEAD_LIMIT_BYTES} bytes")
             return False
-        lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
+        head = parse_head(bytes(self._buffer[:end]))
         del self._buffer[: end + 4]
         self._searched = 0
-        first = _STATUS_LINE.fullmatch(lines[0])
-        if first is None:
-            raise HttpError(f"this is no HTTP response: {lines[0][:80]!r}")
-        status = int(first[2])
-        if 100 <= status < 200:
-            return True
-        self.status = status
-        for line in lines[1:]:
-            name, colon, value = line.partition(":")
-            if not colon or _NAME.fullmatch(name) is None:
-                raise HttpError(f"this is no header: {line[:80]!r}")
-            name, value = name.lower(), value.strip(" \t")
-            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
-        tokens = {token.strip().lower() for token in self.headers.get("connection", "").split(",")}
-        self.reusable = first[1] == "1" and "close" not in tokens
-        self._head_done = True
-        self._choose_mode()
+        if not head.is_interim:
+            self.begin(head)
         return True
 
-    def _choose_mode(self) -> None:
-        length = self.headers.get("content-length")
-        if self.status in _NO_BODY:
-            self.complete = True
-        elif "transfer-encoding" in self.headers:
-            coding = self.headers["transfer-encoding"].lower()
-            if coding != "chunked":
-                raise HttpError(f"Transfer-Encoding is {coding[:40]!r}, and only chunked is understood")
-            self._mode = "size"
-            # Two statements of the length: whatever follows may be something else than it seems.
-            self.reusable = self.reusable and length is None
-        elif length is not None:
-            if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_LIMIT):
-                raise HttpError(f"Content-Length is {length[:40]!r}")
-            self._mode, self._left = "length", int(length)
-            self.complete = self._left == 0
-        else:
-            self._mode, self.reusable = "close", False
+    def begin(self, head: ResponseHead) -> None:
+        """The head has been read elsewhere, and what is fed is the body."""
+        self.status, self.headers, self.reusable = head.status, head.headers, head.reusable
+        self._head_done = True
+        self._left = head.length
+        self._mode = _FIRST_MODE[head.framing]
+        self.complete = head.length == 0 and head.framing == "length"
 
     def _read_body(self) -> None:
         while self._buffer and not self.complete:

@@ -7,7 +7,7 @@ Sources: the patterns of the botocore model ``lambda/2015-03-31``; AWS Lambda AP
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LATEST = "$LATEST"
 """The qualifier of the unpublished, mutable version."""
@@ -49,8 +49,7 @@ class QualifierMismatchError(ValueError):
         super().__init__("The derived qualifier from the function name does not match the specified qualifier.")
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionReference:
+class FunctionReference(NamedTuple):
     """A function name in its parts; a part that the text did not give is None."""
 
     name: str

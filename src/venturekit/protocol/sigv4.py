@@ -1,19 +1,16 @@
-"""AWS Signature Version 4 for the Lambda API: signing, and verifying what unmodified AWS clients signed.
+"""AWS Signature Version 4 for the Lambda API: verifying what unmodified AWS clients signed.
 
-Neither side reads a clock. Sources: AWS IAM User Guide, "Create a signed AWS API request" and "Troubleshoot Signature
+It reads no clock. Sources: AWS IAM User Guide, "Create a signed AWS API request" and "Troubleshoot Signature
 Version 4"; the error names from AWS Lambda API reference, "Common Errors".
 """
 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from venturekit.protocol.sigv4_canonical import (
-    ALGORITHM,
     TERMINATOR,
     TIME_FORMAT,
     canonical_path,
@@ -33,6 +30,7 @@ from venturekit.protocol.sigv4_claim import (
     parameter_name,
     text_of,
 )
+from venturekit.protocol.sigv4_signer import Credentials, sign_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -42,14 +40,6 @@ __all__ = ["Credentials", "SignatureError", "SignatureVerifier", "sign_headers"]
 MAX_SKEW_S = 300
 _MAX_CACHED_KEYS = 256
 _MAX_KEPT_TARGET = 1024
-# Headers that proxies and HTTP libraries add or change on the way; signing them breaks requests (as in AWS's SDKs).
-_NEVER_SIGNED = frozenset(
-    {
-        *("authorization", "baggage", "connection", "expect", "keep-alive", "proxy-authenticate"),
-        *("proxy-authorization", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade"),
-        *("user-agent", "x-amzn-trace-id"),
-    }
-)
 # Signs for unknown access keys, so that they take as long as known ones; a match is refused all the same.
 _UNKNOWN_KEY_SECRET = "no-such-access-key"  # noqa: S105 - not a secret: nobody is let in with it
 
@@ -57,63 +47,6 @@ _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
     "and signing method. Consult the service documentation for details."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An access key pair, with the session token of temporary credentials. The secrets are not in the repr.
-
-    ``expires_epoch_s`` is when a verifier ceases to accept them; None: never.
-    """
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    expires_epoch_s: float | None = field(default=None, repr=False)
-
-
-def sign_headers(
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    credentials: Credentials,
-    *,
-    region: str,
-    service: str = "lambda",
-    now: datetime,
-) -> dict[str, str]:
-    """The headers to add to a request: ``X-Amz-Date``, ``Authorization`` and, for a session, ``X-Amz-Security-Token``.
-
-    ``target`` is the path and query exactly as they will be sent, ``headers`` what will be sent too: it must hold
-    ``Host``. An ``x-amz-content-sha256`` among them is signed and stands for the body's hash.
-
-    Raises ValueError for a time without a zone, a missing ``Host``, or one header under two spellings.
-    """
-    if now.tzinfo is None:
-        raise ValueError("the signing time needs a time zone, for example datetime.now(UTC)")
-    timestamp = now.astimezone(UTC).strftime(TIME_FORMAT)
-    added = {"X-Amz-Date": timestamp}
-    if credentials.session_token:
-        added["X-Amz-Security-Token"] = credentials.session_token
-    signed = _headers_to_sign(headers, added)
-    names = sorted(signed)
-    payload_hash = signed.get("x-amz-content-sha256") or sha256(body).hexdigest()
-    path, _, query = target.encode().partition(b"?")
-    request = canonical_request(
-        b"\n".join((method.upper().encode(), canonical_path(path), canonical_query(split_query(query)))),
-        [f"{name}:{' '.join(signed[name].split())}".encode() for name in names],
-        ";".join(names).encode(),
-        payload_hash.encode(),
-    )
-    scope = f"{timestamp[:8]}/{region}/{service}/{TERMINATOR}"
-    key = derive_key(credentials.secret_access_key, timestamp[:8], region, service)
-    signature = signature_of(key, timestamp.encode(), scope.encode(), request).decode()
-    added["Authorization"] = (
-        f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
-        f"SignedHeaders={';'.join(names)}, Signature={signature}"
-    )
-    return added
 
 
 class SignatureVerifier:
@@ -253,21 +186,6 @@ class SignatureVerifier:
 
 def _start_of(method: bytes, target: bytes, pairs: list[tuple[bytes, bytes]]) -> bytes:
     return b"\n".join((method, canonical_path(target.partition(b"?")[0]), canonical_query(pairs)))
-
-
-def _headers_to_sign(headers: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
-    replaced = {name.lower(): value for name, value in added.items()}
-    signed = dict(replaced)
-    for name, value in headers.items():
-        lower_name = name.lower()
-        if lower_name in _NEVER_SIGNED or lower_name in replaced:
-            continue
-        if lower_name in signed:
-            raise ValueError(f"the header {lower_name} is given twice")
-        signed[lower_name] = value
-    if "host" not in signed:
-        raise ValueError("the headers to sign must hold Host, as it will be sent")
-    return signed
 
 
 def _check_time(claim: Claim, signed_at: int, now: int) -> None:

@@ -26,7 +26,7 @@ from venturekit.service.functions.settings import POLICIES, qualified_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
     from venturekit.service.access.credentials_file import CredentialsFile
     from venturekit.service.access.principals import Principal
     from venturekit.service.access.statements import Statement

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from venturekit.protocol.sigv4 import Credentials
+from venturekit.protocol.sigv4_signer import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -469,7 +469,9 @@ def test_an_unknown_key_and_a_wrong_signature_cost_the_same(
 def test_a_session_token_that_is_not_the_credentials(lab: SigningLab, expected: str | None, sent: str | None) -> None:
     keys = Credentials("AKIDEXAMPLE", "secret", sent)
     request = replace(lab, credentials=keys).sign_with_botocore("POST", url_of(INVOKE, ""), {}, b"")
-    verifier = SignatureVerifier({"AKIDEXAMPLE": replace(keys, session_token=expected)}.get, region="us-east-1")
+    verifier = SignatureVerifier(
+        {"AKIDEXAMPLE": Credentials(keys.access_key_id, keys.secret_access_key, expected)}.get, region="us-east-1"
+    )
     assert refusal(lab, request, verifier=verifier).code == "UnrecognizedClientException"
 
 
@@ -493,7 +495,7 @@ def test_credentials_expire(lab: SigningLab) -> None:
         "The security token included in the request is expired",
     )
     # Who cannot sign does not learn of it.
-    forged = replace(lab, credentials=replace(keys, secret_access_key="another"))
+    forged = replace(lab, credentials=Credentials(keys.access_key_id, "another", keys.session_token))
     request = forged.sign_with_botocore("POST", url_of(INVOKE, ""), {}, b"")
     assert refusal(own, request, seconds_later=60).code == "InvalidSignatureException"
 

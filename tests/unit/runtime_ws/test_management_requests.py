@@ -11,10 +11,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from venturekit.runtime.invocation.http_transport import Endpoint
-from venturekit.runtime.invocation.request import LambdaRequest
-from venturekit.runtime.ws import ConnectionManagement, create_connection_store
-from venturekit.runtime.ws.management import Message, _Lane, endpoint_of, is_local, region_of
+from venturekit.runtime.ws import ConnectionManagement, create_connection_store, management
+from venturekit.runtime.ws.management import Message, endpoint_of, is_local, region_of
+from venturekit.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from tests.unit.runtime_ws.management_server import ManagementServer
@@ -79,7 +78,9 @@ def test_signed_as_botocore_signs(connection_id: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     endpoint = endpoint_of("a.execute-api.eu-west-1.amazonaws.com", "dev")
-    head = _Lane(endpoint, None)._request(LambdaRequest(connection_id, b"{}", 1.0)).partition(b"\r\n\r\n")[0].decode()
+    message = Message(endpoint, connection_id, b"{}")
+    http = ConnectionManagement()._host(endpoint)
+    head = http._head(management._path(message), dict(management._HEADERS), b"{}").partition(b"\r\n\r\n")[0].decode()
     first, *lines = head.split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     when = datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -106,8 +107,8 @@ def test_connections_are_kept(server: ManagementServer) -> None:
     management = ConnectionManagement()
     message = Message(Endpoint("http", "127.0.0.1", int(server.domain.rpartition(":")[2]), "/dev"), "c1", b"x")
     assert [management.post(message) for _ in range(3)] == [True] * 3
-    (lanes,) = management._lanes.values()
-    assert [len(lane._idle) for lane in lanes] == [1]
+    (host,) = management._hosts.values()
+    assert len(host._connections._idle) == 1
     management.close()
     assert management.post(message)
     management.close()

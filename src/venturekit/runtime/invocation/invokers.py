@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime import environ
 from venturekit.runtime.invocation.errors import InvokeError, InvokeTimeoutError, TransportError
-from venturekit.runtime.invocation.http_transport import HttpInvoker, parse_endpoint
+from venturekit.runtime.invocation.http_transport import HttpInvoker
 from venturekit.runtime.invocation.request import LambdaReply, LambdaRequest, error_of_reply
+from venturekit.transport.endpoint import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
     from venturekit.runtime.invocation.request import LambdaInvoker
 
 DEFAULT_REGION: Final = "us-east-1"
@@ -236,6 +237,6 @@ def _environment_credentials() -> Credentials | None:
     found = environ.credentials()
     if found is None:
         return None
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
     return Credentials(*found)

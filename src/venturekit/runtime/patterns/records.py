@@ -61,7 +61,7 @@ class RecordStore(Protocol):
         """
 
     def delete(self, id: str, now: float, /, *, version: int | None = None) -> bool | Awaitable[bool]:
-        """Remove the record if its version is ``version``, in any version for None; whether it was there and is gone."""
+        """Remove the record if its version is ``version``, or any for None; whether it was there and is gone."""
 
     def find(
         self, key: str, value: str, now: float, /, *, limit: int = 100, after: str | None = None

@@ -1,21 +1,17 @@
 """Calls of the management API, ``POST https://{domain}/{stage}/@connections/{id}``, without an SDK.
 
-Source: API Gateway Developer Guide, "Use @connections commands in your backend service"; statuses as recorded. What is
-particular to the transport is in ``_Lane`` alone.
+Source: API Gateway Developer Guide, "Use @connections commands in your backend service"; statuses as recorded.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from venturekit.protocol.http1 import request_bytes
 from venturekit.runtime import environ
 from venturekit.runtime._process import apause, pause
 from venturekit.runtime.context import current_context
 from venturekit.runtime.encoding import to_json
-from venturekit.runtime.invocation.errors import InvokeError, InvokeTimeoutError
-from venturekit.runtime.invocation.http_transport import Endpoint, HttpInvoker, parse_endpoint
-from venturekit.runtime.invocation.request import LambdaRequest
+from venturekit.runtime.invocation.signed_http import SignedHttp
 from venturekit.runtime.ws.errors import (
     ManagementAccessError,
     ManagementError,
@@ -23,9 +19,11 @@ from venturekit.runtime.ws.errors import (
     ManagementTransportError,
     MessageTooLargeError,
 )
+from venturekit.transport.endpoint import Endpoint, parse_endpoint
+from venturekit.transport.errors import AnswerTimeoutError, ExchangeError
 
 if TYPE_CHECKING:
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
 MESSAGE_LIMIT_BYTES: Final = 128 * 1024
 TIMEOUT_SECONDS: Final = 5.0
@@ -33,11 +31,12 @@ MARGIN_SECONDS: Final = 0.1
 RETRIES: Final = 2
 RETRY_DELAY_SECONDS: Final = 0.1
 """Only throttled calls are made again: of all others it is not known whether the message has arrived."""
-KEPT_LANES: Final = 32
+KEPT_CONNECTIONS: Final = 32
 ENDPOINTS_LIMIT: Final = 100
 _SERVICE: Final = "execute-api"
 _DEFAULT_REGION: Final = "us-east-1"
 _GONE: Final = 410
+_HEADERS: Final = {"Content-Type": "application/octet-stream"}
 
 
 class Message(NamedTuple):
@@ -111,25 +110,20 @@ class ConnectionManagement:
     def __init__(self, *, credentials: Credentials | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._credentials = credentials
         self._timeout_seconds = timeout_seconds
-        self._lanes: dict[Endpoint, list[_Lane]] = {}
+        self._hosts: dict[Endpoint, SignedHttp] = {}
 
     def post(self, message: Message) -> bool:
         """Send a message; False when the connection is gone. Raises ManagementError."""
         attempt = 0
         while True:
+            seconds = self._seconds(message)
             try:
-                lane = self._take(message.endpoint)
-                try:
-                    lane.invoke(self._request(message))
-                finally:
-                    self._give_back(message.endpoint, lane)
-                return True
-            except InvokeError as problem:
-                if problem.status_code == _GONE:
-                    return False
-                delay = _delay(problem, attempt)
-                if delay is None:
-                    raise _error_of(message, problem) from problem
+                response = self._host(message.endpoint).post(_path(message), _HEADERS, message.data, seconds)
+            except ExchangeError as problem:
+                raise _lost(message, problem) from problem
+            delay = _outcome(message, response.status, attempt)
+            if delay is None:
+                return response.status != _GONE
             pause(delay)
             attempt += 1
 
@@ -137,30 +131,24 @@ class ConnectionManagement:
         """The same on the event loop."""
         attempt = 0
         while True:
+            seconds = self._seconds(message)
             try:
-                lane = self._take(message.endpoint)
-                try:
-                    await lane.ainvoke(self._request(message))
-                finally:
-                    self._give_back(message.endpoint, lane)
-                return True
-            except InvokeError as problem:
-                if problem.status_code == _GONE:
-                    return False
-                delay = _delay(problem, attempt)
-                if delay is None:
-                    raise _error_of(message, problem) from problem
+                response = await self._host(message.endpoint).apost(_path(message), _HEADERS, message.data, seconds)
+            except ExchangeError as problem:
+                raise _lost(message, problem) from problem
+            delay = _outcome(message, response.status, attempt)
+            if delay is None:
+                return response.status != _GONE
             await apause(delay)
             attempt += 1
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        lanes, self._lanes = self._lanes, {}
-        for kept in lanes.values():
-            for lane in kept:
-                lane.close()
+        hosts, self._hosts = self._hosts, {}
+        for host in hosts.values():
+            host.close()
 
-    def _request(self, message: Message) -> LambdaRequest:
+    def _seconds(self, message: Message) -> float:
         """Raises ManagementTransportError when the invocation's own time is over."""
         seconds = min(self._timeout_seconds, _seconds_left())
         if seconds <= 0:
@@ -168,58 +156,30 @@ class ConnectionManagement:
                 f"nothing was sent to the connection {message.connection_id}: no time is left",
                 connection_id=message.connection_id,
             )
-        return LambdaRequest(message.connection_id, message.data, seconds)
+        return seconds
 
-    def _take(self, endpoint: Endpoint) -> _Lane:
-        try:
-            return self._lanes[endpoint].pop()
-        except (KeyError, IndexError):
-            return _Lane(endpoint, self._credentials)
-
-    def _give_back(self, endpoint: Endpoint, lane: _Lane) -> None:
-        if endpoint not in self._lanes and len(self._lanes) >= ENDPOINTS_LIMIT:
-            self.close()
-        kept = self._lanes.setdefault(endpoint, [])
-        if len(kept) < KEPT_LANES:
-            kept.append(lane)
-        else:
-            lane.close()
-
-
-class _Lane(HttpInvoker):
-    """One connection to a host, used by one call at a time: the HTTP of calls to functions with another request."""
-
-    def __init__(self, endpoint: Endpoint, credentials: Credentials | None) -> None:
-        super().__init__(
+    def _host(self, endpoint: Endpoint) -> SignedHttp:
+        host = self._hosts.get(endpoint)
+        if host is None:
+            if len(self._hosts) >= ENDPOINTS_LIMIT:
+                self.close()
             # Not every resolver knows the names below localhost, which are this machine all the same.
-            endpoint._replace(host="localhost") if endpoint.host.endswith(".localhost") else endpoint,
-            region=region_of(endpoint.host),
-            credentials=lambda: credentials or _environment_credentials(),
-        )
-        self._authority = endpoint.authority
-
-    def _request(self, request: LambdaRequest) -> bytes:
-        from urllib.parse import quote
-
-        target = f"{self._endpoint.path}/@connections/{quote(request.function_name, safe='')}"
-        headers = {"Host": self._authority, "Content-Type": "application/octet-stream"}
-        keys = self._credentials()
-        if keys is not None:
-            from datetime import UTC, datetime
-
-            from venturekit.protocol.sigv4 import sign_headers
-
-            headers |= sign_headers(
-                "POST",
-                target,
-                headers,
-                request.payload,
-                keys,
-                region=self._region,
+            is_below = endpoint.host.endswith(".localhost")
+            host = self._hosts[endpoint] = SignedHttp(
+                endpoint._replace(host="localhost") if is_below else endpoint,
+                region=region_of(endpoint.host),
+                credentials=lambda: self._credentials or _environment_credentials(),
                 service=_SERVICE,
-                now=datetime.now(UTC),
+                authority=endpoint.authority,
+                kept=KEPT_CONNECTIONS,
             )
-        return request_bytes("POST", target, headers, request.payload)
+        return host
+
+
+def _path(message: Message) -> str:
+    from urllib.parse import quote
+
+    return f"/@connections/{quote(message.connection_id, safe='')}"
 
 
 def _seconds_left() -> float:
@@ -229,29 +189,33 @@ def _seconds_left() -> float:
     return ctx.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
 
 
-def _delay(problem: InvokeError, attempt: int) -> float | None:
-    """How many seconds to wait before it is tried again, None if it is not."""
-    if problem.status_code != 429 or attempt >= RETRIES:
+def _outcome(message: Message, status: int, attempt: int) -> float | None:
+    """None: it is settled, the connection may be gone; else the seconds after which to try again.
+
+    Raises ManagementError.
+    """
+    if status == _GONE or 200 <= status < 300:
         return None
-    delay = RETRY_DELAY_SECONDS * 2**attempt
-    return delay if delay < _seconds_left() else None
+    if status == 429 and attempt < RETRIES:
+        delay: float = RETRY_DELAY_SECONDS * 2**attempt
+        if delay < _seconds_left():
+            return delay
+    kinds = {403: ManagementAccessError, 413: MessageTooLargeError, 429: ManagementThrottledError}
+    raise _error(kinds.get(status, ManagementError), message, f"status {status}", status)
 
 
-def _error_of(message: Message, problem: InvokeError) -> ManagementError:
+def _lost(message: Message, problem: ExchangeError) -> ManagementError:
+    why = "no answer in time" if isinstance(problem, AnswerTimeoutError) else str(problem)
+    return _error(ManagementTransportError, message, why)
+
+
+def _error(kind: type[ManagementError], message: Message, why: str, status: int | None = None) -> ManagementError:
     endpoint = message.endpoint
     where = f"{endpoint.scheme}://{endpoint.authority}{endpoint.path}"
-    kinds = {403: ManagementAccessError, 413: MessageTooLargeError, 429: ManagementThrottledError}
-    kind = ManagementTransportError if problem.status_code is None else kinds.get(problem.status_code, ManagementError)
-    if problem.status_code is not None:
-        why = f"status {problem.status_code}"
-    elif isinstance(problem, InvokeTimeoutError):
-        why = "no answer in time"
-    else:
-        why = str(problem.__cause__ or problem.message)
     return kind(
         f"the message to the connection {message.connection_id} was not taken by {where}: {why}",
         connection_id=message.connection_id,
-        status_code=problem.status_code,
+        status_code=status,
     )
 
 
@@ -259,6 +223,6 @@ def _environment_credentials() -> Credentials | None:
     found = environ.credentials()
     if found is None:
         return None
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
 
     return Credentials(*found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from venturekit.protocol.sigv4 import Credentials
+from venturekit.protocol.sigv4_signer import Credentials
 from venturekit.service.access.faults import CredentialsFileError, StatementError, shown
 from venturekit.service.access.patterns import PatternSet
 from venturekit.service.access.principals import Principal, is_account_id, user

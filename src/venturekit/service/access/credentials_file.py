@@ -18,7 +18,7 @@ from venturekit.service.access.statements import parse_statements
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from venturekit.protocol.sigv4 import Credentials
+    from venturekit.protocol.sigv4_signer import Credentials
     from venturekit.service.access.credentials_document import KeyEntry
     from venturekit.service.access.statements import Statement
 

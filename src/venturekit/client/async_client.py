@@ -1,0 +1,161 @@
+"""The asynchronous client of the Lambda API."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from venturekit.client.async_streams import AsyncEventStream, AsyncInvocationStream
+from venturekit.client.async_transport import AsyncTransport
+from venturekit.client.calls import Again, Call, Caller
+from venturekit.client.commands import WireResponse
+from venturekit.client.config import ClientConfig, resolve
+from venturekit.client.errors import ClientClosedError
+from venturekit.client.failures import transport_error
+from venturekit.client.invocation import invoke_command, response_of, stream_command
+from venturekit.client.invoke_commands import (
+    AsyncInvokeWithResponseStreamCommandOutput,
+    InvokeWithResponseStreamCommand,
+)
+from venturekit.transport.errors import ExchangeError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self, Unpack
+
+    from venturekit.client.calls import SignedRequest
+    from venturekit.client.commands import Command
+    from venturekit.client.config import ClientOptions
+    from venturekit.client.invocation import InvocationResponse, InvocationTypeName, InvokeOptions
+
+OutputT = TypeVar("OutputT")
+
+
+class AsyncLambdaClient:
+    """The same client for programs with an event loop; it needs ``pip install 'venturekit[client]'``::
+
+        async with AsyncLambdaClient(region="eu-west-1") as client:
+            response = await client.invoke("add-numbers", {"x": 1, "y": 2})
+
+    Options are those of ``ClientConfig``. A client belongs to one event loop; many tasks may use it at once.
+
+    Raises ClientConfigError for a configuration that makes no client, and without aiohttp.
+    """
+
+    def __init__(self, config: ClientConfig | None = None, /, **options: Unpack[ClientOptions]) -> None:
+        base = ClientConfig() if config is None else config
+        resolved = resolve(base.replaced(**options) if options else base)
+        self.config = resolved.config
+        self.region = resolved.region
+        self.endpoint_url = resolved.endpoint.url
+        self._caller = Caller(resolved)
+        self._is_closed = False
+        self._transport = AsyncTransport(resolved)
+
+    @overload
+    async def send(self, command: InvokeWithResponseStreamCommand) -> AsyncInvokeWithResponseStreamCommandOutput: ...
+    @overload
+    async def send(self, command: Command[OutputT]) -> OutputT: ...
+    async def send(self, command: Command[Any]) -> Any:
+        """Send a command and give its output (seed 002).
+
+        A function that has failed is no exception here: look at ``FunctionError``.
+
+        Raises LambdaServiceException when the service refuses, TransportError when request or answer is lost,
+        CredentialsError without valid credentials.
+        """
+        call = self._caller.begin(command)
+        if isinstance(command, InvokeWithResponseStreamCommand):
+            return await self._open(call)
+        while True:
+            request = await self._signed(call)
+            try:
+                response = await self._transport.exchange(request, call.wait_seconds)
+            except ExchangeError as problem:
+                outcome: Any = self._lost(call, problem)
+            else:
+                outcome = call.answered(WireResponse(*response))
+            if not isinstance(outcome, Again):
+                return outcome
+            await asyncio.sleep(outcome.seconds)
+
+    async def invoke(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        invocation_type: InvocationTypeName | None = None,
+        durable_execution_name: str | None = None,
+        **options: Unpack[InvokeOptions],
+    ) -> InvocationResponse:
+        """Invoke a function by its name or ARN; arguments, result and errors are those of ``LambdaClient.invoke``."""
+        command = invoke_command(name, payload, invocation_type, durable_execution_name, options)
+        return response_of(await self.send(command))
+
+    def invoke_stream(self, name: str, payload: Any = None, **options: Unpack[InvokeOptions]) -> AsyncInvocationStream:
+        """Invoke a function, and give its answer chunk by chunk as it comes::
+
+            async with client.invoke_stream("story", {"prompt": "a cat"}) as stream:
+                async for chunk in stream: ...
+
+        Arguments and errors are those of ``LambdaClient.invoke_stream``.
+        """
+        command = stream_command(name, payload, options)
+        return AsyncInvocationStream(lambda: self.send(command))
+
+    async def aclose(self) -> None:
+        """Close the connections; calls that wait for answers lose them."""
+        self._is_closed = True
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncLambdaClient({self.endpoint_url}, {self.region})"
+
+    # --- one attempt ------------------------------------------------------------------------------------------------
+
+    async def _open(self, call: Call[Any]) -> AsyncInvokeWithResponseStreamCommandOutput:
+        operation = call.command.operation
+        while True:
+            request = await self._signed(call)
+            try:
+                response = await self._transport.open(request, call.wait_seconds)
+                if response.status == 200:
+                    output = AsyncInvokeWithResponseStreamCommandOutput.of(
+                        {
+                            "StatusCode": response.status,
+                            "ExecutedVersion": response.headers.get("x-amz-executed-version"),
+                            "ResponseStreamContentType": response.headers.get("content-type"),
+                            "EventStream": AsyncEventStream(response, operation, self.endpoint_url),
+                        }
+                    )
+                    call.succeeded(output, response.status, response.headers)
+                    return output
+                refusal = WireResponse(response.status, response.headers, await response.read_all())
+            except ExchangeError as problem:
+                again = self._lost(call, problem)
+            else:
+                again = call.failed(call.refusal(refusal), refusal)
+            await asyncio.sleep(again.seconds)
+
+    async def _signed(self, call: Call[Any]) -> SignedRequest:
+        if self._is_closed:
+            raise ClientClosedError(f"{call.command.operation}: the client is closed")
+        provider = self._caller.resolved.provider
+        # What may wait for files or the network must not keep the event loop.
+        blocks = getattr(provider, "blocks", False)
+        return call.signed(await asyncio.to_thread(provider) if blocks else provider())
+
+    def _lost(self, call: Call[Any], problem: ExchangeError) -> Again:
+        error = transport_error(problem, call.command.operation, self.endpoint_url)
+        try:
+            return call.failed(error)
+        except type(error) as raised:
+            raise raised from problem
