@@ -331,6 +331,7 @@ def service(
     keys: tuple[str, str] | None = None,
     data_dir: Path | None = None,
     options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """Start the service on a free port, on a data directory of its own unless one is given, which then stays.
 
@@ -343,6 +344,7 @@ def service(
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "VENTUREKIT_"))}
         # As after an installation: without kept byte code every start would compile the whole service.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment |= environ or {}
         if keys is not None:
             environment |= {"VENTUREKIT_ACCESS_KEY_ID": keys[0], "VENTUREKIT_SECRET_ACCESS_KEY": keys[1]}
         begin = time.perf_counter()

@@ -16,10 +16,12 @@ from functools import cached_property
 from urllib.parse import quote
 
 import asynchronous
+import concurrency
 import framework
 import node
 import patterns
 import scale
+import sources
 import streaming
 import urls
 import websocket
@@ -146,9 +148,19 @@ class Bench:
         return urls.Urls(self.stack, seconds=self.plan.seconds, rounds=self.plan.rounds)
 
     @cached_property
+    def environments(self) -> concurrency.Environments:
+        """A service with a thousand environments that rest."""
+        return concurrency.Environments(self.stack, seconds=self.plan.seconds)
+
+    @cached_property
     def websocket(self) -> websocket.Sockets:
         """A service with a WebSocket API."""
         return websocket.Sockets(self.stack, samples=self.plan.samples, rounds=self.plan.rounds)
+
+    @cached_property
+    def sources(self) -> sources.Sources:
+        """A service and a stand-in for SQS, with queues that are mapped to a function."""
+        return sources.Sources(self.stack, messages=min(4_000, 20 * self.plan.samples))
 
     @cached_property
     def asynchronous(self) -> asynchronous.Asynchronous:
@@ -406,6 +418,21 @@ ROWS = (
     Row("functions listed", "functions", 1000, True, functions_listed),
     Row("6 MB echo / C router", "x", 3, False, large_echo),
     Row("keep-alive clients held", "clients", 2000, True, clients_held),
+    Row("1,000 idle environments, CPU of the service", "%", 1, False, lambda b: concurrency.idle_cpu(b.environments)),
+    Row(
+        "1,000 idle environments, memory of the service",
+        "MiB",
+        30,
+        False,
+        lambda b: concurrency.idle_memory(b.environments),
+    ),
+    Row(
+        "warm p99 by 10,000 connected clients / by 100, 500 invokes/s",
+        "x",
+        2,
+        False,
+        lambda b: concurrency.crowded(b.free, b.plan.seconds, b.plan.rounds),
+    ),
     Row("function URL call over a direct invoke, p50", "us", 400, False, lambda b: urls.over_invoke(b.urls)),
     Row(
         "warm p99 while a function URL echoes 6 MB / undisturbed",
@@ -437,6 +464,14 @@ ROWS = (
         lambda b: asynchronous.sync_meanwhile(b.asynchronous),
     ),
     Row("event started after its 202, p99", "ms", 20, False, lambda b: asynchronous.start_of_event(b.asynchronous)),
+    Row(
+        "SQS messages through a mapping at batch 10, of what moto gives",
+        "ratio",
+        0.7,
+        True,
+        lambda b: sources.against_moto(b.sources),
+    ),
+    Row("SQS messages/s through a mapping at batch 10", "messages/s", 2000, True, lambda b: sources.rate(b.sources)),
     Row("1,000,000 queued events: claim p50", "ms", 2, False, lambda b: asynchronous.claim(b.asynchronous)),
     Row("1,000,000 queued events: memory they take", "MiB", 5, False, lambda b: asynchronous.memory(b.asynchronous)),
 )

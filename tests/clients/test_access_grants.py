@@ -129,6 +129,7 @@ VALUES: dict[str, Any] = {
 RESOURCES = {
     "PublishLayerVersion": LAYER,
     "ListLayerVersions": "*",
+    "CreateEventSourceMapping": "*",
     "UpdateEventSourceMapping": f"arn:aws:lambda:us-east-1:{OWN}:event-source-mapping:{MAPPING}",
 }
 ACTIONS = {

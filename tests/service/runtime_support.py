@@ -95,6 +95,7 @@ class ScriptedLaunchers:
         self._host = host
         self.launches: dict[int, LaunchSpec] = {}
         self.killed: list[int] = []
+        self.signalled: list[tuple[int, int]] = []
         self.dies_when_killed = True
         self.refuses = ""
 
@@ -108,6 +109,9 @@ class ScriptedLaunchers:
 
     def holding(self, number: int) -> ScriptedLaunchers | None:
         return self if number in self.launches else None
+
+    def signal(self, number: int, signal: int) -> None:
+        self.signalled.append((number, signal))
 
     def kill(self, number: int) -> None:
         self.killed.append(number)
@@ -392,17 +396,23 @@ class Bench:
 
     def check_counters(self) -> None:
         """The pools' and the host's counters agree with the states of their environments."""
-        in_init = 0
+        in_init = provisioning = 0
         for pool in {*self.host.pools.values(), *(each.pool for each in self.host.environments.values())}:
             states = Counter(environment.state for environment in pool.environments)
             queued = sum(each is pool for each in self.host._start_queue)
-            assert pool.starting == states[State.STARTING] + queued
+            kept = sum(each.provisioned for each in pool.environments if each.state is State.STARTING)
+            assert pool.starting == states[State.STARTING] - kept + queued
+            if pool.provision is not None:
+                ready = sum(each.provisioned for each in pool.environments if each.state is not State.STARTING)
+                assert (pool.provision.starting, pool.provision.ready) == (kept, ready)
+            provisioning += kept
             assert pool.responded == states[State.RESPONDED]
             assert {*pool.idle} == {each for each in pool.environments if each.state is State.IDLE}
             assert len(pool.idle) == states[State.IDLE]
             assert states.keys() <= {State.STARTING, State.IDLE, State.INVOKE, State.RESPONDED}
-            in_init += sum(e.state is State.STARTING and not e.suppressed_init for e in pool.environments)
+            in_init += sum(e.state is State.STARTING and not e.suppressed_init for e in pool.environments) - kept
         assert self.host.starting == in_init
+        assert self.host.provisioner.starting == provisioning
         for environment in self.host.environments.values():
             assert (environment.invocation is not None) == (environment.state is State.INVOKE)
             if environment.state in (State.STARTING, State.INVOKE, State.RESPONDED, State.INIT_FAILED):

@@ -428,15 +428,6 @@ async def test_next_takes_get_only(bench: Bench, target: str) -> None:
     assert answer.headers["allow"] == "GET"
 
 
-@pytest.mark.parametrize(
-    "target", ["/2020-01-01/extension/register", "/2020-08-15/logs", "/2022-07-01/telemetry", "/2022-07-01/telemetry/"]
-)
-@scenario("uvloop")
-async def test_apis_that_are_not_served_say_so(bench: Bench, target: str) -> None:
-    _, runtime, _event = await bench.runtime()
-    assert error_of(await runtime.call("POST", target)) == (501, "NotImplemented")
-
-
 @scenario()
 async def test_garbage_is_refused_in_json_and_hurts_nobody(bench: Bench) -> None:
     environment, runtime, event = await bench.runtime()

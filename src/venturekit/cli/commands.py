@@ -19,6 +19,7 @@ MODULES: Final = {
     "invoke": "venturekit.cli.invoke",
     "functions": "venturekit.cli.functions",
     "logs": "venturekit.cli.logs",
+    "top": "venturekit.cli.top",
     "events": "venturekit.cli.events",
     "websockets": "venturekit.cli.websockets",
     "credentials": "venturekit.cli.credentials",

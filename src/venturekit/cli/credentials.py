@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 FILE_VARIABLE: Final = "VENTUREKIT_CREDENTIALS"
 LONGEST_SESSION_HOURS: Final = 24 * 365
 FULL_ACCESS: Final = ("*",)
-READ_ONLY: Final = ("lambda:Get*", "lambda:List*", "logs:FilterLogEvents", "venturekit:Get*", "venturekit:List*")
+READ_ONLY: Final = (
+    *("lambda:Get*", "lambda:List*", "logs:Describe*", "logs:FilterLogEvents", "logs:GetLogEvents"),
+    *("venturekit:Get*", "venturekit:List*"),
+)
 INVOKE_ONLY: Final = ("lambda:InvokeFunction", "lambda:InvokeAsync", "lambda:InvokeFunctionUrl")
 _ALLOWED: Final = re.compile(r"([^:]+:[^:]+):(.+)")
 

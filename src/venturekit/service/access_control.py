@@ -13,12 +13,14 @@ from venturekit.service.access import principals
 from venturekit.service.access.actions import (
     EVENT_PREFIX,
     INVOKE_FUNCTION_URL,
+    LOGS_PREFIX,
     MANAGE_CONNECTIONS,
+    METRICS_ACTION,
     PREFIX,
     action_and_resource,
     condition_context,
 )
-from venturekit.service.access.decision import authorize
+from venturekit.service.access.decision import Decision, authorize
 from venturekit.service.access.statements import parse_statements
 from venturekit.service.api.errors import ApiError, api_error
 from venturekit.service.functions.settings import POLICIES, qualified_settings
@@ -74,6 +76,11 @@ class Caller:
         """The caller's account. Asked for anew each time: one without functions may have been let go since."""
         return self._control.account(self._account_id)
 
+    @property
+    def account_id(self) -> str:
+        """The id of the caller's account."""
+        return self._account_id
+
     def authorize(self, operation: str, members: Mapping[str, Any]) -> None:
         """Raise 403 AccessDeniedException unless this caller may do that."""
         self._control.check(self, self._account_id, operation, members)
@@ -81,6 +88,17 @@ class Caller:
     def authorize_logs(self, function_name: str) -> None:
         """Raise 403 AccessDeniedException unless this caller may read the log of a function of its account."""
         self._control.check_logs(self, function_name)
+
+    def authorize_log_group(self, action: str, log_group: str, stream: str = "") -> None:
+        """Raise 403 AccessDeniedException unless this caller may do that to a log group of its account.
+
+        ``action`` is one of ``access.actions.LOG_ACTIONS``.
+        """
+        self._control.check_log_group(self, action, log_group, stream)
+
+    def authorize_metrics(self) -> None:
+        """Raise 403 AccessDeniedException unless this caller may read the figures of its account."""
+        self._control.check_events(self, METRICS_ACTION, "")
 
     def authorize_events(self, action: str, function_name: str) -> None:
         """Raise 403 AccessDeniedException unless this caller may do that to queued events of its account.
@@ -287,6 +305,22 @@ class AccessControl:
         denial = authorize(caller.principal, "logs:FilterLogEvents", resource, account_id)
         if denial is not None:
             raise api_error("AccessDeniedException", denial.message, type=None)
+
+    def check_log_group(self, caller: Caller, action: str, log_group: str, stream: str) -> None:
+        """Raise 403 AccessDeniedException unless ``caller`` may do this to a log group of its account.
+
+        As on AWS a policy may name the group (``log-group:NAME``) or what is in it (``log-group:NAME:*``), whatever
+        the action is about.
+        """
+        if caller.principal.statements is None:
+            return
+        group = f"arn:aws:logs:{self._region}:{caller.account_id}:log-group:{log_group}"
+        resources = (group, f"{group}:log-stream:{stream}")
+        denials = [authorize(caller.principal, LOGS_PREFIX + action, each, caller.account_id) for each in resources]
+        refused = [denial for denial in denials if denial is not None]
+        explicit = [denial for denial in refused if denial.decision is Decision.DENIED_BY_IDENTITY]
+        if explicit or len(refused) == len(resources):
+            raise api_error("AccessDeniedException", (explicit or refused)[-1].message, type=None)
 
     def check_events(self, caller: Caller, action: str, function_name: str) -> None:
         """Raise 403 AccessDeniedException unless ``caller`` may do this to queued events of a function, or of all."""

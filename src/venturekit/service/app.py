@@ -22,7 +22,6 @@ from venturekit.service.api.model import service_model
 from venturekit.service.api.operations import OperationTable
 from venturekit.service.asynchronous import AsynchronousInvocation
 from venturekit.service.aws import AwsClients, begin_in_thread
-from venturekit.service.config import least_isolation
 from venturekit.service.credentials import FunctionCredentials, credentials_in
 from venturekit.service.endpoint import LIMITS, Endpoint
 from venturekit.service.environments import libraries
@@ -45,12 +44,15 @@ from venturekit.service.functions.plane import ControlPlane
 from venturekit.service.functions.records import LATEST, STATE_ACTIVE, FunctionVersion
 from venturekit.service.functions.registry import FunctionRegistry
 from venturekit.service.functions.tasks import OwnedTasks
-from venturekit.service.functions.usage import reserved_executions
 from venturekit.service.invocation.concurrency import AccountConcurrency
 from venturekit.service.invocation.identifiers import Identifiers
 from venturekit.service.invocation.invoke import InvokePath
+from venturekit.service.isolation_choice import isolation_policy
+from venturekit.service.observation import Observation
+from venturekit.service.provisioning import Provisioning
 from venturekit.service.s3 import S3CodeSource
 from venturekit.service.served import build_registry
+from venturekit.service.sources.operations import serve_sources
 from venturekit.service.store import Archives, DataDirectoryLock, Store
 from venturekit.service.targets import TargetFinder, environment_spec
 from venturekit.service.wire.listener import Clock, Listener
@@ -60,7 +62,6 @@ if TYPE_CHECKING:
 
     from venturekit.service.api.errors import ApiError
     from venturekit.service.config import Settings
-    from venturekit.service.environments.isolation.policy import Policy
     from venturekit.service.environments.pool import Pool
     from venturekit.service.environments.ports import EnvironmentSpec
     from venturekit.service.store import StoreFailedError
@@ -144,6 +145,7 @@ class Service:
             await self._urls.load()
             await self._urls.listen()
             await self._listen()
+            self._provisioning.begin(self._accounts)
             self._urls.begin()
             await self._asynchronous.begin()
         except BaseException:
@@ -209,6 +211,7 @@ class Service:
         self._directories = CodeDirectories(data_dir / "code", archives.path)
         self._host = self._build_host(data_dir)
         self._code = CodeStorage(archives, self._directories, self._code_keys, self._host.running_code_keys)
+        self._provisioning = Provisioning(self._host, self._pool_of)
         self._targets = TargetFinder(self._accounts, fraction=self._identifiers.fraction, pool_of=self._pool_of)
         table = OperationTable(service_model().operations.values())
         self._access = self._build_access_control()
@@ -233,6 +236,16 @@ class Service:
             report=report,
             warn=logger.warning,
         )
+        self._observation = Observation(
+            region=settings.region,
+            accounts=self._accounts,
+            logs=self._logs,
+            host=self._host,
+            events=self._asynchronous,
+            connections=lambda: len(self._listener.connections),
+            wall=self._wall,
+            report=report,
+        )
         self._extras = Extras(
             logs=self._logs,
             archive_path=archives.path,
@@ -241,6 +254,7 @@ class Service:
             secret=self._secret,
             urls=self._urls.pages,
             websockets=self._urls.websocket_pages,
+            observation=self._observation,
         )
         self._invoke = InvokePath(
             events=self._asynchronous,
@@ -248,6 +262,7 @@ class Service:
             clock=self._clock,
             wall=self._wall,
             answer_error=self._answer_error,
+            throttled=self._observation.throttled,
             spawn=self._tasks.spawn,
             loop=asyncio.get_running_loop(),
         )
@@ -259,6 +274,8 @@ class Service:
             identifiers=self._identifiers,
             access=self._access,
             verifier=self._build_verifier(),
+            observation=self._observation,
+            logs_verifier=self._build_verifier("logs"),
             allowed_hosts=LOOPBACK_HOSTS
             | {name.encode() for name in (_url_host(settings).lower(), *settings.allow_host)},
             clock=self._clock,
@@ -284,9 +301,11 @@ class Service:
             concurrent_executions=settings.concurrency,
             function_url=self._function_url,
             target_exists=self._target_check.target_exists,
+            provision_state=lambda name, version: self._provisioning.state(registry, name, version),
         )
         operations = build_registry()
         register_operations(operations, plane)
+        plane.mapping_tags = serve_sources(operations, registry, lambda: self._asynchronous.sources)
         account = Account(
             account_id=account_id,
             plane=plane,
@@ -348,8 +367,9 @@ class Service:
                 region=settings.region,
                 idle_seconds=settings.idle_timeout,
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
+                tenant_environments_limit=max(1, settings.concurrency * 5 // 2),
                 python=python,
-                isolation=self._isolation(data_dir, runtime_directory, own.path),
+                isolation=isolation_policy(settings, data_dir, runtime_directory, own.path),
                 find_nodes=lambda: find_nodes(self._environ, home),
             ),
             loop=asyncio.get_running_loop(),
@@ -362,36 +382,14 @@ class Service:
             spawn=self._tasks.spawn,
         )
 
-    def _isolation(self, data_dir: Path, runtime_directory: Path, interpreter: str) -> Policy | None:
-        settings, required = self.settings, least_isolation(self.settings)
-        if settings.isolation == required == "process":
-            return None
-        # Rarely needed, and dear to import.
-        from venturekit.service.environments.isolation.establish import establish
-        from venturekit.service.environments.isolation.policy import Surroundings
-
-        around = Surroundings(
-            data_directory=data_dir,
-            runtime_directory=runtime_directory,
-            bytecode_directory=data_dir / "bytecode",
-            mountpoint=data_dir / "mountpoint",
-        )
-        return establish(
-            wanted=settings.isolation,
-            required=required,
-            accept_gaps=settings.accept_isolation_gaps,
-            interpreter=interpreter,
-            around=around,
-            connect_ports=settings.connect_ports,
-            bind_ports=settings.bind_ports,
-        )
-
-    def _build_verifier(self) -> SignatureVerifier | None:
+    def _build_verifier(self, service: str = "lambda") -> SignatureVerifier | None:
         if not self._access.is_on:
             return None
         settings = self.settings
         ports = (80, 443, settings.port)
-        return SignatureVerifier(self._access.credentials_of, region=settings.region, default_ports=ports)
+        return SignatureVerifier(
+            self._access.credentials_of, region=settings.region, service=service, default_ports=ports
+        )
 
     async def _listen(self) -> None:
         settings = self.settings
@@ -408,7 +406,7 @@ class Service:
     def _function_url(self, url_id: str) -> str:
         return self._urls.url(url_id)
 
-    def _pool_of(self, version: FunctionVersion) -> Pool:
+    def _pool_of(self, version: FunctionVersion, tenant_id: str = "") -> Pool:
         if version.state != STATE_ACTIVE:
             raise api_error(
                 "ResourceConflictException",
@@ -421,14 +419,15 @@ class Service:
                 f"The runtime {version.runtime} is not served yet: python3.*, nodejs*.x, provided, provided.al2 and "
                 "provided.al2023 are. docs/compatibility.md lists what is.",
             )
-        return self._host.pool_for(self._environment_spec(version))
+        return self._host.pool_for(self._environment_spec(version, tenant_id))
 
-    def _environment_spec(self, version: FunctionVersion) -> EnvironmentSpec:
+    def _environment_spec(self, version: FunctionVersion, tenant_id: str = "") -> EnvironmentSpec:
         if self.settings.pass_aws_credentials:
             credentials = credentials_in(self._environ)
         else:
             credentials = self._credentials.variables(version.function_arn, version.version)
-        return environment_spec(version, self._directories.path, credentials)
+        statistics = self._observation.statistics_of(version.function_arn)
+        return environment_spec(version, self._directories.path, credentials, tenant_id, statistics)
 
     def _code_keys(self) -> Container[str]:
         return AnyOf(self._accounts.code_keys(), self._layers.code_keys())
@@ -446,7 +445,7 @@ class Service:
         """Raise ApiError unless the function ``source_arn`` may invoke ``target_arn``, which exists."""
         source = parse_function_reference(source_arn)
         caller = self._access.of_function(source.account_id or "", source.name, source.qualifier or LATEST)
-        caller.resolve("Invoke", {"FunctionName": target_arn})
+        caller.resolve("Invoke", {"FunctionName": target_arn}).check_tenant()
 
     def _function_changed(self, account: Account, name: str) -> None:
         self._access.forget_targets()
@@ -456,15 +455,14 @@ class Service:
         if name in functions:
             function = functions.function(name)
             live = {(version.version, version.identity) for version in function.versions.values()}
-            account.concurrency.reserve(name, reserved_executions(function))
             self._logs.function_exists(arn)
             latest = function.versions[LATEST]
             self._host.expect(latest.runtime, latest.memory_size_mb, lambda: self._environment_spec(latest))
         else:
-            account.concurrency.forget(name)
             self._logs.function_deleted(arn)
+            self._observation.function_deleted(arn)
         self._credentials.keep_only(arn, {number for number, _ in live})
-        self._host.keep_only(arn, live)
+        self._provisioning.function_changed(account, name)
         self._urls.function_changed(functions, name)
 
     def _status(self) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from venturekit.service.api.errors import ApiError
 from venturekit.service.aws import begin_in_thread
@@ -16,8 +17,15 @@ from venturekit.service.events.pruning import Pruning
 from venturekit.service.events.senders import Senders
 from venturekit.service.events.sending_threads import SendingThreads
 from venturekit.service.events.steady_clock import SteadyClock, boot_id, boot_seconds
+from venturekit.service.functions.tasks import OwnedTasks
+from venturekit.service.sources.mappings import EventSourceMappings
+from venturekit.service.sources.operations import Sources
+from venturekit.service.sources.poller import Surroundings
+from venturekit.service.sources.threads import CallThreads
+from venturekit.service.sqs import SqsQueues
 from venturekit.service.store.event_documents import NewEvent
 from venturekit.service.store.event_queries import EventQueries
+from venturekit.service.store.event_source_mappings import EventSourceMappingStore
 from venturekit.service.store.events import EventStore
 from venturekit.service.store.outbox import Deliveries
 
@@ -27,8 +35,13 @@ if TYPE_CHECKING:
 
     from venturekit.service.aws import AwsClients
     from venturekit.service.config import Settings
-    from venturekit.service.events.ports import Targets
     from venturekit.service.store import Store
+    from venturekit.service.targets import TargetFinder
+
+RECEIVING_THREADS: Final = 128
+"""So many requests wait for messages of queues at once; each waits for 20 seconds at most."""
+SETTLING_THREADS: Final = 32
+SOURCES_CLOSING_SECONDS: Final = 1.0
 
 
 class AsynchronousInvocation:
@@ -43,7 +56,7 @@ class AsynchronousInvocation:
         settings: Settings,
         store: Store,
         *,
-        targets: Targets,
+        targets: TargetFinder,
         aws: AwsClients,
         invocable: Callable[[str, str], object],
         new_id: Callable[[], str],
@@ -88,7 +101,7 @@ class AsynchronousInvocation:
             queued=lambda: self.dispatcher.live,
             accepted=self.dispatcher.accepted,
         )
-        queries = EventQueries(store)
+        queries = self._queries = EventQueries(store)
         self.inspection = Inspection(
             queries, queue=self.dispatcher, deliver=self.outbox.redriven, steady=self._steady, wall=wall
         )
@@ -101,8 +114,41 @@ class AsynchronousInvocation:
             report=report,
         )
 
+        self.sources = self._build_sources(store, targets, aws, new_id, report, warn)
+
+    def _build_sources(
+        self,
+        store: Store,
+        targets: TargetFinder,
+        aws: AwsClients,
+        new_id: Callable[[], str],
+        report: Callable[[BaseException], None],
+        warn: Callable[[str], None],
+    ) -> Sources:
+        queues, settling = SqsQueues(aws), CallThreads(SETTLING_THREADS, "settle-messages")
+        self._source_tasks = OwnedTasks(report)
+
+        def new_trace() -> bytes:
+            digits = f"{new_id()}{new_id()}".replace("-", "")
+            return f"Root=1-{int(self._wall()):08x}-{digits[:24]};Parent={digits[32:48]};Sampled=0".encode()
+
+        around = Surroundings(
+            queues=queues,
+            targets=targets,
+            receiving=CallThreads(RECEIVING_THREADS, "receive-messages"),
+            settling=settling,
+            new_id=new_id,
+            new_trace=new_trace,
+            monotonic=time.monotonic,
+            report=report,
+        )
+        tasks = self._source_tasks
+        mappings = EventSourceMappings(EventSourceMappingStore(store), around, tasks=tasks, wall=self._wall, warn=warn)
+        return Sources(mappings, queues=queues, targets=targets, threads=settling, tasks=tasks, new_id=new_id)
+
     async def load(self) -> None:
         """Take over what a former process has left."""
+        await self.sources.mappings.load()
         self._steady.offset_seconds = await self._store.steady_offset(boot_id(), boot_seconds(), self._wall())
         await self.dispatcher.load()
 
@@ -111,21 +157,33 @@ class AsynchronousInvocation:
         self.dispatcher.begin()
         await self.outbox.start()
         self._pruning.begin()
+        self.sources.mappings.begin()
 
     @property
     def busy(self) -> bool:
-        """Whether events are being run, or callers wait for their 202."""
-        return bool(self.dispatcher.running) or not self._intake.is_idle
+        """Whether events or messages are being run, or callers wait for their 202."""
+        return bool(self.dispatcher.running) or not self._intake.is_idle or self.sources.mappings.busy
 
     def stop(self) -> None:
         """Begin nothing new."""
         self.dispatcher.stop()
+        self.sources.mappings.stop()
 
     async def close(self) -> None:
         """Make durable what has ended; the rest is run by the next process."""
+        await self.sources.mappings.close()
+        await self._source_tasks.close(SOURCES_CLOSING_SECONDS)
         await self._pruning.close()
         await self.dispatcher.close()
         await self.outbox.close()
+
+    async def waiting(self) -> list[tuple[str, str, int, float]]:
+        """Account, function, how many of its events are queued, and the age of the oldest in seconds."""
+        now = self._steady()
+        return [
+            (account_id, name, count, max(now - accepted_at, 0.0))
+            for account_id, name, count, accepted_at in await self._queries.waiting()
+        ]
 
     def put(
         self,
@@ -137,10 +195,11 @@ class AsynchronousInvocation:
         payload: bytes | bytearray,
         trace: str,
         done: Callable[[ApiError | None], None],
+        tenant_id: str = "",
     ) -> None:
         """Accept an event: see ``invocation.ports.EventQueue``."""
         now, wall = self._steady(), self._wall()
-        event = NewEvent(account_id, function_name, qualifier, request_id, payload, trace, now, wall)
+        event = NewEvent(account_id, function_name, qualifier, request_id, payload, trace, now, wall, tenant_id)
         self._intake.put(event, done)
 
     # --- the port of the outbox -----------------------------------------------------------------------------------

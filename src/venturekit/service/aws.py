@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 10.0
+PATIENT_READ_TIMEOUT_SECONDS: Final = 30.0
+"""Of calls that wait for something to come, for 20 seconds at most."""
+PATIENT_CONNECTIONS: Final = 128
+"""How many of these are kept open."""
 CLIENTS_KEPT: Final = 64
 """A destination's ARN names any region, and each region has a client of its own."""
 
@@ -79,7 +83,7 @@ class AwsClients:
         self._own_url = own_url
         self._making = threading.Lock()
         self._session: Any = None
-        self._clients: dict[tuple[str, str, int], Any] = {}
+        self._clients: dict[tuple[str, str, int, bool], Any] = {}
 
     def target(self, service: str) -> AwsTarget | None:
         """Where a service is, None if that is not known."""
@@ -94,12 +98,14 @@ class AwsClients:
             "set to its address, or with --allow-aws to call AWS"
         )
 
-    def client(self, service: str, region: str = "", *, attempts: int = 1) -> Any:
+    def client(self, service: str, region: str = "", *, attempts: int = 1, patient: bool = False) -> Any:
         """The client of a service that has an address; ``attempts`` are all that one call makes.
+
+        A ``patient`` one is for many threads whose calls wait for something to come.
 
         Raises what botocore raises, and LookupError where there is no address.
         """
-        key = (service, region or self._region, attempts)
+        key = (service, region or self._region, attempts, patient)
         with self._making:
             # The one that was asked for last is the last to go.
             client = self._clients.pop(key, None) or self._new_client(*key)
@@ -108,12 +114,14 @@ class AwsClients:
                 del self._clients[next(iter(self._clients))]
             return client
 
-    def call(self, service: str, region: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(
+        self, service: str, region: str, operation: str, members: Mapping[str, Any], *, patient: bool = False
+    ) -> Mapping[str, Any]:
         """Call an operation once. Raises AwsRefusedError and AwsNotAskedError."""
         from botocore.exceptions import ClientError, NoCredentialsError
 
         try:
-            answer: Mapping[str, Any] = getattr(self.client(service, region), operation)(**members)
+            answer: Mapping[str, Any] = getattr(self.client(service, region, patient=patient), operation)(**members)
         except ClientError as error:
             described = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -128,7 +136,7 @@ class AwsClients:
             raise AwsNotAskedError(str(error) or type(error).__name__) from error
         return answer
 
-    def _new_client(self, service: str, region: str, attempts: int) -> Any:
+    def _new_client(self, service: str, region: str, attempts: int, patient: bool) -> Any:
         from botocore import UNSIGNED
         from botocore.config import Config
 
@@ -136,7 +144,7 @@ class AwsClients:
         if target is None:
             raise LookupError(self.obstacle(service))
         session = self._session_of(target)
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"max_pool_connections": PATIENT_CONNECTIONS} if patient else {}
         if target.endpoint_url is None:
             # Or botocore would read again what was found not to be meant.
             options["ignore_configured_endpoint_urls"] = bool(self._environ.get("AWS_ENDPOINT_URL"))
@@ -152,7 +160,7 @@ class AwsClients:
             endpoint_url=target.endpoint_url,
             config=Config(
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                read_timeout=READ_TIMEOUT_SECONDS,
+                read_timeout=PATIENT_READ_TIMEOUT_SECONDS if patient else READ_TIMEOUT_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 **options,
             ),

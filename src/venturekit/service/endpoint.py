@@ -12,6 +12,7 @@ from venturekit.service import credentials
 from venturekit.service.api.edge import Answer, render_answer
 from venturekit.service.api.errors import ApiError
 from venturekit.service.api.guard import admit
+from venturekit.service.api.json_edge import REQUEST_LIMIT_BYTES, render_json_error
 from venturekit.service.wire.answers import answer
 from venturekit.service.wire.limits import Limits
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from venturekit.service.extras import Extras
     from venturekit.service.invocation.identifiers import Identifiers
     from venturekit.service.invocation.invoke import InvokePath
+    from venturekit.service.observation import Observation
     from venturekit.service.wire.exchange import Exchange
     from venturekit.service.wire.listener import Clock
 
@@ -45,7 +47,8 @@ OTHER_PREFIX: Final = credentials.OTHER_PREFIX.encode()
 class Endpoint:
     """Answers the Lambda API. An Application of the wire package.
 
-    ``verifier`` is None while there is no access control: signatures are then not checked.
+    ``verifier`` is None while there is no access control: signatures are then not checked. Requests for CloudWatch Logs
+    are signed for another service: ``logs_verifier`` is for them.
     """
 
     __slots__ = (
@@ -57,6 +60,9 @@ class Endpoint:
         "_hosts",
         "_identifiers",
         "_invoke",
+        "_log_reading",
+        "_logs_edge",
+        "_logs_verifier",
         "_spawn",
         "_table",
         "_verifier",
@@ -73,6 +79,8 @@ class Endpoint:
         identifiers: Identifiers,
         access: AccessControl,
         verifier: SignatureVerifier | None,
+        observation: Observation,
+        logs_verifier: SignatureVerifier | None,
         allowed_hosts: frozenset[bytes],
         clock: Clock,
         wall: Callable[[], float],
@@ -85,6 +93,9 @@ class Endpoint:
         self._identifiers = identifiers
         self._access = access
         self._verifier = verifier
+        self._logs_edge = observation.logs_edge
+        self._log_reading = observation.log_reading
+        self._logs_verifier = logs_verifier
         self._allowed_hosts = allowed_hosts
         self._hosts: set[bytes] = set()
         self._clock = clock
@@ -99,6 +110,8 @@ class Endpoint:
             self._admit(exchange)
             if self._verifier is not None and not self._extras.is_open(exchange):
                 self._expect_signature(exchange)
+            if self._is_for_logs(exchange):
+                return REQUEST_LIMIT_BYTES
             return self._edge.request_limit_bytes(exchange.method, exchange.target)
         except ApiError as error:
             self.answer_error(exchange, error, self._identifiers.request_id())
@@ -162,7 +175,7 @@ class Endpoint:
                 return
             if exchange.too_large:
                 # The body was dropped, so no signature can match: all there is to say is that it is too large.
-                self._spawn(self._answer_from_edge(exchange, self._access.own))
+                self._spawn(self._too_large(exchange))
                 return
             body = exchange.body
             if len(body) <= INLINE_HASH_BYTES:
@@ -185,13 +198,12 @@ class Endpoint:
             raise ApiError(error.code, error.message, status=error.status, type=None) from None
 
     def _verify(self, exchange: Exchange, payload_sha256: Callable[[], str]) -> Caller:
-        assert self._verifier is not None
+        verifier = self._logs_verifier if self._is_for_logs(exchange) else self._verifier
+        assert verifier is not None
         now = self._wall()
         self._access.refresh(now)
         try:
-            credentials = self._verifier.verify(
-                exchange.method, exchange.target, exchange.headers, payload_sha256, now=now
-            )
+            credentials = verifier.verify(exchange.method, exchange.target, exchange.headers, payload_sha256, now=now)
         except SignatureError as error:
             raise ApiError(error.code, error.message, status=error.status, type=None) from None
         return self._access.verified(credentials.access_key_id)
@@ -217,6 +229,9 @@ class Endpoint:
     def _route(self, exchange: Exchange, caller: Caller) -> None:
         if self._extras.handles(exchange.target):
             self._spawn(self._extras.answer(exchange, caller))
+            return
+        if self._is_for_logs(exchange):
+            self._spawn(self._answer_logs(exchange, caller))
             return
         try:
             match = self._table.match(exchange.method.decode("latin-1"), exchange.target)
@@ -245,9 +260,27 @@ class Endpoint:
             )
         self._respond(exchange, answered)
 
+    def _too_large(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
+        if self._is_for_logs(exchange):
+            return self._answer_logs(exchange, self._access.nobody)
+        return self._answer_from_edge(exchange, self._access.own)
+
+    def _is_for_logs(self, exchange: Exchange) -> bool:
+        return self._logs_edge.handles(exchange.method, exchange.target, exchange.headers)
+
+    async def _answer_logs(self, exchange: Exchange, caller: Caller) -> None:
+        answered = await self._logs_edge.answer(
+            exchange.headers,
+            None if exchange.too_large else exchange.body,
+            self._identifiers.request_id(),
+            lambda operation, members: self._log_reading.perform(caller, operation, members),
+        )
+        self._respond(exchange, answered)
+
     def answer_error(self, exchange: Exchange, error: ApiError, request_id: str) -> None:
         """Send an error in AWS's form."""
-        self._respond(exchange, render_answer(error, request_id))
+        render = render_json_error if self._is_for_logs(exchange) else render_answer
+        self._respond(exchange, render(error, request_id))
 
     def _respond(self, exchange: Exchange, answered: Answer) -> None:
         if exchange.gone:

@@ -1,4 +1,4 @@
-"""What the service answers beside the Lambda API, below ``/_venturekit/``: health, logs, downloads of code, events."""
+"""What the service answers beside the Lambda API, below ``/_venturekit/``: health, figures, logs, code, events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
 from venturekit.service.api.errors import ApiError
+from venturekit.service.figures.exposition import CONTENT_TYPE
 from venturekit.service.wire.answers import answer
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from venturekit.service.access_control import Caller
     from venturekit.service.environments.logs import LogGroup, LogStore
     from venturekit.service.event_pages import EventPages
+    from venturekit.service.observation import Observation
     from venturekit.service.url_pages import UrlPages
     from venturekit.service.websocket_pages import WebSocketPages
     from venturekit.service.wire.exchange import Exchange
@@ -28,6 +30,10 @@ PREFIX: Final = b"/_venturekit/"
 HEALTH: Final = PREFIX + b"health"
 CODE: Final = PREFIX + b"code/"
 LOGS: Final = PREFIX + b"logs/"
+METRICS: Final = PREFIX + b"metrics"
+METRICS_JSON: Final = PREFIX + b"metrics.json"
+USUAL_METRICS: Final = b"/metrics"
+"""Where Prometheus looks if it is told nothing."""
 WAIT_LIMIT_SECONDS: Final = 20.0
 LOG_PAGE: Final = 1000
 CODE_LINK_SECONDS: Final = 600
@@ -51,6 +57,7 @@ class Extras:
         secret: bytes,
         urls: UrlPages | None = None,
         websockets: WebSocketPages | None = None,
+        observation: Observation | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._logs = logs
@@ -59,6 +66,7 @@ class Extras:
         self._events = events
         self._urls = urls
         self._websockets = websockets
+        self._observation = observation
         self._secret = secret
         self._wall = wall
         self._waiting: set[asyncio.Event] = set()
@@ -70,7 +78,7 @@ class Extras:
 
     def handles(self, target: bytes) -> bool:
         """Whether this target is one of the service's own."""
-        return target.startswith(PREFIX)
+        return target.startswith(PREFIX) or target.partition(b"?")[0] == USUAL_METRICS
 
     def is_open(self, exchange: Exchange) -> bool:
         """Whether the request needs neither signature nor special header: health, and links that carry a token."""
@@ -107,6 +115,8 @@ class Extras:
             self._fail(exchange, 405, f"{path.decode('latin-1')} is served for GET only")
         elif path == HEALTH:
             self._send(exchange, 200, self._status())
+        elif path in (METRICS, METRICS_JSON, USUAL_METRICS) and self._observation is not None:
+            await self._answer_metrics(exchange, caller, self._observation, as_json=path == METRICS_JSON)
         elif path.startswith(LOGS):
             await self._answer_logs(exchange, caller, unquote(path[len(LOGS) :].decode("latin-1")), parameters)
         elif path.startswith(CODE):
@@ -161,6 +171,16 @@ class Extras:
         finally:
             group.unfollow(arrived.set)
             self._waiting.discard(arrived)
+
+    async def _answer_metrics(
+        self, exchange: Exchange, caller: Caller, observation: Observation, *, as_json: bool
+    ) -> None:
+        if as_json:
+            self._send(exchange, 200, await observation.document(caller))
+            return
+        text = await observation.exposition(caller)
+        if not exchange.gone:
+            exchange.respond(answer(200, [(b"Content-Type", CONTENT_TYPE.encode())], text.encode()))
 
     async def _answer_code(self, exchange: Exchange, name: str, parameters: dict[str, list[str]]) -> None:
         code_key = name.removesuffix(".zip")

@@ -8,10 +8,9 @@ from typing import Final
 from venturekit.service.api.model import service_model
 from venturekit.service.api.registry import Registry
 from venturekit.service.functions.operations import register_operations
+from venturekit.service.sources.operations import EventSourceMappingOperations
 
 NOT_YET: Final = {
-    "EventSourceMapping": "event source mappings are not built yet",
-    "ProvisionedConcurrencyConfig": "provisioned concurrency is not built yet",
     "DurableExecution": "durable executions are not built: CreateFunction refuses DurableConfig",
     "CapacityProvider": "there are no managed instances: functions run in processes of this machine",
     "FunctionScalingConfig": "there are no managed instances: functions run in processes of this machine",
@@ -51,4 +50,5 @@ def compatibility_registry() -> Registry:
 
     operations = build_registry()
     register_operations(operations, _Nothing())  # type: ignore[arg-type]
+    EventSourceMappingOperations(_Nothing(), _Nothing()).register(operations)  # type: ignore[arg-type]
     return operations

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final
 
+from venturekit.service.api.errors import api_error
 from venturekit.service.environments.ports import EnvironmentSpec
+from venturekit.service.environments.statistics import FunctionStatistics
 from venturekit.service.events.retry import MAXIMUM_EVENT_AGE_SECONDS, MAXIMUM_RETRY_ATTEMPTS, EventPolicy
 from venturekit.service.functions.records import LATEST
 from venturekit.service.functions.recursion import recursion_allowed
@@ -18,7 +21,13 @@ if TYPE_CHECKING:
     from venturekit.service.environments.pool import Pool
     from venturekit.service.functions.records import FunctionVersion
     from venturekit.service.functions.registry import Function, Resolution
-    from venturekit.service.invocation.concurrency import FunctionConcurrency
+    from venturekit.service.invocation.concurrency import Concurrency, FunctionConcurrency
+
+WITHOUT_TENANT: Final = (
+    "The function has tenant isolation (TenancyConfig): name the tenant in X-Amz-Tenant-Id (TenantId, --tenant-id)."
+)
+TENANT_OF_NONE: Final = "The function has no tenant isolation (TenancyConfig): send no X-Amz-Tenant-Id."
+"""Words of our own: AWS's page tells of the errors, not of their texts."""
 
 
 class InvocationTarget:
@@ -35,6 +44,7 @@ class InvocationTarget:
         "invoked_arn",
         "lasting",
         "qualifier",
+        "tenant_id",
     )
 
     def __init__(
@@ -43,7 +53,7 @@ class InvocationTarget:
         function: Function,
         resolution: Resolution,
         qualifier: str,
-        pool_of: Callable[[FunctionVersion], Pool],
+        pool_of: Callable[[FunctionVersion, str], Pool],
     ) -> None:
         self._function = function
         self._resolution = resolution
@@ -52,15 +62,40 @@ class InvocationTarget:
         self.account_id = account.account_id
         self.function_name = function.name
         self.qualifier = qualifier
-        self.concurrency: FunctionConcurrency = account.concurrency.function(function.name)
+        self.concurrency: Concurrency = account.concurrency.version(function.name, resolution.version.version)
         self.executed_version = resolution.version.version
         self.invoked_arn = resolution.invoked_arn
         self.lasting = alias is None or alias.additional_version is None
+        self.tenant_id = ""
 
     @property
     def pool(self) -> Pool:
-        """The environments of the version. Raises ApiError when it cannot run (state, runtime)."""
-        return self._pool_of(self._resolution.version)
+        """The environments of the version. Raises ApiError when it cannot run (state, runtime, tenant)."""
+        self.check_tenant()
+        return self._pool_of(self._resolution.version, self.tenant_id)
+
+    @property
+    def isolates_tenants(self) -> bool:
+        """Whether it takes invocations for a tenant only."""
+        return self._resolution.version.isolates_tenants
+
+    def check_tenant(self) -> None:
+        """Raise ApiError where the function keeps tenants apart and this is for none."""
+        if not self.tenant_id and self.isolates_tenants:
+            raise api_error("InvalidParameterValueException", WITHOUT_TENANT)
+
+    def of_tenant(self, tenant_id: str) -> InvocationTarget:
+        """The same for a tenant, once only. Raises ApiError where the function does not keep tenants apart.
+
+        AWS page "Troubleshooting tenant isolation for Lambda functions".
+        """
+        if not self.isolates_tenants:
+            raise api_error("InvalidParameterValueException", TENANT_OF_NONE)
+        target = copy(self)
+        target.tenant_id = tenant_id
+        # An address does not say for whom it is asked.
+        target.lasting = False
+        return target
 
     @property
     def recursion_allowed(self) -> bool:
@@ -91,7 +126,7 @@ class TargetFinder:
     """Finds targets among the accounts' functions; ``fraction()`` draws for weighted aliases (0.0 to 1.0)."""
 
     def __init__(
-        self, accounts: Accounts, *, fraction: Callable[[], float], pool_of: Callable[[FunctionVersion], Pool]
+        self, accounts: Accounts, *, fraction: Callable[[], float], pool_of: Callable[[FunctionVersion, str], Pool]
     ) -> None:
         self._accounts = accounts
         self._fraction = fraction
@@ -121,9 +156,16 @@ class TargetFinder:
 
 
 def environment_spec(
-    version: FunctionVersion, directory_of: Callable[[str], Path], credentials: Mapping[str, str]
+    version: FunctionVersion,
+    directory_of: Callable[[str], Path],
+    credentials: Mapping[str, str],
+    tenant_id: str = "",
+    statistics: FunctionStatistics | None = None,
 ) -> EnvironmentSpec:
-    """What execution environments of a version must know; ``directory_of`` tells where an archive is unpacked."""
+    """What execution environments of a version must know; ``directory_of`` tells where an archive is unpacked.
+
+    ``tenant_id`` is that of the tenant who alone uses them, or empty. ``statistics`` counts the function's invocations.
+    """
     return EnvironmentSpec(
         identity=version.identity,
         function_name=version.name,
@@ -144,4 +186,6 @@ def environment_spec(
         system_log_level=version.system_log_level,
         variables=version.environment,
         credentials=credentials,
+        statistics=statistics or FunctionStatistics(),
+        tenant_id=tenant_id,
     )

@@ -13,6 +13,7 @@ EXPECTED = {
     State.STARTING: {
         Event.NEXT: State.IDLE,
         Event.INIT_ERROR: State.INIT_FAILED,
+        Event.WAIT: State.INIT_HELD,
         Event.TIMEOUT: State.STOPPING,
         Event.STOP: State.STOPPING,
         Event.EXITED: State.TERMINATED,
@@ -31,6 +32,7 @@ EXPECTED = {
     },
     State.RESPONDED: {
         Event.NEXT: State.IDLE,
+        Event.WAIT: State.HELD,
         Event.TIMEOUT: State.STOPPING,
         Event.STOP: State.STOPPING,
         Event.EXITED: State.TERMINATED,
@@ -40,8 +42,22 @@ EXPECTED = {
         Event.STOP: State.STOPPING,
         Event.EXITED: State.TERMINATED,
     },
-    State.STOPPING: {Event.EXITED: State.TERMINATED},
+    State.STOPPING: {Event.TIMEOUT: State.STOPPING, Event.EXITED: State.TERMINATED},
     State.TERMINATED: {},
+    State.INIT_HELD: {
+        Event.NEXT_GONE: State.STARTING,
+        Event.READY: State.IDLE,
+        Event.TIMEOUT: State.STOPPING,
+        Event.STOP: State.STOPPING,
+        Event.EXITED: State.TERMINATED,
+    },
+    State.HELD: {
+        Event.NEXT_GONE: State.RESPONDED,
+        Event.READY: State.IDLE,
+        Event.TIMEOUT: State.STOPPING,
+        Event.STOP: State.STOPPING,
+        Event.EXITED: State.TERMINATED,
+    },
 }
 
 
@@ -82,7 +98,7 @@ class Life(RuleBasedStateMachine):
             return
         self.invocations += (self.state is State.INVOKE) - (before is State.INVOKE)
         assert not self.was_terminated
-        assert not self.was_stopping or self.state is State.TERMINATED
+        assert not self.was_stopping or self.state in (State.STOPPING, State.TERMINATED)
         self.was_terminated = self.state is State.TERMINATED
         self.was_stopping = self.was_stopping or self.state is State.STOPPING
 

@@ -232,6 +232,9 @@ class ScriptedTarget:
             raise self.function.not_runnable
         return self.function
 
+    def of_tenant(self, tenant_id: str) -> ScriptedTarget:
+        raise api_error("InvalidParameterValueException", f"no tenant isolation, so nothing for {tenant_id}")
+
 
 class ScriptedTargets:
     def __init__(self, loop: ManualLoop, account_limit: int = 1000) -> None:

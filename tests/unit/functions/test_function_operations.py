@@ -150,7 +150,9 @@ REFUSED_CREATIONS = [
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 513}}, ("EphemeralStorage over "
      "512 MB is not supported for SnapStart enabled functions.")),
     ({"CodeSigningConfigArn": "arn:c"}, "CodeSigningConfigArn is not supported by this service: ...leave it out"),
-    ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig is not supported by this service: ..."),
+    ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}, "Runtime": "python3.13",
+      "SnapStart": {"ApplyOn": "PublishedVersions"}}, ("TenancyConfig is not supported for SnapStart enabled "
+     "functions.")),
     ({"DurableConfig": {"ExecutionTimeout": 1}}, "DurableConfig is not supported by this service: ..."),
     ({"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": "a"}}},
      "CapacityProviderConfig is not supported by this service: ..."),

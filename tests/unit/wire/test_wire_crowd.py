@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.wire.wire_support import GOOD, bench, post
+from venturekit.service.wire.listener import SWEPT_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,25 @@ def many_files() -> Iterator[None]:
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_crowd_is_looked_at_a_part_at_a_time(run: Any) -> None:
+    count = 2 * SWEPT_AT_ONCE + 20
+
+    async def scenario() -> None:
+        async with bench() as at:
+            clients = [await at.connect() for _ in range(count)]
+            await at.settle()
+            connections = tuple(at.listener.connections)
+            assert len(connections) == count
+            at.advance(10_000)
+            assert sum(connection.transport.is_closing() for connection in connections) == SWEPT_AT_ONCE
+            # Some go by themselves before their turn comes.
+            for client in clients[::7]:
+                client.reset()
+            await at.gone()
+
+    run(scenario())
 
 
 MEASURE = """

@@ -16,11 +16,16 @@ INVOKE_FUNCTION_URL: Final = "lambda:InvokeFunctionUrl"
 """The action of a request to a function URL, which is no operation."""
 READ_LOGS: Final = "logs:FilterLogEvents"
 """The action of reading the log of a function, as that of the log group it has on AWS."""
+LOGS_PREFIX: Final = "logs:"
+LOG_ACTIONS: Final = ("DescribeLogGroups", "DescribeLogStreams", "FilterLogEvents", "GetLogEvents")
+"""What is served of CloudWatch Logs, with this prefix."""
 EVENT_PREFIX: Final = "venturekit:"
 EVENT_ACTIONS: Final = ("ListEvents", "GetEvent", "RedriveEvent", "DropEvent")
 """What is done to queued events by hand, with this prefix: AWS has no such actions."""
 WEBSOCKET_ACTIONS: Final = ("ListWebSocketApis", "GetWebSocketApi", "PutWebSocketApi", "DeleteWebSocketApi")
 """What is done to WebSocket APIs, with the same prefix: on AWS it is not one call."""
+METRICS_ACTION: Final = "GetMetrics"
+"""Reading the service's own figures, with the same prefix."""
 MANAGE_CONNECTIONS: Final = "execute-api:ManageConnections"
 """The action of a request to ``@connections`` (Service Authorization Reference, "Amazon API Gateway")."""
 
@@ -198,7 +203,8 @@ _RESOURCES: Final[Mapping[str, Find]] = MappingProxyType(
 KNOWN_ACTIONS: Final = frozenset(
     {
         *(PREFIX + _ACTIONS.get(operation, operation) for operation in _RESOURCES),
-        *(EVENT_PREFIX + action for action in (*EVENT_ACTIONS, *WEBSOCKET_ACTIONS)),
+        *(EVENT_PREFIX + action for action in (*EVENT_ACTIONS, *WEBSOCKET_ACTIONS, METRICS_ACTION)),
+        *(LOGS_PREFIX + action for action in LOG_ACTIONS),
         MANAGE_CONNECTIONS,
         INVOKE_FUNCTION_URL,
         READ_LOGS,

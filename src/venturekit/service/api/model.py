@@ -1,4 +1,4 @@
-"""The service model of the Lambda API, read from botocore's data folder without importing botocore."""
+"""Service models of AWS, read from botocore's data folder without importing botocore."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RawShapes: TypeAlias = dict[str, dict[str, Any]]
 
 MODEL_FOLDER = Path("data", "lambda", "2015-03-31")
+LOGS_FOLDER = Path("data", "logs", "2014-03-28")
 MODEL_FILES = ("service-2.json.gz", "service-2.json")
 
 
@@ -109,17 +110,18 @@ class ServiceModel:
     errors: Mapping[str, ErrorShape]
 
 
-def find_model_file() -> Path:
-    """The path of the installed model. Raises :class:`ModelError` when botocore or its data is missing."""
+def find_model_file(folder: Path = MODEL_FOLDER) -> Path:
+    """The path of the installed model of a service. Raises :class:`ModelError` when botocore or its data is missing."""
     spec = importlib.util.find_spec("botocore")
     if spec is None or not spec.submodule_search_locations:
         raise ModelError("botocore is not installed; the service needs it: install venturekit[local]")
-    folders = [Path(location) / MODEL_FOLDER for location in spec.submodule_search_locations]
-    for folder in folders:
+    folders = [Path(location) / folder for location in spec.submodule_search_locations]
+    for place in folders:
         for name in MODEL_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    raise ModelError(f"the installed botocore has no Lambda model in {folders[0]}; install botocore 1.40 or newer")
+            if (place / name).is_file():
+                return place / name
+    name = "Lambda" if folder == MODEL_FOLDER else "CloudWatch Logs"
+    raise ModelError(f"the installed botocore has no {name} model in {folders[0]}; install botocore 1.40 or newer")
 
 
 def load_model(path: Path) -> ServiceModel:
@@ -137,8 +139,14 @@ def load_model(path: Path) -> ServiceModel:
 
 @functools.cache
 def service_model() -> ServiceModel:
-    """The installed model, read once per process (about 10 ms)."""
+    """The installed model of the Lambda API, read once per process (about 10 ms)."""
     return load_model(find_model_file())
+
+
+@functools.cache
+def logs_model() -> ServiceModel:
+    """The installed model of CloudWatch Logs, read once per process, by those that need it."""
+    return load_model(find_model_file(LOGS_FOLDER))
 
 
 def _compile(operations: RawShapes, shapes: RawShapes) -> ServiceModel:

@@ -57,6 +57,10 @@ class Pipe:
             for message in self._splitter.feed(data):
                 self._sink(message)
 
+    def show(self, shows: Shows | None) -> None:
+        """Let other messages through from now on."""
+        self._splitter.shows = shows
+
     def end_line(self) -> None:
         """Hand on what was begun: an invocation is over, and the rest would be taken for the next one's."""
         for begun in self._splitter.flush():
@@ -124,6 +128,10 @@ class Capture:
         if self._write >= 0:
             os.close(self._write)
             self._write = -1
+
+    def show(self, shows: Shows | None) -> None:
+        """Let other messages through from now on."""
+        self._pipe.show(shows)
 
     def drain(self) -> None:
         """Take what has been written so far; an invocation is over. Asking first is cheaper than reading nothing."""

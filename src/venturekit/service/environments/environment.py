@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.environments import failures
-from venturekit.service.environments.lifecycle import TABLE, Event, State, allows
+from venturekit.service.environments import early_ends, failures
+from venturekit.service.environments.extensions.shutdown import FAILURE, SPINDOWN, TIMEOUT
+from venturekit.service.environments.lifecycle import TABLE, Event, State, after, allows
 from venturekit.service.environments.runtime_api import LIMITS, RuntimeApi
 from venturekit.service.wire.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from venturekit.service.environments.capture import Capture
+    from venturekit.service.environments.extensions.group import Extensions
     from venturekit.service.environments.failures import Exit
     from venturekit.service.environments.memory import TreeMemory
     from venturekit.service.environments.pool import Pool
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 UNHANDLED: Final = b"Unhandled"
 SMALL_PAYLOAD_BYTES: Final = 65_536
 INIT_TIMEOUT_SECONDS: Final = 10.0
+PROVISIONED_INIT_SECONDS: Final = 130.0
+"""Of an init phase that nobody waits for, unless the function's own timeout is longer."""
 EXIT_GRACE_SECONDS: Final = 1.0
 RETURN_SECONDS: Final = 10.0
 """How long a runtime whose connection closed while it waited for an event may take to ask again."""
@@ -45,6 +47,7 @@ class Environment:
         "api",
         "capture",
         "deadline",
+        "extensions",
         "host",
         "idle_since",
         "init_ms",
@@ -60,6 +63,8 @@ class Environment:
         "parked",
         "pid",
         "pool",
+        "provisioned",
+        "resets",
         "sandbox",
         "sandbox_kept",
         "spec",
@@ -72,21 +77,29 @@ class Environment:
         "wall_started",
     )
 
-    def __init__(self, pool: Pool, number: int, sandbox: Sandbox, *, suppressed_init: bool = False) -> None:
+    def __init__(
+        self, pool: Pool, number: int, sandbox: Sandbox, *, suppressed_init: bool = False, provisioned: bool = False
+    ) -> None:
         self.pool = pool
         self.host = pool.host
-        self.spec = pool.spec
+        self.spec = pool.provisioned_spec if provisioned else pool.spec
+        # It is kept initialised, and was started for no invocation.
+        self.provisioned = provisioned
         self.number = number
         self.sandbox = sandbox
         self.sandbox_kept = False
         self.state = State.STARTING
         self.api = RuntimeApi(self)
         self.listener = Listener(self.api, self.host.clock, LIMITS)
-        self.journal = self.host.logs.open(pool.spec, sandbox.log_stream)
+        self.journal = self.host.logs.open(self.spec, sandbox.log_stream)
         self.stream = sandbox.log_stream
         # A streamed response has begun: the invocation is being answered.
         self.streaming = False
         self.streamed: ResponseBody | None = None
+        # None as long as nothing has registered, and no layer has brought any.
+        self.extensions: Extensions | None = None
+        # The pool waits for the end of this environment before it starts the next one.
+        self.resets = False
         self.capture: Capture | None = None
         self.memory: TreeMemory | None = None
         self.memory_mb = 1
@@ -97,12 +110,13 @@ class Environment:
         self.pid = 0
         self.idle_since = 0.0
         self.init_ms: float | None = None
-        # A suppressed init counts as part of the invocation that waits for it and is not reported.
-        self.suppressed_init = self.init_reported = suppressed_init
+        # A suppressed init counts as part of the invocation that waits for it and is not reported, nor is one that was
+        # over before any invocation, which has a line of its own.
+        self.suppressed_init = suppressed_init
+        self.init_reported = suppressed_init or provisioned
         self.started_at = self.host.monotonic()
         self.wall_started = 0.0
-        init_seconds = pool.spec.timeout_ms / 1000 if suppressed_init else INIT_TIMEOUT_SECONDS
-        self.deadline = self.started_at + init_seconds
+        self.deadline = self.started_at + self._init_seconds
 
     # --- what the runtime does ----------------------------------------------------------------------------------
 
@@ -117,13 +131,27 @@ class Environment:
         if following is None:
             self.api.refuse_transition(exchange, "Ready")
             return
-        self.state = following
         self.parked = exchange
+        if self.extensions is not None and not self.extensions.is_ready():
+            self.state = after(state, Event.WAIT)
+            return
+        self.state = following
         if state is State.STARTING:
-            self.init_ms = (self.host.monotonic() - self.started_at) * 1000
-            self.journal.init_ended(self.host.wall(), duration_ms=self.init_ms, phase=self.phase)
-            self.pool.initialised(self)
-            self.suppressed_init = False
+            self._initialised()
+        else:
+            self.pool.called_next(self)
+
+    def extensions_ready(self) -> None:
+        """No extension has anything to do any more: the runtime's call may take effect, if it has come."""
+        state = self.state
+        if not allows(state, Event.READY):
+            return
+        if not self.listens():
+            self.forsake()
+            return
+        self.state = after(state, Event.READY)
+        if state is State.INIT_HELD:
+            self._initialised()
         else:
             self.pool.called_next(self)
 
@@ -138,7 +166,7 @@ class Environment:
         assert following is not None  # answers() has been asked
         self.state = following
         self.pool.responded += 1
-        self._settle(payload, UNHANDLED if error else b"")
+        self.settle(payload, UNHANDLED if error else b"")
 
     def response_too_large(self) -> None:
         """The runtime posted more than the caller may get."""
@@ -160,9 +188,9 @@ class Environment:
         """The runtime could not initialise. False when it is too late to say so."""
         if not allows(self.state, Event.INIT_ERROR):
             return False
-        self._drain()
-        self._init_failed(lambda _request_id: body, error_type)
-        self._leave(State.INIT_FAILED)
+        self.drain()
+        early_ends.init_failed(self, lambda _request_id: body, error_type)
+        self.leave(State.INIT_FAILED)
         # The runtime ends itself now; if it does not, it is ended.
         self.deadline = self.host.monotonic() + EXIT_GRACE_SECONDS
         self.host.watch.busy(self)
@@ -172,11 +200,15 @@ class Environment:
         """A connection of the runtime closed while a call of it was open."""
         if exchange is self.parked:
             self.parked = None
-            if allows(self.state, Event.NEXT_GONE):
+            if self.state in (State.INIT_HELD, State.HELD):
+                self.state = after(self.state, Event.NEXT_GONE)
+            elif allows(self.state, Event.NEXT_GONE):
                 self.state = State.RESPONDED
                 self.pool.lost_idle(self)
                 self.deadline = self.host.monotonic() + RETURN_SECONDS
                 self.host.watch.busy(self)
+        elif self.extensions is not None and self.extensions.gone(exchange):
+            return
         elif not exchange.complete and self.invocation is not None and not self.streaming:
             request_id = self.invocation.request_id
             if exchange.target.endswith((request_id + b"/response", request_id + b"/error")):
@@ -243,6 +275,8 @@ class Environment:
             )
         )
         host.watch.busy(self)
+        if self.extensions is not None:
+            self.extensions.invoked(invocation, int(wall * 1000) + timeout_ms)
         if len(payload) <= SMALL_PAYLOAD_BYTES:
             exchange.respond(head + payload)
         else:
@@ -250,18 +284,21 @@ class Environment:
 
     def out_of_time(self) -> None:
         """The deadline has passed."""
-        if self.state is State.STARTING:
-            self._init_out_of_time()
+        if self.state in (State.STARTING, State.INIT_HELD):
+            early_ends.init_out_of_time(self)
+        elif self.state is State.STOPPING:
+            assert self.extensions is not None
+            self.extensions.look(self.host.monotonic())
         elif self.state is State.INVOKE:
             assert self.invocation is not None
             body = failures.timed_out(self.invocation.request_id, self.spec.timeout_ms)
-            self._keep_sandbox()
-            self._leave(State.STOPPING)
-            self._settle(body, UNHANDLED, status="timeout")
-            self.host.kill(self)
+            self.keep_sandbox()
+            self.leave(State.STOPPING)
+            self.settle(body, UNHANDLED, status="timeout")
+            self.end(TIMEOUT)
         else:
             # It answered in time but never asked for the next event: nobody waits for it.
-            self.stop()
+            self.stop(FAILURE if self.state is State.INIT_FAILED else TIMEOUT)
 
     def sample_memory(self, now: float) -> int:
         """Measure the whole process tree. Returns the resident bytes; over the limit the environment is killed."""
@@ -269,22 +306,33 @@ class Environment:
         if memory is None:
             return 0
         used = memory.sample()
+        if self.extensions is not None:
+            used += self.extensions.memory_bytes()
         self._note_memory(used, now)
         limit = self.spec.memory_size_mb * MEBIBYTE
         # Processes that share pages count them twice in the cheap figure: the dear one decides.
-        if used > limit and not self.over_memory and memory.proportional_bytes() > limit:
+        if used > limit and not self.over_memory and self._proportional_bytes(memory) > limit:
             self.over_memory = True
             self.host.kill(self)
         return used
 
-    def stop(self) -> None:
-        """Let the environment go. An invocation that it still has fails as if its process had been killed."""
+    def stop(self, reason: str = SPINDOWN) -> None:
+        """Let the environment go. An invocation that it still has fails as if its process had been killed.
+
+        ``reason`` is what extensions are told.
+        """
         if not allows(self.state, Event.STOP):
             return
-        self._leave(State.STOPPING)
+        self.leave(State.STOPPING)
         if self.invocation is not None:
             self._process_ended(failures.Exit(signal=9))
-        self.host.kill(self)
+        self.end(reason)
+
+    def all_gone(self) -> None:
+        """Nothing of the runtime and of the extensions runs any more."""
+        if self.state is State.STOPPING:
+            self.state = State.TERMINATED
+            self._close()
 
     def launched(self, pid: int, memory: TreeMemory) -> None:
         """The launcher has started the main process."""
@@ -294,37 +342,38 @@ class Environment:
     def launch_failed(self, error_type: str, reason: str) -> None:
         """There will be no process."""
         if self.state is State.STARTING:
-            self._init_failed(lambda request_id: failures.failed_to_start(request_id, error_type, reason), error_type)
-            self._leave(State.TERMINATED)
-        self.state = State.TERMINATED
-        self._close()
+            early_ends.init_failed(
+                self, lambda request_id: failures.failed_to_start(request_id, error_type, reason), error_type, reason
+            )
+            self.leave(State.TERMINATED)
+        self._runtime_gone()
 
     def exited(self, ended: Exit) -> None:
         """The main process is gone: whatever it owed is answered now."""
         state = self.state
         if not allows(state, Event.EXITED):
             return
-        self._drain()
-        if state is State.STARTING:
-            self._init_failed(lambda request_id: failures.exited(request_id, self._as_killed(ended)), self._exit_type)
+        self.drain()
+        if state in (State.STARTING, State.INIT_HELD):
+            early_ends.init_failed(
+                self, lambda request_id: failures.exited(request_id, self._as_killed(ended)), self._exit_type
+            )
         if self.invocation is not None:
-            self._keep_sandbox()
+            self.keep_sandbox()
             self._process_ended(ended)
-        if state in (State.STOPPING, State.INIT_FAILED):
-            self.state = State.TERMINATED
-        else:
-            self._leave(State.TERMINATED)
-        self._close()
+        if state not in (State.STOPPING, State.INIT_FAILED):
+            self.leave(State.TERMINATED)
+        self._runtime_gone()
 
-    # --- inside -------------------------------------------------------------------------------------------------
+    # --- how it ends --------------------------------------------------------------------------------------------
 
-    def _settle(self, payload: bytes | bytearray, error: bytes, status: str = "", error_type: str = "") -> None:
+    def settle(self, payload: bytes | bytearray, error: bytes, status: str = "", error_type: str = "") -> None:
         """Log the end of the invocation and tell its outcome."""
         invocation = self.invocation
         assert invocation is not None
         self.invocation = None
         self.streaming = False
-        streamed, self.streamed = self.streamed, None
+        streamed = self.streamed
         now = self.host.monotonic()
         duration_ms = (now - self.started_at) * 1000
         if self.capture is not None:
@@ -344,12 +393,74 @@ class Environment:
             error_type=error_type,
             produced_bytes=len(payload) if streamed is None else streamed.received_bytes,
         )
+        self.streamed = None
+        self.spec.statistics.settled(duration_ms, failed=bool(error))
         invocation.settle(payload, error, tail)
+
+    def end(self, reason: str, *, at_once: bool = False) -> None:
+        """End what runs: at once, unless there are extensions, which have a shutdown phase."""
+        if self.extensions is None:
+            self.host.kill(self)
+        else:
+            self.extensions.shut_down(reason, at_once=at_once)
+
+    def keep_sandbox(self, *, at_once: bool = False) -> None:
+        """The processes go; the scratch directory and the log stream stay for the next environment.
+
+        Extensions take their time to go, and use both until then.
+        """
+        self.sandbox_kept = True
+        if self.extensions is None or at_once:
+            self.pool.keep_sandbox(self.sandbox)
+        else:
+            self.resets = True
+            self.pool.resetting += 1
+
+    def leave(self, following: State) -> None:
+        """The pool loses this environment."""
+        state, self.state = self.state, following
+        self.pool.left(self, state)
+
+    def drain(self) -> None:
+        """Take in what has been written so far."""
+        if self.capture is not None:
+            self.capture.drain()
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _initialised(self) -> None:
+        self.init_ms = (self.host.monotonic() - self.started_at) * 1000
+        self.spec.statistics.initialised(self.init_ms)
+        self.journal.init_ended(self.host.wall(), duration_ms=self.init_ms, phase=self.phase)
+        if self.extensions is not None:
+            self.extensions.initialised()
+        self.pool.initialised(self)
+        self.suppressed_init = False
+
+    def _runtime_gone(self) -> None:
+        """Nothing of the runtime runs any more: that is the end, unless there are extensions."""
+        if self.extensions is None:
+            self.state = State.TERMINATED
+            self._close()
+        else:
+            self.state = State.STOPPING
+            self.extensions.runtime_ended()
+
+    @property
+    def _init_seconds(self) -> float:
+        timeout_seconds = self.spec.timeout_ms / 1000
+        if self.provisioned:
+            return max(PROVISIONED_INIT_SECONDS, timeout_seconds)
+        return timeout_seconds if self.suppressed_init else INIT_TIMEOUT_SECONDS
+
+    def _proportional_bytes(self, memory: TreeMemory) -> int:
+        others = 0 if self.extensions is None else self.extensions.memory_bytes(proportional=True)
+        return memory.proportional_bytes() + others
 
     def _process_ended(self, ended: Exit) -> None:
         assert self.invocation is not None
         body = failures.exited(self.invocation.request_id, self._as_killed(ended))
-        self._settle(body, UNHANDLED, status="error", error_type=self._exit_type)
+        self.settle(body, UNHANDLED, status="error", error_type=self._exit_type)
 
     @property
     def _exit_type(self) -> str:
@@ -359,62 +470,11 @@ class Environment:
         # Out of memory it was killed, whatever its last gasp was.
         return failures.Exit(signal=9) if self.over_memory else ended
 
-    def _init_failed(self, body_for: Callable[[bytes], bytes | bytearray], error_type: str) -> None:
-        """The invocation that has waited longest gets the error, as if this environment had been started for it."""
-        self._log_init_report("error", error_type)
-        invocation = self.pool.first_waiting()
-        if invocation is not None:
-            self._begin_without_runtime(invocation)
-            self._settle(body_for(invocation.request_id), UNHANDLED, status="error", error_type=error_type)
-
-    def _init_out_of_time(self) -> None:
-        """Ten seconds are over: on AWS the init phase is cut and run again as part of the invocation."""
-        self._log_init_report("timeout")
-        invocation = self.pool.first_waiting()
-        self._keep_sandbox()
-        if invocation is not None and not self.suppressed_init:
-            self.pool.initialise_again(invocation)
-        elif invocation is not None:
-            self._begin_without_runtime(invocation)
-            body = failures.timed_out(invocation.request_id, self.spec.timeout_ms)
-            self._settle(body, UNHANDLED, status="timeout")
-        self._leave(State.STOPPING)
-        self.host.kill(self)
-
-    def _log_init_report(self, status: str, error_type: str = "") -> None:
-        duration_ms = (self.host.monotonic() - self.started_at) * 1000
-        self.journal.init_ended(
-            self.host.wall(), duration_ms=duration_ms, phase=self.phase, status=status, error_type=error_type
-        )
-
-    def _begin_without_runtime(self, invocation: Invocation) -> None:
-        # The log of an invocation whose init failed has its START, END and REPORT all the same.
-        self.invocation = invocation
-        if not self.suppressed_init:
-            self.started_at = self.host.monotonic()
-        self.init_reported = True
-        self.wall_started = self.host.wall()
-        self.journal.started(self.wall_started, invocation.request_id, tail=invocation.tail)
-
-    def _keep_sandbox(self) -> None:
-        """The processes go; the scratch directory and the log stream stay for the next environment."""
-        self.sandbox_kept = True
-        self.pool.keep_sandbox(self.sandbox)
-
-    def _leave(self, following: State) -> None:
-        """The pool loses this environment."""
-        state, self.state = self.state, following
-        self.pool.left(self, state)
-
     def _note_memory(self, used_bytes: int, now: float) -> None:
         self.memory_sampled_at = now
         used_mb = -(-used_bytes // MEBIBYTE)
         if used_mb > self.memory_mb:
             self.memory_mb = min(used_mb, self.spec.memory_size_mb)
-
-    def _drain(self) -> None:
-        if self.capture is not None:
-            self.capture.drain()
 
     def _close(self) -> None:
         self.host.watch.rest(self)
@@ -424,4 +484,6 @@ class Environment:
         if self.memory is not None:
             self.memory.close()
             self.memory = None
+        if self.resets:
+            self.pool.reset_over(self.sandbox)
         self.host.ended(self)

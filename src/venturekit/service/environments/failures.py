@@ -15,7 +15,13 @@ RESPONSE_LIMIT_BYTES: Final = 6 * 1024 * 1024 + 100
 EXIT_ERROR: Final = "Runtime.ExitError"
 TIMED_OUT: Final = "Sandbox.Timedout"
 
-# What a Go program calls these signals: AWS's supervisor is one.
+# AWS's words (its supervisor is a Go program) for what execve answers.
+EXEC_ERRORS: Final = {
+    "ENOENT": "no such file or directory",
+    "EACCES": "permission denied",
+    "ENOEXEC": "exec format error",
+}
+# What a Go program calls these signals.
 SIGNAL_TEXTS: Final = {
     "SIGHUP": "hangup",
     "SIGINT": "interrupt",
@@ -91,6 +97,11 @@ def exited(request_id: bytes, ended: Exit) -> bytes:
 def failed_to_start(request_id: bytes, error_type: str, reason: str) -> bytes:
     """There is no process: no bootstrap, not executable, no interpreter, ..."""
     return _error(error_type, f"RequestId: {request_id.decode()} Error: {reason}")
+
+
+def exec_error_text(path: str, errno_name: str | None, message: str) -> str:
+    """Why a program could not be executed; ``path`` is where the function finds it."""
+    return f"fork/exec {path}: {EXEC_ERRORS.get(errno_name or '', message)}"
 
 
 def response_too_large(limit_bytes: int = RESPONSE_LIMIT_BYTES) -> bytes:

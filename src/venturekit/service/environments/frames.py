@@ -35,11 +35,11 @@ class LineSplitter:
     Only the lines that ``shows`` wants come out; all, without it.
     """
 
-    __slots__ = ("_rest", "_shows")
+    __slots__ = ("_rest", "shows")
 
     def __init__(self, shows: Shows | None = None) -> None:
         self._rest = b""
-        self._shows = shows
+        self.shows = shows
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now, each with its line end."""
@@ -52,12 +52,12 @@ class LineSplitter:
                 piece = _cut(piece, lines)
             lines.append(piece + b"\n")
         self._rest = _cut(rest, lines) if len(rest) > LINE_LIMIT_BYTES else rest
-        return lines if self._shows is None else [line for line in lines if self._shows(line, 0)]
+        return lines if self.shows is None else [line for line in lines if self.shows(line, 0)]
 
     def flush(self) -> list[bytes]:
         """The last, unended line, if any."""
         rest, self._rest = self._rest, b""
-        return [rest] if rest and (self._shows is None or self._shows(rest, 0)) else []
+        return [rest] if rest and (self.shows is None or self.shows(rest, 0)) else []
 
 
 def _cut(line: bytes, pieces: list[bytes]) -> bytes:
@@ -75,11 +75,11 @@ class FrameSplitter:
     Only the messages that ``shows`` wants come out; all, without it.
     """
 
-    __slots__ = ("_left", "_level", "_rest", "_shows")
+    __slots__ = ("_left", "_level", "_rest", "shows")
 
     def __init__(self, shows: Shows | None = None) -> None:
         self._rest = b""
-        self._shows = shows
+        self.shows = shows
         # Of a frame that comes in pieces: how many bytes are still to come, and its level.
         self._left = 0
         self._level = 0
@@ -88,7 +88,7 @@ class FrameSplitter:
         """The messages that are complete now."""
         data = self._rest + data
         messages = []
-        shows = self._shows
+        shows = self.shows
         position = 0
         while True:
             span = self._piece(position) if self._left else _frame_span(data, position)
@@ -125,7 +125,7 @@ class FrameSplitter:
     def flush(self) -> list[bytes]:
         """What is left of a frame or line that was never finished."""
         rest, self._rest = self._rest, b""
-        return [rest] if rest and (self._shows is None or self._shows(rest, 0)) else []
+        return [rest] if rest and (self.shows is None or self.shows(rest, 0)) else []
 
 
 def _frame_span(data: bytes, position: int) -> tuple[int, int] | None:

@@ -7,8 +7,6 @@ import contextlib
 import itertools
 import logging
 import os
-import socket
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -17,16 +15,22 @@ from urllib.parse import urlsplit
 from venturekit.service.environments.capture import Capture
 from venturekit.service.environments.environment import Environment
 from venturekit.service.environments.exec_wrapper import wrapper_of
-from venturekit.service.environments.failures import Exit
+from venturekit.service.environments.extensions.starter import ExtensionStarter
+from venturekit.service.environments.failures import Exit, exec_error_text
+from venturekit.service.environments.free_port import free_port
 from venturekit.service.environments.isolation.levels import IsolationUnavailableError
 from venturekit.service.environments.launcher import LauncherError, LauncherSet, LaunchSpec
 from venturekit.service.environments.lifecycle import State
+from venturekit.service.environments.machine import no_room_reason
 from venturekit.service.environments.memory import TreeMemory
 from venturekit.service.environments.node_start import may_wait
 from venturekit.service.environments.pool import Pool
+from venturekit.service.environments.provisioner import Provisioner
 from venturekit.service.environments.runtimes import INVALID_ENTRYPOINT, StartRefusedError, plan_start
 from venturekit.service.environments.sandbox import Sandbox
 from venturekit.service.environments.spares import Spares
+from venturekit.service.environments.start_queue import StartQueue
+from venturekit.service.environments.tenants import make_room
 from venturekit.service.environments.variables import execution_environment_variables
 from venturekit.service.environments.watch import Watch
 
@@ -48,12 +52,6 @@ logger = logging.getLogger("venturekit.environments")
 BYTECODE_ROOM_BYTES: Final = 32 * 1024 * 1024
 """Of free disk, below which functions write no compiled code."""
 START_FAILED: Final = "Runtime.StartError"
-# AWS's words (its supervisor is a Go program) for what execve answers.
-EXEC_ERRORS: Final = {
-    "ENOENT": "no such file or directory",
-    "EACCES": "permission denied",
-    "ENOEXEC": "exec format error",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +68,7 @@ class HostSettings:
     region: str
     idle_seconds: float
     starting_limit: int
+    tenant_environments_limit: int = 2500
     python: PythonSettings
     isolation: Policy | None = None
     find_nodes: Callable[[], Sequence[Node]] = tuple
@@ -107,16 +106,21 @@ class EnvironmentHost:
         self.logs = logs
         self.watch = Watch(loop.call_later, time.monotonic)
         self.service_url = ""
-        self.pools: dict[tuple[str, str, str], Pool] = {}
+        self.pools: dict[tuple[str, ...], Pool] = {}
         self.environments: dict[int, Environment] = {}
         self.starting = 0
-        self._new_token = new_token
+        self.new_token = new_token
         self._prepare_code = prepare_code
         self._release_code = release_code
-        self._spawn = spawn
-        self._numbers = itertools.count(1)
-        self._start_queue: deque[Pool] = deque()
+        self.spawn = spawn
+        self.numbers = itertools.count(1)
+        self._start_queue: StartQueue[Pool] = StartQueue()
         self.closing = False
+        self.provisioner = Provisioner(
+            lambda pool: self.spawn(self._launch(pool, pool.take_sandbox(), provisioned=True)),
+            *(no_room_reason, time.monotonic, max(2, settings.starting_limit // 2)),
+        )
+        self.extensions = ExtensionStarter(self)
         self.launchers = LauncherSet(
             settings.ric_directory,
             on_started=self._on_started,
@@ -131,8 +135,8 @@ class EnvironmentHost:
         self._expected: set[tuple[str, int]] = set()
         processors = len(os.sched_getaffinity(0))
         self.spares = Spares(
-            lambda: self._launcher_for(None),
-            lambda: next(self._numbers),
+            lambda: self.launcher_for(None),
+            lambda: next(self.numbers),
             loop,
             time.monotonic,
             lambda: self.starting >= processors,
@@ -142,7 +146,7 @@ class EnvironmentHost:
 
     def pool_for(self, spec: EnvironmentSpec) -> Pool:
         """The pool of this code and configuration, made when it is first asked for."""
-        key = (spec.function_arn, spec.function_version, spec.identity)
+        key = spec.pool_key
         pool = self.pools.get(key)
         if pool is None:
             pool = self.pools[key] = Pool(self, spec)
@@ -151,21 +155,19 @@ class EnvironmentHost:
     def keep_only(self, function_arn: str, live: Collection[tuple[str, str]]) -> None:
         """Retire the pools of a function whose (version, identity) is no longer among ``live``."""
         for key, pool in tuple(self.pools.items()):
-            if key[0] == function_arn and key[1:] not in live:
+            if key[0] == function_arn and key[1:3] not in live:
                 pool.retire()
 
     def settle_retired(self, pool: Pool) -> None:
-        """Forget a retired pool once nothing of it is left."""
-        if not pool.retired or pool.environments or pool.waiting:
+        """Forget a retired pool once nothing of it is left, and a tenant's that has nothing."""
+        if not (pool.retired or pool.is_spent) or pool.environments or pool.waiting:
             return
-        sandboxes, pool.sandboxes = pool.sandboxes, []
-        for _, sandbox in sandboxes:
-            self.remove_sandbox(sandbox)
-        spec = pool.spec
-        if self.pools.pop((spec.function_arn, spec.function_version, spec.identity), None) is None:
-            return
-        if not self.closing:
-            self._spawn(self._release_code())
+        pool.drop_sandboxes()
+        if self.pools.get(pool.spec.pool_key) is pool:
+            del self.pools[pool.spec.pool_key]
+            if pool.retired and not self.closing:
+                self.spawn(self._release_code())
+            pool.retired = True
 
     def running_code_keys(self) -> set[str]:
         """The archives whose directories some environment works in, or will for an invocation that waits."""
@@ -179,7 +181,7 @@ class EnvironmentHost:
         try:
             if self.settings.python.runtime == "ric" and self.settings.python.start == "fork" and interpreters:
                 own = self.settings.python.own
-                self._launcher_for(own if own in interpreters else interpreters[-1])
+                self.launcher_for(own if own in interpreters else interpreters[-1])
         except LauncherError as error:
             logger.warning("%s", error)
 
@@ -191,7 +193,7 @@ class EnvironmentHost:
         expected = spec()
         if may_wait(expected):
             self._expected.add(key)
-            self._spawn(self._prepare_spare(key, expected))
+            self.spawn(self._prepare_spare(key, expected))
 
     async def _prepare_spare(self, key: tuple[str, int], spec: EnvironmentSpec) -> None:
         nodes = await self._found_nodes()
@@ -220,12 +222,12 @@ class EnvironmentHost:
         """
         sandbox = pool.take_sandbox()
         if suppressed or sandbox is not None:
-            self._spawn(self._launch(pool, sandbox, suppressed=True))
+            self.spawn(self._launch(pool, sandbox, suppressed=True))
         elif self.starting >= self.settings.starting_limit:
             self._start_queue.append(pool)
         else:
             self.starting += 1
-            self._spawn(self._launch(pool))
+            self.spawn(self._launch(pool))
 
     def start_finished(self) -> None:
         """One environment has left its init phase: the next one in line starts, if its pool still needs it."""
@@ -236,19 +238,23 @@ class EnvironmentHost:
                 pool.starting -= 1
                 continue
             self.starting += 1
-            self._spawn(self._launch(pool))
+            self.spawn(self._launch(pool))
         self.spares.refill()
 
-    async def _launch(self, pool: Pool, sandbox: Sandbox | None = None, *, suppressed: bool = False) -> None:
-        if self.closing:
-            pool.starting -= 1
-            self.starting -= not suppressed
+    async def _launch(
+        self, pool: Pool, sandbox: Sandbox | None = None, *, suppressed: bool = False, provisioned: bool = False
+    ) -> None:
+        if self.closing or (provisioned and self.provisioner.cancels(pool)):
+            if not provisioned:
+                pool.starting -= 1
+                self.starting -= not suppressed
             if sandbox is not None:
                 self.remove_sandbox(sandbox)
             return
-        number = next(self._numbers)
+        make_room(pool)
+        number = next(self.numbers)
         sandbox = sandbox or self._new_sandbox(pool.spec, number)
-        environment = Environment(pool, number, sandbox, suppressed_init=suppressed)
+        environment = Environment(pool, number, sandbox, suppressed_init=suppressed, provisioned=provisioned)
         self.environments[number] = environment
         pool.environments.add(environment)
         self.watch.busy(environment)
@@ -258,13 +264,19 @@ class EnvironmentHost:
                 await self._prepare_code(code_key)
             nodes = await self._found_nodes() if pool.spec.runtime.startswith("nodejs") else ()
             if environment.state is State.STARTING:
-                await environment.listener.start(sock=self._new_port())
-            if environment.state is not State.STARTING:
+                policy = self.settings.isolation
+                await environment.listener.start(sock=free_port(policy.connect_ports if policy else ()))
+            if environment.state is State.STARTING:
+                plan = plan_start(pool.spec, self.settings.python, nodes)
+                environment.api.serve_on(environment.listener.port)
+                self._log_init_start(environment, plan)
+            if environment.state is not State.STARTING or not await self.extensions.start(environment):
                 # It was stopped before there was a process.
                 environment.exited(Exit(signal=9))
-                environment.listener.close()
+                if environment.state is State.TERMINATED:
+                    environment.listener.close()
                 return
-            self._hand_to_launcher(environment, plan_start(pool.spec, self.settings.python, nodes))
+            self._hand_to_launcher(environment, plan)
         except StartRefusedError as error:
             environment.launch_failed(error.error_type, str(error))
         except IsolationUnavailableError as error:
@@ -280,18 +292,7 @@ class EnvironmentHost:
     def _hand_to_launcher(self, environment: Environment, plan: StartPlan) -> None:
         policy = self.settings.isolation
         spec = policy.inside(environment.spec) if policy else environment.spec
-        port = environment.listener.port
-        environment.api.serve_on(port)
-        self._log_init_start(environment, plan)
-        variables = execution_environment_variables(
-            spec,
-            runtime_api=f"127.0.0.1:{port}",
-            service_url=self.service_url,
-            region=self.settings.region,
-            runtime_directory=policy.runtime_root if policy else self.settings.runtime_directory,
-            tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
-            log_stream=environment.stream,
-        )
+        variables = self.variables_of(environment)
         if plan.may_wait and policy is None and self._use_spare(environment, plan, variables):
             return
         environment.capture = capture = Capture(
@@ -310,9 +311,9 @@ class EnvironmentHost:
             python_path=python_path,
             pycache_prefix=policy.pycache_prefix if policy else str(self.settings.pycache_directory),
             writes_bytecode=policy is None and self._has_room_for_bytecode(),
-            isolation=self._isolation_of(environment, plan),
+            isolation=self.isolation_of(environment, plan),
         )
-        launcher = self._launcher_for(plan.interpreter if plan.mode == "fork" else None)
+        launcher = self.launcher_for(plan.interpreter if plan.mode == "fork" else None)
         launcher.launch(launch, capture.output_write, capture.frames_write)
         capture.handed_over()
 
@@ -340,32 +341,30 @@ class EnvironmentHost:
         disk = os.statvfs(self.settings.directory)
         return disk.f_bavail * disk.f_frsize >= BYTECODE_ROOM_BYTES
 
-    def _isolation_of(self, environment: Environment, plan: StartPlan) -> dict[str, Any] | None:
+    def variables_of(self, environment: Environment) -> dict[str, str]:
+        """The environment variables of an environment's runtime."""
+        policy = self.settings.isolation
+        return execution_environment_variables(
+            policy.inside(environment.spec) if policy else environment.spec,
+            runtime_api=f"127.0.0.1:{environment.listener.port}",
+            service_url=self.service_url,
+            region=self.settings.region,
+            runtime_directory=policy.runtime_root if policy else self.settings.runtime_directory,
+            tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
+            log_stream=environment.stream,
+        )
+
+    def isolation_of(self, environment: Environment, plan: StartPlan | None = None) -> dict[str, Any] | None:
+        """How a process of an environment is isolated: its runtime by its plan, or an extension."""
         policy = self.settings.isolation
         if policy is None:
             return None
-        service_port = urlsplit(self.service_url).port or 0
-        ports = (environment.listener.port, service_port)
-        return policy.own_part(
-            environment.spec, tmp=environment.sandbox.tmp, ports=ports, needed=plan.needed, extras=plan.extras
-        )
+        ports = (environment.listener.port, urlsplit(self.service_url).port or 0)
+        needed, extras = (plan.needed, plan.extras) if plan else ((), ())
+        return policy.own_part(environment.spec, tmp=environment.sandbox.tmp, ports=ports, needed=needed, extras=extras)
 
-    def _new_port(self) -> socket.socket:
-        """A free port for a Runtime API: none to which other functions may connect."""
-        avoided = self.settings.isolation.connect_ports if self.settings.isolation else ()
-        passed_over = []
-        try:
-            while True:
-                found = socket.socket()
-                found.bind(("127.0.0.1", 0))
-                if found.getsockname()[1] not in avoided:
-                    return found
-                passed_over.append(found)
-        finally:
-            for other in passed_over:
-                other.close()
-
-    def _launcher_for(self, interpreter: Interpreter | None) -> Launcher:
+    def launcher_for(self, interpreter: Interpreter | None) -> Launcher:
+        """The launcher of an interpreter; None is the one that only executes."""
         launcher = self.launchers.get(interpreter)
         if self.settings.isolation and interpreter and interpreter.path not in self._compiled_for:
             self._compiled_for.add(interpreter.path)
@@ -378,7 +377,7 @@ class EnvironmentHost:
         argv = [interpreter, "-I", "-S", "-X", f"pycache_prefix={directory}", "-m", "compileall", "-q", *libraries]
         with open(os.devnull, "wb") as sink:
             launcher.launch(
-                LaunchSpec(id=next(self._numbers), mode="exec", argv=argv, environ={}, cwd="/"), sink.fileno()
+                LaunchSpec(id=next(self.numbers), mode="exec", argv=argv, environ={}, cwd="/"), sink.fileno()
             )
 
     def _python_path(self, spec: EnvironmentSpec) -> list[str]:
@@ -400,7 +399,7 @@ class EnvironmentHost:
         )
 
     def _new_sandbox(self, spec: EnvironmentSpec, number: int) -> Sandbox:
-        token = self._new_token()
+        token = self.new_token()
         day = datetime.fromtimestamp(self.wall(), UTC)
         # Functions may share a log group of one's own choice: only there does a stream name its function.
         named = "" if spec.log_group == f"/aws/lambda/{spec.function_name}" else spec.function_name
@@ -428,16 +427,20 @@ class EnvironmentHost:
         for pool in tuple(self.pools.values()):
             pool.sweep(now, self.settings.idle_seconds)
         self.spares.sweep()
+        self.provisioner.fill()
 
     async def close(self) -> None:
         """Stop every environment and every launcher; returns when no process of theirs is left."""
         self.closing = True
         self._start_queue.clear()
+        self.provisioner.close()
         for pool in tuple(self.pools.values()):
             pool.stop()
+        await self.extensions.wait_ended()
         self.watch.close()
         self.spares.close()
         await self.launchers.close()
+        self.extensions.bury()
         for environment in tuple(self.environments.values()):
             environment.exited(Exit(signal=9))
         self.pools.clear()
@@ -450,18 +453,20 @@ class EnvironmentHost:
 
     def _on_started(self, number: int, pid: int, baseline_bytes: int) -> None:
         self.spares.started(number, pid)
+        self.extensions.started(number, pid)
         environment = self.environments.get(number)
         if environment is not None:
             environment.launched(pid, TreeMemory(pid, baseline_bytes))
 
     def _on_failed(self, number: int, failure: LaunchFailure) -> None:
         self.spares.ended(number)
+        self.extensions.failed(number, failure)
         environment = self.environments.get(number)
         if environment is None:
             return
         if failure.stage == "exec":
-            reason = EXEC_ERRORS.get(failure.errno_name or "", failure.message)
-            environment.launch_failed(INVALID_ENTRYPOINT, f"fork/exec {self._shown_path(environment)}: {reason}")
+            reason = exec_error_text(self._shown_path(environment), failure.errno_name, failure.message)
+            environment.launch_failed(INVALID_ENTRYPOINT, reason)
         else:
             environment.launch_failed(START_FAILED, failure.message)
 
@@ -471,9 +476,11 @@ class EnvironmentHost:
 
     def _on_exited(self, number: int, status: ExitStatus) -> None:
         self.spares.ended(number)
+        ended = Exit(code=status.code or 0, signal=status.signal or 0)
+        self.extensions.exited(number, ended)
         environment = self.environments.get(number)
         if environment is not None:
-            environment.exited(Exit(code=status.code or 0, signal=status.signal or 0))
+            environment.exited(ended)
 
     def _on_dying(self, numbers: list[int]) -> None:
         # They may still answer for a moment, but nothing new is handed to them. What they have is answered when they
@@ -481,12 +488,13 @@ class EnvironmentHost:
         for number in numbers:
             self.spares.ended(number)
             environment = self.environments.get(number)
-            if environment is not None and environment.state in (State.IDLE, State.RESPONDED):
+            if environment is not None and environment.state in (State.IDLE, State.RESPONDED, State.HELD):
                 environment.stop()
 
     def _on_lost(self, numbers: list[int]) -> None:
         for number in numbers:
             self.spares.ended(number)
+            self.extensions.exited(number, Exit(signal=9))
             environment = self.environments.get(number)
             if environment is not None:
                 environment.exited(Exit(signal=9))

@@ -19,7 +19,7 @@ from venturekit.service.environments.log_levels import (
 from venturekit.service.environments.log_records import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from venturekit.service.environments.log_records import Message, Reported
@@ -34,13 +34,15 @@ OUTPUT_BYTES: Final = 65_536
 
 def open_journal(spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep | None = None) -> Journal:
     """The journal of an environment of a function; ``keep`` takes what goes to the log directory."""
-    return (JsonJournal if spec.log_format == "JSON" else Journal)(spec, stream, group, keep)
+    if spec.log_format != "JSON":
+        return Journal(spec, stream, group, keep)
+    return (TenantJournal if spec.tenant_id else JsonJournal)(spec, stream, group, keep)
 
 
 class Journal:
     """The log in the text format. Times are in epoch seconds."""
 
-    __slots__ = ("_append", "_group", "_keep", "_spec", "_stream", "_tail", "_version", "shows")
+    __slots__ = ("_append", "_group", "_keep", "_spec", "_stream", "_tail", "_version", "begun", "shows")
 
     def __init__(self, spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep | None) -> None:
         self._spec = spec
@@ -52,9 +54,12 @@ class Journal:
         self._tail: bytearray | None = None
         self.shows: Callable[[bytes, int], bool] | None = None
         """Which records of the function the log has; None: all of them."""
+        self.begun: tuple[float, str, str, str] | None = None
+        """When the init phase began, and with what: runtime, version ARN, phase."""
 
     def init_started(self, timestamp: float, *, runtime: str, version_arn: str, phase: str, warning: str) -> None:
         """An environment begins its init phase; ``warning`` may say what is not as the function wants it."""
+        self.begun = (timestamp, runtime, version_arn, phase)
         self._append(timestamp, self._stream, platform_lines.init_start_line(runtime, version_arn))
         if warning:
             self._append(timestamp, self._stream, f"[WARNING] {warning}\n".encode())
@@ -63,7 +68,7 @@ class Journal:
         self, timestamp: float, *, duration_ms: float, phase: str, status: str = "success", error_type: str = ""
     ) -> None:
         """The init phase is over: ``success``, ``error`` or ``timeout``."""
-        if status != "success":
+        if status != "success" or self._spec.initialization_type != platform_events.ON_DEMAND:
             line = platform_lines.init_report_line(duration_ms, phase, status, error_type)
             self._append(timestamp, self._stream, line)
 
@@ -96,6 +101,17 @@ class Journal:
         self._add_to_tail(timestamp, last)
         return self._take_tail()
 
+    def extension(
+        self, timestamp: float, *, name: str, state: str, events: Sequence[str], error_type: str = ""
+    ) -> None:
+        """An extension is ready, or has failed."""
+        line = platform_lines.extension_line(name, state, events, error_type)
+        self._append(timestamp, self._stream, line)
+
+    def subscribed(self, timestamp: float, *, word: str, event: str, name: str, types: Sequence[str]) -> None:
+        """An extension has subscribed; ``word`` and ``event`` tell to which API, in the two formats of the log."""
+        self._append(timestamp, self._stream, platform_lines.subscription_line(word, name, types))
+
     def _append_and_keep(self, timestamp: float, stream: str, message: Message) -> None:
         self._group.append(timestamp, stream, message)
         assert self._keep is not None
@@ -127,6 +143,7 @@ class JsonJournal(Journal):
 
     def init_started(self, timestamp: float, *, runtime: str, version_arn: str, phase: str, warning: str) -> None:
         """As above."""
+        self.begun = (timestamp, runtime, version_arn, phase)
         spec = self._spec
         record = platform_events.init_start(
             phase=phase,
@@ -136,6 +153,7 @@ class JsonJournal(Journal):
             version=spec.function_version,
             stream=self._stream,
             memory_size_mb=spec.memory_size_mb,
+            initialization_type=spec.initialization_type,
         )
         self._event("platform.initStart", timestamp, record)
         if warning and (self.shows is None or self.shows(b"", WARN)):
@@ -146,10 +164,17 @@ class JsonJournal(Journal):
         self, timestamp: float, *, duration_ms: float, phase: str, status: str = "success", error_type: str = ""
     ) -> None:
         """As above."""
-        done = platform_events.init_runtime_done(phase, status, error_type)
+        kind = self._spec.initialization_type
+        done = platform_events.init_runtime_done(phase, status, error_type, kind)
         self._event("platform.initRuntimeDone", timestamp, done, succeeded=status == "success")
-        report = platform_events.init_report(phase, status, error_type, duration_ms)
-        self._event("platform.initReport", timestamp, report, succeeded=status == "success")
+        report = platform_events.init_report(phase, status, error_type, duration_ms, kind)
+        self._event(
+            "platform.initReport",
+            timestamp,
+            report,
+            succeeded=status == "success",
+            on_demand=kind == platform_events.ON_DEMAND,
+        )
 
     def started(self, timestamp: float, request_id: bytes, *, tail: bool) -> None:
         """As above."""
@@ -169,11 +194,54 @@ class JsonJournal(Journal):
             self._show(timestamp, (*report, status, error_type))
         return b"" if self._tail is None else self._take_tail()
 
+    def extension(
+        self, timestamp: float, *, name: str, state: str, events: Sequence[str], error_type: str = ""
+    ) -> None:
+        """As above."""
+        record = platform_events.extension(name, state, events, error_type)
+        self._event("platform.extension", timestamp, record, succeeded=not error_type)
+
+    def subscribed(self, timestamp: float, *, word: str, event: str, name: str, types: Sequence[str]) -> None:
+        """As above."""
+        self._event(event, timestamp, platform_events.subscription(name, types))
+
     def _show(self, timestamp: float, message: Message) -> None:
         self._append(timestamp, self._stream, message)
         if self._tail is not None:
             self._add_to_tail(timestamp, message)
 
-    def _event(self, event: str, timestamp: float, record: dict[str, Any], *, succeeded: bool = True) -> None:
-        if system_level(event, succeeded=succeeded) >= self._system_level:
+    def _event(
+        self, event: str, timestamp: float, record: dict[str, Any], *, succeeded: bool = True, on_demand: bool = True
+    ) -> None:
+        if system_level(event, succeeded=succeeded, on_demand=on_demand) >= self._system_level:
             self._show(timestamp, platform_events.event_line(event, timestamp, record))
+
+
+class TenantJournal(JsonJournal):
+    """The log in the JSON format of an environment that serves one tenant: it is named in what the platform writes.
+
+    Source: AWS page "Lambda Telemetry API Event schema reference" for ``tenantId`` of start, runtimeDone and report.
+    """
+
+    __slots__ = ()
+
+    def started(self, timestamp: float, request_id: bytes, *, tail: bool) -> None:
+        """As above."""
+        if tail:
+            self._tail = bytearray()
+        self._event("platform.start", timestamp, platform_events.start(request_id, self._version, self._arn))
+
+    def ended(
+        self, timestamp: float, report: Reported, *, status: str = "", error_type: str = "", produced_bytes: int = 0
+    ) -> bytes:
+        """As above."""
+        done = platform_events.runtime_done(report[0], status or "success", error_type, report[1], produced_bytes)
+        self._event("platform.runtimeDone", timestamp, done, succeeded=not status)
+        reported = platform_events.report(platform_lines.Report(*report, status, error_type))
+        self._event("platform.report", timestamp, reported, succeeded=not status)
+        return b"" if self._tail is None else self._take_tail()
+
+    def _event(self, event: str, timestamp: float, record: dict[str, Any], **level: bool) -> None:
+        if "requestId" in record:
+            record = platform_events.with_tenant(record, self._spec.tenant_id)
+        super()._event(event, timestamp, record, **level)

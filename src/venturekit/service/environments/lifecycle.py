@@ -1,8 +1,8 @@
 """The life of an execution environment as one table: states x events -> next state. Pure.
 
-Source: seed 004 and the AWS pages "Lambda execution environment" and "Using the Lambda runtime API". An event that
-is not in the row of a state changes nothing: the caller decides what that means (a runtime gets 403, a late
-notice is dropped).
+Source: seed 004 and the AWS pages "Lambda execution environment", "Using the Lambda runtime API" and "Using the Lambda
+Extensions API". An event that is not in the row of a state changes nothing: the caller decides what that means (a
+runtime gets 403, a late notice is dropped).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ class State(IntEnum):
     INVOKE = 2  # an event was handed out and not answered yet
     RESPONDED = 3  # answered; the runtime has not asked for the next event yet
     INIT_FAILED = 4  # the runtime reported an init error; its process may still be there
-    STOPPING = 5  # its processes are being killed
-    TERMINATED = 6  # its main process is gone
+    STOPPING = 5  # its processes are being asked to end, or killed
+    TERMINATED = 6  # all of its processes are gone
+    INIT_HELD = 7  # the runtime waits for its first event, and an extension is still initialising
+    HELD = 8  # answered; the runtime waits for the next event, and an extension is not done with the last one
 
 
 class Event(IntEnum):
@@ -33,18 +35,26 @@ class Event(IntEnum):
     INIT_ERROR = 4  # the runtime posts an init error
     TIMEOUT = 5  # the function's time, or the init phase's, is over
     STOP = 6  # the service lets it go: idle too long, outdated, over its memory, or the service ends
-    EXITED = 7  # its main process has ended
+    EXITED = 7  # its main process has ended, and nothing else of it is left
+    WAIT = 8  # the runtime asks for the next event, and an extension is not done
+    READY = 9  # the last extension is done, too
+
+
+def _row(*following: str) -> tuple[State | None, ...]:
+    return tuple(State[name] if name else None for name in following)
 
 
 TABLE: Final[tuple[tuple[State | None, ...], ...]] = (
-    # NEXT, NEXT_GONE, DELIVER, ANSWER, INIT_ERROR, TIMEOUT, STOP, EXITED
-    (State.IDLE, None, None, None, State.INIT_FAILED, State.STOPPING, State.STOPPING, State.TERMINATED),  # STARTING
-    (None, State.RESPONDED, State.INVOKE, None, None, None, State.STOPPING, State.TERMINATED),  # IDLE
-    (None, None, None, State.RESPONDED, None, State.STOPPING, State.STOPPING, State.TERMINATED),  # INVOKE
-    (State.IDLE, None, None, None, None, State.STOPPING, State.STOPPING, State.TERMINATED),  # RESPONDED
-    (None, None, None, None, None, State.STOPPING, State.STOPPING, State.TERMINATED),  # INIT_FAILED
-    (None, None, None, None, None, None, None, State.TERMINATED),  # STOPPING
-    (None, None, None, None, None, None, None, None),  # TERMINATED
+    # NEXT, NEXT_GONE, DELIVER, ANSWER, INIT_ERROR, TIMEOUT, STOP, EXITED, WAIT, READY
+    _row("IDLE", "", "", "", "INIT_FAILED", "STOPPING", "STOPPING", "TERMINATED", "INIT_HELD", ""),  # STARTING
+    _row("", "RESPONDED", "INVOKE", "", "", "", "STOPPING", "TERMINATED", "", ""),  # IDLE
+    _row("", "", "", "RESPONDED", "", "STOPPING", "STOPPING", "TERMINATED", "", ""),  # INVOKE
+    _row("IDLE", "", "", "", "", "STOPPING", "STOPPING", "TERMINATED", "HELD", ""),  # RESPONDED
+    _row("", "", "", "", "", "STOPPING", "STOPPING", "TERMINATED", "", ""),  # INIT_FAILED
+    _row("", "", "", "", "", "STOPPING", "", "TERMINATED", "", ""),  # STOPPING
+    _row("", "", "", "", "", "", "", "", "", ""),  # TERMINATED
+    _row("", "STARTING", "", "", "", "STOPPING", "STOPPING", "TERMINATED", "", "IDLE"),  # INIT_HELD
+    _row("", "RESPONDED", "", "", "", "STOPPING", "STOPPING", "TERMINATED", "", "IDLE"),  # HELD
 )
 
 

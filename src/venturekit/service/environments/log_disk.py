@@ -130,8 +130,19 @@ class LogDisk:
                 os.removedirs(self.directory / folder)
         self._size = sum(file.size_bytes for file in files) - sum(file.size_bytes for file in removed)
 
-    def history(self, account_id: str, function_name: str, *, records: int, size_bytes: int) -> list[KeptRecord]:
-        """The latest that services before this one have kept of a function, oldest first, within both limits."""
+    def history(
+        self,
+        account_id: str,
+        function_name: str,
+        *,
+        records: int,
+        size_bytes: int,
+        folders: dict[str, str] | None = None,
+    ) -> list[KeptRecord]:
+        """The latest that services before this one have kept of a function, oldest first, within both limits.
+
+        ``folders`` takes the log group's folder of each stream.
+        """
         function = log_names.safe_name(function_name)
         files = [file for file in self.files(account_id) if file.function == function]
         found: list[KeptRecord] = []
@@ -145,6 +156,8 @@ class LogDisk:
                 if size_bytes < 0 or len(found) == records:
                     break
                 found.append(record)
+                if folders is not None:
+                    folders[record[1]] = file.folder
             left -= file.size_bytes
             if left <= 0 or size_bytes < 0 or len(found) == records:
                 break

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from venturekit.service.environments.platform_events import timestamp_text
 
@@ -93,6 +94,16 @@ def safe_name(name: str, allowed: str = "") -> str:
         # Two percent signs in a row do not come out of the above.
         safe = f"{safe[: NAME_LIMIT - 40]}%%{hashlib.sha256(safe.encode()).hexdigest()[:38]}"
     return safe or "%"
+
+
+def original_name(safe: str) -> str | None:
+    """The name that :func:`safe_name` has made this of, or None: it was too long to tell."""
+    if "%%" in safe:
+        return None
+    try:
+        return unquote(safe.replace("+", "/"), errors="strict")
+    except UnicodeDecodeError:
+        return None
 
 
 def parse_file_name(folder: str, name: str, size_bytes: int, modified: float) -> KeptFile | None:

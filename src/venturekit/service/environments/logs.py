@@ -9,15 +9,16 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments.journal import Journal, open_journal
 from venturekit.service.environments.log_records import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from venturekit.service.environments.kept_logs import KeptLogs
+    from venturekit.service.environments.kept_logs import KeptGroup, KeptLogs
     from venturekit.service.environments.log_records import KeptRecord, Message, Record
     from venturekit.service.environments.ports import EnvironmentSpec
 
@@ -28,6 +29,9 @@ DELETED_LIMIT: Final = 64
 TRIMMED_AT_ONCE: Final = 1_000
 """How many records more than the limit are let in before the oldest go: one by one costs more."""
 
+STREAMS_LIMIT: Final = GROUP_LIMIT_RECORDS
+"""How many streams of a function in other log groups than its own are remembered."""
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 HISTORY_ROOM: Final = GROUP_LIMIT_RECORDS
 """The sequences that are kept free for what earlier services wrote: it is read when somebody asks for it."""
 
@@ -86,6 +90,15 @@ class LogGroup:
             for sequence, (timestamp, stream, message) in enumerate(found, first + start)
         )
 
+    def snapshot(self) -> tuple[int, list[Record]]:
+        """All records as they are now, oldest first, and the sequence of the first one."""
+        return self._next - len(self._records), list(self._records)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much text there is; platform lines count for nothing."""
+        return self._size
+
     def prepend(self, records: Sequence[KeptRecord]) -> None:
         """Put older records, oldest first, before those that there are, as far as there is room.
 
@@ -117,10 +130,11 @@ class LogGroup:
 class LogStore:
     """The log groups of all functions, by the ARN of the function, and of those that were deleted last."""
 
-    __slots__ = ("_deleted", "_groups", "_kept", "_restored")
+    __slots__ = ("_deleted", "_elsewhere", "_groups", "_kept", "_restored")
 
     def __init__(self) -> None:
         self._groups: dict[str, LogGroup] = {}
+        self._elsewhere: dict[str, dict[str, str]] = {}
         self._deleted: dict[str, None] = {}
         self._kept: KeptLogs | None = None
         self._restored: set[str] = set()
@@ -132,6 +146,8 @@ class LogStore:
     def open(self, spec: EnvironmentSpec, stream: str) -> Journal:
         """The log of one execution environment, which writes to this stream."""
         keep = None if self._kept is None else self._kept.keep(spec.function_arn, spec.log_group)
+        if spec.log_group != f"/aws/lambda/{spec.function_name}":
+            self._note_elsewhere(spec.function_arn, stream, spec.log_group)
         return open_journal(spec, stream, self.group(spec.function_arn), keep)
 
     def group(self, function_arn: str) -> LogGroup:
@@ -141,6 +157,25 @@ class LogStore:
             group = self._groups[function_arn] = LogGroup(0 if self._kept is None else HISTORY_ROOM)
         return group
 
+    def functions(self) -> Iterator[tuple[str, LogGroup]]:
+        """The ARNs of all functions that have records in memory, each with what it logged."""
+        return ((arn, group) for arn, group in self._groups.items() if group.last >= 0)
+
+    def elsewhere(self, function_arn: str) -> Mapping[str, str]:
+        """The log groups of those of a function's streams that are not in ``/aws/lambda/<name>``."""
+        return self._elsewhere.get(function_arn, _NOWHERE)
+
+    async def kept_groups(self, account_id: str) -> Mapping[str, KeptGroup]:
+        """The log groups of an account that are on disk, by name."""
+        return {} if self._kept is None else await self._kept.groups(account_id)
+
+    def _note_elsewhere(self, function_arn: str, stream: str, log_group: str) -> None:
+        streams = self._elsewhere.setdefault(function_arn, {})
+        streams[stream] = log_group
+        if len(streams) > STREAMS_LIMIT:
+            # The records of the oldest are long gone: a group has no more records than so many environments write.
+            del streams[next(iter(streams))]
+
     def find(self, function_arn: str) -> LogGroup | None:
         """The group of a function, None when it never logged."""
         return self._groups.get(function_arn)
@@ -149,10 +184,12 @@ class LogStore:
         """The group of a function, with what earlier services have kept of its log; None when it never logged."""
         kept = self._kept
         if kept is not None and function_arn not in self._restored:
-            records = await kept.history(function_arn, records=HISTORY_ROOM, size_bytes=GROUP_LIMIT_BYTES)
+            records, elsewhere = await kept.history(function_arn, records=HISTORY_ROOM, size_bytes=GROUP_LIMIT_BYTES)
             # Somebody else may have asked meanwhile. A name that nobody has ever used is not worth remembering.
             if function_arn not in self._restored and (records or function_arn in self._groups):
                 self._restored.add(function_arn)
+                for stream, log_group in elsewhere.items():
+                    self._note_elsewhere(function_arn, stream, log_group)
                 self.group(function_arn).prepend(records)
         return self._groups.get(function_arn)
 
@@ -167,4 +204,5 @@ class LogStore:
             oldest = next(iter(self._deleted))
             del self._deleted[oldest]
             self._groups.pop(oldest, None)
+            self._elsewhere.pop(oldest, None)
             self._restored.discard(oldest)

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from venturekit.service.environments.platform_lines import Report
 
-INITIALIZATION_TYPE: Final = "on-demand"
+ON_DEMAND: Final = "on-demand"
 SUCCESS: Final = "success"
 MEBIBYTE: Final = 1024 * 1024
 
@@ -31,11 +33,19 @@ def event_line(event: str, timestamp: float, record: dict[str, Any]) -> bytes:
 
 
 def init_start(
-    *, phase: str, runtime: str, version_arn: str, function_name: str, version: str, stream: str, memory_size_mb: int
+    *,
+    phase: str,
+    runtime: str,
+    version_arn: str,
+    function_name: str,
+    version: str,
+    stream: str,
+    memory_size_mb: int,
+    initialization_type: str = ON_DEMAND,
 ) -> dict[str, Any]:
     """The record of ``platform.initStart``. As recorded, the instance is named by its log stream."""
     return {
-        "initializationType": INITIALIZATION_TYPE,
+        "initializationType": initialization_type,
         "phase": phase,
         "runtimeVersion": runtime,
         "runtimeVersionArn": version_arn,
@@ -46,14 +56,17 @@ def init_start(
     }
 
 
-def init_runtime_done(phase: str, status: str, error_type: str) -> dict[str, Any]:
+def init_runtime_done(phase: str, status: str, error_type: str, initialization_type: str = ON_DEMAND) -> dict[str, Any]:
     """The record of ``platform.initRuntimeDone``."""
-    return {"initializationType": INITIALIZATION_TYPE, "phase": phase, **_outcome(status, error_type)}
+    return {"initializationType": initialization_type, "phase": phase, **_outcome(status, error_type)}
 
 
-def init_report(phase: str, status: str, error_type: str, duration_ms: float) -> dict[str, Any]:
+def init_report(
+    phase: str, status: str, error_type: str, duration_ms: float, initialization_type: str = ON_DEMAND
+) -> dict[str, Any]:
     """The record of ``platform.initReport``."""
-    return {**init_runtime_done(phase, status, error_type), "metrics": {"durationMs": _milliseconds(duration_ms)}}
+    done = init_runtime_done(phase, status, error_type, initialization_type)
+    return {**done, "metrics": {"durationMs": _milliseconds(duration_ms)}}
 
 
 def start(request_id: bytes, version: bytes, function_arn: bytes) -> dict[str, Any]:
@@ -80,6 +93,22 @@ def report(of: Report) -> dict[str, Any]:
     if of.init_duration_ms is not None:
         metrics["initDurationMs"] = _milliseconds(of.init_duration_ms)
     return {"requestId": of.request_id.decode(), "metrics": metrics, **_outcome(of.status or SUCCESS, of.error_type)}
+
+
+def extension(name: str, state: str, events: Sequence[str], error_type: str = "") -> dict[str, Any]:
+    """The record of ``platform.extension``: an extension is ready, or has failed."""
+    record = {"name": name, "state": state, "events": list(events)}
+    return record | ({"errorType": error_type} if error_type else {})
+
+
+def subscription(name: str, types: Sequence[str]) -> dict[str, Any]:
+    """The record of ``platform.telemetrySubscription`` and ``platform.logsSubscription``."""
+    return {"name": name, "state": "Subscribed", "types": list(types)}
+
+
+def with_tenant(record: dict[str, Any], tenant_id: str) -> dict[str, Any]:
+    """The record of an invocation's event with its tenant, if it has one."""
+    return record | {"tenantId": tenant_id} if tenant_id else record
 
 
 def _outcome(status: str, error_type: str) -> dict[str, str]:

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,8 +60,19 @@ def report_line(report: Report) -> bytes:
 
 
 def init_report_line(duration_ms: float, phase: str, status: str, error_type: str = "") -> bytes:
-    """``INIT_REPORT``: only for an init phase that failed or ran out of time."""
+    """``INIT_REPORT``: only for an init phase that failed or ran out of time, or that no invocation has waited for."""
     line = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
     if error_type:
         line += f"\tError Type: {error_type}"
     return line.encode() + b"\n"
+
+
+def extension_line(name: str, state: str, events: Sequence[str], error_type: str = "") -> bytes:
+    """``EXTENSION``: an extension is ready, or has failed."""
+    line = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{', '.join(events)}]"
+    return (line + (f"\tError Type: {error_type}" if error_type else "")).encode() + b"\n"
+
+
+def subscription_line(word: str, name: str, types: Sequence[str]) -> bytes:
+    """``TELEMETRY`` or ``LOGS``: an extension has subscribed."""
+    return f"{word}\tName: {name}\tState: Subscribed\tTypes: [{', '.join(types)}]\n".encode()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
+from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from venturekit.service.environments.lifecycle import State
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.environment import Environment
     from venturekit.service.environments.host import EnvironmentHost
     from venturekit.service.environments.ports import EnvironmentSpec, Invocation
+    from venturekit.service.environments.provision import Provision
     from venturekit.service.environments.sandbox import Sandbox
 
 SHUTTING_DOWN = "the service is shutting down"
@@ -35,14 +39,24 @@ def environments_to_start(waiting: int, starting: int, expected_back: int) -> in
     return max(waiting - starting - expected_back, 0)
 
 
+PROVISIONED = "provisioned-concurrency"
+_IS_PROVISIONED = attrgetter("provisioned")
+
+
 class Pool:
-    """Environments that are interchangeable: one code, one configuration. Idle ones are reused last in, first out."""
+    """Environments that are interchangeable: one code, one configuration. Idle ones are reused last in, first out.
+
+    Those that are kept initialised come last in ``idle``, and so are taken first.
+    """
 
     __slots__ = (
         "environments",
         "grace",
         "host",
         "idle",
+        "provision",
+        "provisioned_spec",
+        "resetting",
         "responded",
         "retired",
         "sandboxes",
@@ -61,8 +75,13 @@ class Pool:
         self.sandboxes: list[tuple[float, Sandbox]] = []
         self.starting = 0
         self.responded = 0
+        # Environments whose extensions are still shutting down: the next one gets their sandbox, and their ports.
+        self.resetting = 0
         self.retired = False
         self.grace: asyncio.TimerHandle | None = None
+        # None as long as no environments were to be kept initialised.
+        self.provision: Provision | None = None
+        self.provisioned_spec = replace(spec, initialization_type=PROVISIONED)
 
     # --- from the invocation path -------------------------------------------------------------------------------
 
@@ -90,8 +109,9 @@ class Pool:
     def retire(self) -> None:
         """The code or configuration is outdated: idle environments go now, the others when they have answered."""
         self.retired = True
+        self.host.provisioner.want(self, 0)
         for environment in tuple(self.environments):
-            if environment.state in (State.IDLE, State.RESPONDED):
+            if environment.state in (State.IDLE, State.RESPONDED, State.HELD):
                 environment.stop()
         self.host.settle_retired(self)
 
@@ -111,8 +131,13 @@ class Pool:
 
     def initialised(self, environment: Environment) -> None:
         """An environment has finished its init phase."""
-        self.starting -= 1
         self.host.watch.rest(environment)
+        if environment.provisioned:
+            assert self.provision is not None
+            self.host.provisioner.initialised(self.provision)
+            self._ready(environment)
+            return
+        self.starting -= 1
         self._ready(environment)
         # Last: whether the next start in line is still needed depends on who waits now.
         self._start_finished(environment)
@@ -134,12 +159,18 @@ class Pool:
         self.host.watch.rest(environment)
         if state is State.IDLE:
             self.idle.remove(environment)
-        elif state is State.RESPONDED:
+        elif state in (State.RESPONDED, State.HELD):
             self.responded -= 1
-        elif state is State.STARTING:
+        elif state in (State.STARTING, State.INIT_HELD) and not environment.provisioned:
             self.starting -= 1
             self._start_finished(environment)
         self.scale()
+        if environment.provisioned:
+            assert self.provision is not None
+            if state in (State.STARTING, State.INIT_HELD):
+                self.host.provisioner.start_ended(self.provision)
+            else:
+                self.host.provisioner.lost(self.provision)
 
     def first_waiting(self) -> Invocation | None:
         """The invocation that has waited longest, taken out of the queue: an init that failed is its outcome."""
@@ -151,6 +182,17 @@ class Pool:
         self.starting += 1
         self.host.start(self, suppressed=True)
 
+    def drop_surplus(self) -> None:
+        """Let go of environments that are not to be kept initialised any more; busy ones go when they have answered."""
+        provision = self.provision
+        if provision is None or not provision.surplus:
+            return
+        starting = [each for each in self.environments if each.state in (State.STARTING, State.INIT_HELD)]
+        answered = [each for each in self.environments if each.state in (State.RESPONDED, State.HELD)]
+        kept = [each for each in (*starting, *self.idle, *answered) if each.provisioned]
+        for environment in kept[: provision.surplus]:
+            environment.stop()
+
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _start_finished(self, environment: Environment) -> None:
@@ -160,20 +202,23 @@ class Pool:
     def _ready(self, environment: Environment) -> None:
         if self.waiting:
             environment.deliver(self.waiting.popleft())
-        elif self.retired:
+        elif self.retired or (environment.provisioned and self.provision is not None and self.provision.surplus):
             # Its state is IDLE already: it leaves as if it had been in the list.
             self.idle.append(environment)
             environment.stop()
             self.host.settle_retired(self)
         else:
             environment.idle_since = self.host.clock.now
-            self.idle.append(environment)
+            if environment.provisioned or self.provision is None:
+                self.idle.append(environment)
+            else:
+                self.idle.insert(bisect_left(self.idle, True, key=_IS_PROVISIONED), environment)
 
     def scale(self) -> None:
         """Start environments for the invocations that wait and that no other environment will serve soon."""
         if not self.waiting or self.host.closing:
             return
-        missing = environments_to_start(len(self.waiting), self.starting, self.responded)
+        missing = environments_to_start(len(self.waiting), self.starting + self.resetting, self.responded)
         if missing:
             for _ in range(missing):
                 self.starting += 1
@@ -185,7 +230,7 @@ class Pool:
         self.grace = None
         now = self.host.monotonic()
         overdue = sum(1 for invocation in self.waiting if now - invocation.enqueued >= GRACE_SECONDS / 2)
-        for _ in range(environments_to_start(overdue, self.starting, 0)):
+        for _ in range(environments_to_start(overdue, self.starting + self.resetting, 0)):
             self.starting += 1
             self.host.start(self)
         self.scale()
@@ -194,13 +239,35 @@ class Pool:
         """An environment was reset: its scratch directory and log stream go on with the next one that starts."""
         self.sandboxes.append((self.host.clock.now, sandbox))
 
+    def reset_over(self, sandbox: Sandbox) -> None:
+        """The last process of an environment that is being reset has ended."""
+        self.resetting -= 1
+        self.keep_sandbox(sandbox)
+        self.scale()
+
+    def drop_sandboxes(self) -> None:
+        """Delete the sandboxes that were kept."""
+        sandboxes, self.sandboxes = self.sandboxes, []
+        for _, sandbox in sandboxes:
+            self.host.remove_sandbox(sandbox)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it is of a tenant of whom there is nothing: there may be any number of those."""
+        return bool(self.spec.tenant_id) and not (
+            self.environments or self.waiting or self.starting or self.resetting or self.sandboxes
+        )
+
     def take_sandbox(self) -> Sandbox | None:
         """The sandbox that was kept last, if any."""
         return self.sandboxes.pop()[1] if self.sandboxes else None
 
     def sweep(self, now: float, idle_seconds: float) -> None:
         """Let go of environments and sandboxes that rest for too long, and of invocations that waited for too long."""
-        for environment in [each for each in self.idle if now - each.idle_since > idle_seconds]:
+        idle = self.idle
+        if self.provision is not None:
+            idle = idle[: bisect_left(idle, True, key=_IS_PROVISIONED)]
+        for environment in [each for each in idle if now - each.idle_since > idle_seconds]:
             environment.stop()
         while self.sandboxes and now - self.sandboxes[0][0] > idle_seconds:
             self.host.remove_sandbox(self.sandboxes.pop(0)[1])
@@ -209,5 +276,5 @@ class Pool:
         limit_seconds = WAIT_LIMIT_SECONDS + self.spec.timeout_ms / 1000
         while waiting and self.host.monotonic() - waiting[0].enqueued > limit_seconds:
             waiting.popleft().reject("no execution environment could be started in time")
-        if self.retired:
+        if self.retired or self.spec.tenant_id:
             self.host.settle_retired(self)

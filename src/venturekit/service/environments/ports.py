@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from venturekit.service.environments.statistics import FunctionStatistics
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -71,5 +73,17 @@ class EnvironmentSpec:
     layers: tuple[Path, ...] = ()
     layer_keys: tuple[str, ...] = ()
     # Customers keep secrets here: out of every repr.
+    statistics: FunctionStatistics = field(default_factory=FunctionStatistics, repr=False, compare=False)
+    """What counts the function's invocations."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    initialization_type: str = "on-demand"
+    """What ``AWS_LAMBDA_INITIALIZATION_TYPE`` says."""
+    tenant_id: str = ""
+    """Whose invocations alone the environment serves, with tenant isolation."""
+
+    @property
+    def pool_key(self) -> tuple[str, ...]:
+        """What environments have in common that are interchangeable: function, version, identity, and tenant if any."""
+        key = (self.function_arn, self.function_version, self.identity)
+        return (*key, self.tenant_id) if self.tenant_id else key

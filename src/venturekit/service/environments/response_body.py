@@ -38,6 +38,7 @@ class ResponseBody:
         "_limit",
         "_live",
         "_pieces",
+        "began_at",
     )
 
     def __init__(self, api: RuntimeApi, environment: Environment, exchange: Exchange) -> None:
@@ -50,6 +51,7 @@ class ResponseBody:
         content_type = exchange.headers.get(b"content-type", b"").strip()
         if not 0 < len(content_type) <= CONTENT_TYPE_LIMIT_BYTES:
             content_type = _BINARY
+        self.began_at = environment.host.monotonic()
         environment.streaming = True
         environment.streamed = self
         self._live = invocation.begin_stream(content_type, exchange.resume)

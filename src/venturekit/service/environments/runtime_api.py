@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments import failures
+from venturekit.service.environments.extensions import api as extension_api
 from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.response_body import ResponseBody
@@ -59,6 +60,8 @@ STATE_NAMES: Final = {
     State.INIT_FAILED: "InitError",
     State.STOPPING: "Exited",
     State.TERMINATED: "Exited",
+    State.INIT_HELD: "Ready",
+    State.HELD: "Ready",
 }
 
 
@@ -217,9 +220,8 @@ class RuntimeApi:
         elif target.startswith(PREFIX + b"restore/"):
             message = "this environment is not started from a snapshot: restore/next and restore/error do not apply"
             exchange.respond(error_answer(404, "NotFound", message))
-        elif target.startswith((b"/2020-01-01/extension/", b"/2020-08-15/logs", b"/2022-07-01/telemetry")):
-            message = "the Extensions, Logs and Telemetry APIs are not served yet"
-            exchange.respond(error_answer(501, "NotImplemented", message))
+        elif extension_api.answers(target):
+            extension_api.call(self.environment, exchange, target)
         elif target == b"/2018-06-01/ping":
             exchange.respond(answer(200, [(b"Content-Type", b"text/plain")], b"pong"))
         else:

@@ -62,7 +62,7 @@ def execution_environment_variables(
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_size_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": spec.initialization_type,
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
@@ -77,6 +77,34 @@ def execution_environment_variables(
     if not spec.runtime.startswith("provided"):
         fixed["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{spec.runtime}"
     return {**overridable, **spec.variables, **_credentials(spec.credentials), **fixed}
+
+
+NOT_FOR_EXTENSIONS: Final = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "_AWS_XRAY_DAEMON_ADDRESS",
+        "_AWS_XRAY_DAEMON_PORT",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+        "_HANDLER",
+    }
+)
+OF_THE_RUNTIME: Final = ("PYTHONPATH", "NODE_PATH")
+"""What the platform sets for the language of the function alone: an extension may be in another one."""
+
+
+def extension_variables(variables: Mapping[str, str], spec: EnvironmentSpec) -> dict[str, str]:
+    """What external extensions get of the ``variables`` of their environment (AWS page "Extensions API")."""
+    kept = {name: value for name, value in variables.items() if name not in NOT_FOR_EXTENSIONS}
+    for name in OF_THE_RUNTIME:
+        kept.pop(name, None)
+        if name in spec.variables:
+            kept[name] = spec.variables[name]
+    return {**kept, "PWD": "/"}
 
 
 def _credentials(credentials: Mapping[str, str]) -> dict[str, str]:

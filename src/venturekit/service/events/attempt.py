@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from venturekit.protocol.tenants import tenant_header
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -56,7 +58,7 @@ class Attempt:
         self.policy = course.policy
         self.began = began
         self.lease_until = lease_until
-        self.extra_headers = b""
+        self.extra_headers = tenant_header(event.tenant_id)
         self.tail = False
         self.enqueued = 0.0
         self._concurrency = course.concurrency

@@ -34,9 +34,10 @@ class Course:
         """See :class:`EventTarget`."""
         return self._target.timeout_seconds
 
-    @property
-    def pool(self) -> Pool:
-        """See :class:`EventTarget`."""
+    def pool_of(self, tenant_id: str) -> Pool:
+        """The environments for a tenant's events, or for those of no tenant. Raises ApiError."""
+        if tenant_id:
+            return self._target.of_tenant(tenant_id).pool
         if self._pool is None:
             self._pool = self._target.pool
         return self._pool

@@ -27,7 +27,7 @@ from venturekit.service.events.retry import (
 )
 from venturekit.service.events.settlement import Moment, Try, given_up, settled, settled_at_once, succeeded
 from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
-from venturekit.service.store.event_documents import QUEUED
+from venturekit.service.store.event_documents import FAILED, QUEUED, SUCCEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -58,6 +58,8 @@ the starts are shared by all functions.
 ROUNDS_APART_SECONDS: Final = 0.005
 """How far apart rounds begin while callers wait for their events to be accepted, who come first: a round takes from
 them what its events take of the loop, and many small ones take more than few large ones."""
+OUTCOMES: Final = {SUCCEEDED: "succeeded", FAILED: "failed", QUEUED: "retried"}
+"""By the state that follows: what became of a try."""
 NO_POLICY: Final = EventPolicy()
 
 
@@ -100,6 +102,8 @@ class Dispatcher:
         self._running: dict[int, Attempt | None] = {}
         self._settlements: list[tuple[LaneKey, Settlement]] = []
         self._live = 0
+        self.outcomes = dict.fromkeys(OUTCOMES.values(), 0)
+        """So many tries have ended in which way, since the service was started."""
         self._round: asyncio.Future[Turn] | None = None
         self._crowded = crowded
         self._scheduled = False
@@ -328,6 +332,8 @@ class Dispatcher:
                 self._pools.pop(lane, None)
             if settlement.event_id in stale:
                 continue
+            if (outcome := OUTCOMES.get(settlement.state)) is not None:
+                self.outcomes[outcome] += 1
             if settlement.state == QUEUED:
                 self._lanes.due(lane, settlement.due_at)
             else:
@@ -416,7 +422,7 @@ class Dispatcher:
             refused=self._refused,
         )
         try:
-            pool = course.pool
+            pool = course.pool_of(event.tenant_id)
         except ApiError as error:
             course.concurrency.release()
             self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=_reason(error)), course.policy)

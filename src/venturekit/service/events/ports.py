@@ -47,7 +47,9 @@ class Pool(Protocol):
 class Concurrency(Protocol):
     """Counts the invocations of one function that run at once."""
 
-    reserved: int | None
+    @property
+    def reserved(self) -> int | None:
+        """What the function has reserved, None for nothing."""
 
     def take(self) -> bool:
         """Count one more; False when there is no room for it."""
@@ -97,7 +99,10 @@ class EventTarget(Protocol):
 
     @property
     def pool(self) -> Pool:
-        """The environments of that version. Raises ApiError when it cannot run (state, runtime)."""
+        """The environments of that version. Raises ApiError when it cannot run (state, runtime, tenant)."""
+
+    def of_tenant(self, tenant_id: str) -> EventTarget:
+        """The same for a tenant's events. Raises ApiError where the function does not keep tenants apart."""
 
 
 class Targets(Protocol):

@@ -77,6 +77,8 @@ def _event(event: StoredEvent, moment: Moment) -> dict[str, Any]:
     }
     if event.qualifier:
         shown["qualifier"] = event.qualifier
+    if event.tenant_id:
+        shown["tenantId"] = event.tenant_id
     if event.finished_wall is not None:
         shown["endedAt"] = iso_time(event.finished_wall)
     if event.state in (QUEUED, RUNNING):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.functions import faults
-from venturekit.service.functions.usage import RESERVED, reserved_executions
+from venturekit.service.functions.usage import (
+    RESERVED,
+    executions_set_aside,
+    provisioned_executions,
+    reserved_executions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +27,6 @@ class ConcurrencyOperations:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        # Two functions must not both be given the same remainder of the account's concurrency.
-        self._account = asyncio.Lock()
 
     def register(self, operations: Registry) -> None:
         """Serve these operations."""
@@ -44,11 +46,14 @@ class ConcurrencyOperations:
             if name not in plane.registry:
                 # Recorded with this qualifier, though none is allowed.
                 raise faults.function_not_found(plane.registry.arn(name, "$LATEST"))
-            async with self._account:
+            async with plane.concurrency_lock:
                 function = plane.registry.function(name)
+                provisioned = provisioned_executions(function)
+                if wanted < provisioned:
+                    raise faults.reserved_below_provisioned(wanted, provisioned)
                 check_reservation(
                     wanted,
-                    former=reserved_executions(function) or 0,
+                    former=executions_set_aside(function),
                     total=plane.usage.reserved_executions,
                     limit=plane.concurrent_executions,
                 )
@@ -84,7 +89,7 @@ class ConcurrencyOperations:
 def check_reservation(wanted: int, *, former: int, total: int, limit: int) -> None:
     """Raise InvalidParameterValue for a reservation that leaves too little of the account's concurrency to the others.
 
-    ``former`` is what the function had, ``total`` what all functions have with it, ``limit`` the account's
+    ``former`` is what the function had for itself, ``total`` what all functions have with it, ``limit`` the account's
     concurrency. At least 100 stay unreserved, as recorded; an account with less than that has nothing to reserve (its
     minimum is then its limit: published errors of accounts limited to 10 and 50 say so). What does not grow passes: a
     function can always be stopped.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from venturekit.service.functions import faults
 from venturekit.service.functions.destinations import takes_dead_letters
 from venturekit.service.functions.environment_variables import check_variables
-from venturekit.service.functions.records import SNAP_START_NONE, FunctionVersion, LayerReference
+from venturekit.service.functions.records import SNAP_START_NONE, TENANCY_CONFIG, FunctionVersion, LayerReference
 from venturekit.service.functions.runtimes import check_runtime, supports_snap_start
 
 MAX_TIMEOUT_SECONDS: Final = 900
@@ -30,7 +30,6 @@ _UNSERVED: Final = {
     "PublishTo": "there is no $LATEST.PUBLISHED; leave it out and use Publish",
     "RuntimeConfig": "bring a runtime of yours in the archive as bootstrap, with Runtime provided.al2023; leave it out",
     "AcceleratorConfig": "functions run on the processors of this machine; leave it out",
-    "TenancyConfig": "tenant isolation is not available; leave it out",
 }
 
 
@@ -130,6 +129,8 @@ def _check_snap_start(version: FunctionVersion) -> None:
         return
     if not supports_snap_start(version.runtime):
         raise faults.no_snap_start(version.runtime)
+    if version.isolates_tenants:
+        raise faults.no_snap_start("TenancyConfig")
     if version.ephemeral_storage_mb > MIN_EPHEMERAL_STORAGE_MB:
         raise faults.no_snap_start(f"EphemeralStorage over {MIN_EPHEMERAL_STORAGE_MB} MB")
 
@@ -177,6 +178,8 @@ def _extras(version: FunctionVersion, members: Mapping[str, Any]) -> dict[str, A
         extras["DeadLetterConfig"] = {"TargetArn": target} if target else None
     if members.get("KMSKeyArn") is not None:
         extras["KMSKeyArn"] = members["KMSKeyArn"] or None
+    if members.get(TENANCY_CONFIG) is not None:
+        extras[TENANCY_CONFIG] = dict(members[TENANCY_CONFIG])
     return {name: value for name, value in extras.items() if value is not None}
 
 

@@ -158,6 +158,73 @@ def too_little_unreserved(minimum: int) -> ApiError:
     )
 
 
+def reserved_below_provisioned(reserved: int, provisioned: int) -> ApiError:
+    """400 for a reservation that is smaller than the provisioned concurrency; the blanks are as recorded."""
+    return invalid_parameter(
+        f" ReservedConcurrentExecutions  {reserved} should not be lower than function's total provisioned concurrency "
+        f"[{provisioned}]."
+    )
+
+
+def provisioned_above_reserved() -> ApiError:
+    """400 for provisioned concurrency that is, over all versions and aliases, greater than the reservation."""
+    return invalid_parameter(
+        "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function"
+    )
+
+
+def provisioned_above_account(unreserved: int) -> ApiError:
+    """400 for more than the account could ever provision; ``unreserved`` is what it has left.
+
+    Another emulator's words: no answer of AWS's that is like it was found.
+    """
+    return invalid_parameter(
+        f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{unreserved}].",
+        type_=None,
+    )
+
+
+def provisioned_leaves_too_little(minimum: int) -> ApiError:
+    """400 when provisioned concurrency leaves the other functions too little (published answers)."""
+    return invalid_parameter(
+        "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
+        f"minimum value of [{minimum}].",
+        type_=None,
+    )
+
+
+def provisioned_for_latest() -> ApiError:
+    """400 of PutProvisionedConcurrencyConfig for ``$LATEST``."""
+    return invalid_parameter("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+
+
+def provisioned_without_version() -> ApiError:
+    """400 of the other operations on provisioned concurrency for ``$LATEST``; that it is theirs is a choice."""
+    return invalid_parameter("The function resource provided must be an alias or a published version.")
+
+
+def provisioned_with_weights() -> ApiError:
+    """400 for an alias with two versions (published answers)."""
+    return invalid_parameter("Alias with weights can not be used with Provisioned Concurrency")
+
+
+def alias_of_provisioned_version() -> ApiError:
+    """409 for an alias one of whose versions has provisioned concurrency of its own."""
+    return conflict("Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version")
+
+
+def version_of_provisioned_alias() -> ApiError:
+    """409 for a version that an alias with provisioned concurrency names."""
+    return conflict("Version is pointed by a Provisioned Concurrency alias")
+
+
+def no_provisioned_concurrency() -> ApiError:
+    """404 where nothing is configured."""
+    return api_error(
+        "ProvisionedConcurrencyConfigNotFoundException", "No Provisioned Concurrency Config found for this function"
+    )
+
+
 def event_invoke_target_not_found() -> ApiError:
     """404 of the event invoke operations for a function, version or alias."""
     return resource_not_found("The function doesn't exist.")
@@ -372,6 +439,16 @@ def log_levels_in_text() -> ApiError:
 def no_snap_start(what: str) -> ApiError:
     """400 for something that SnapStart does not go with (published answers)."""
     return invalid_parameter(f"{what} is not supported for SnapStart enabled functions.")
+
+
+def not_with_tenants(what: str) -> ApiError:
+    """400 for something that a function with tenant isolation cannot have (AWS page "Tenant isolation").
+
+    The words are a choice.
+    """
+    return invalid_parameter(
+        f"A function with tenant isolation (TenancyConfig) cannot have {what}: create one without TenancyConfig for it."
+    )
 
 
 def no_dead_letter_target(arn: str) -> ApiError:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 _LEFT_OUT: Final = (
-    "no container images, durable functions, tenant isolation, code signing or file systems; VpcConfig, TracingConfig, "
-    "KMSKeyArn and SnapStart are kept and change nothing"
+    "no container images, durable functions, code signing or file systems; VpcConfig, TracingConfig, KMSKeyArn and "
+    "SnapStart are kept and change nothing"
 )
 
 

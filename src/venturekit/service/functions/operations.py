@@ -14,6 +14,7 @@ from venturekit.service.functions.functions import FunctionOperations
 from venturekit.service.functions.layer_permissions import LayerPermissionOperations
 from venturekit.service.functions.layers import LayerOperations
 from venturekit.service.functions.permissions import PermissionOperations
+from venturekit.service.functions.provisioned_concurrency import ProvisionedConcurrencyOperations
 from venturekit.service.functions.recursion import RecursionOperations
 from venturekit.service.functions.runtime_management import RuntimeManagementOperations
 from venturekit.service.functions.tags import TagOperations
@@ -33,6 +34,7 @@ def register_operations(operations: Registry, plane: ControlPlane) -> None:
     AliasOperations(plane).register(operations)
     TagOperations(plane).register(operations)
     ConcurrencyOperations(plane).register(operations)
+    ProvisionedConcurrencyOperations(plane).register(operations)
     AccountSettingsOperations(plane).register(operations)
     RecursionOperations(plane).register(operations)
     EventInvokeConfigOperations(plane).register(operations)

@@ -15,6 +15,7 @@ from venturekit.service.functions.changes import added_versions, difference, ret
 from venturekit.service.functions.code_source import FetchCode, no_s3
 from venturekit.service.functions.layer_access import layer_for_function
 from venturekit.service.functions.loading import loaded_functions
+from venturekit.service.functions.provisioned import ProvisionState
 from venturekit.service.functions.records import (
     LATEST,
     STATE_PENDING,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from venturekit.service.functions.layer_registry import LayerRegistry
     from venturekit.service.functions.records import LayerReference
     from venturekit.service.functions.registry import Function, FunctionRegistry
+    from venturekit.service.functions.tags import MappingTags
 
 Activate = Callable[[FunctionVersion], Awaitable[None]]
 TargetExists = Callable[[str], Awaitable[bool | None]]
@@ -50,6 +52,11 @@ async def _unknown(arn: str) -> None:
     del arn
 
 
+def _nothing_provisioned(function_name: str, version: str) -> ProvisionState:
+    del function_name, version
+    return ProvisionState()
+
+
 def _function_url(url_id: str) -> str:
     return f"http://{url_id}.lambda-url.localhost/"
 
@@ -63,7 +70,8 @@ class ControlPlane:
     archive, ``layers`` are all accounts' layers, ``report`` gets unexpected exceptions, ``log`` a sentence about every
     refused archive, ``fetch_code`` gets archives from S3. ``concurrent_executions`` is the account's concurrency,
     ``function_url(url_id)`` the address of a function URL, ``target_exists`` is asked for destinations that are no
-    functions.
+    functions, ``provision_state(function_name, version)`` tells how the environments of a version stand that are kept
+    initialised.
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class ControlPlane:
         concurrent_executions: int = CONCURRENT_EXECUTIONS,
         function_url: Callable[[str], str] = _function_url,
         target_exists: TargetExists = _unknown,
+        provision_state: Callable[[str, str], ProvisionState] = _nothing_provisioned,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -94,7 +103,11 @@ class ControlPlane:
         self.concurrent_executions = concurrent_executions
         self.function_url = function_url
         self.target_exists = target_exists
+        self.provision_state = provision_state
+        self.mapping_tags: MappingTags | None = None
         self.usage = AccountUsage(registry)
+        # Two functions must not both be given the same remainder of the account's concurrency.
+        self.concurrency_lock = asyncio.Lock()
         self.log = log
         self.tasks = OwnedTasks(report)
         self._now = now

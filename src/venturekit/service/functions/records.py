@@ -24,6 +24,9 @@ UPDATE_FAILED: Final = "Failed"
 
 SNAP_START_NONE: Final = "None"
 
+TENANCY_CONFIG: Final = "TenancyConfig"
+PER_TENANT: Final = "PER_TENANT"
+
 # Neither says anything about what runs: two versions that differ in these alone are the same code and configuration.
 _OUTSIDE_FINGERPRINT: Final = frozenset(
     {
@@ -121,6 +124,12 @@ class FunctionVersion:
     def has_bootstrap(self) -> bool:
         """Whether the archive itself brings the runtime (``provided.*``)."""
         return self.runtime.startswith("provided")
+
+    @property
+    def isolates_tenants(self) -> bool:
+        """Whether no two tenants share an execution environment (AWS page "Tenant isolation")."""
+        tenancy: Mapping[str, Any] = self.extras.get(TENANCY_CONFIG) or {}
+        return tenancy.get("TenantIsolationMode") == PER_TENANT
 
     @property
     def code_keys(self) -> frozenset[str]:

@@ -19,8 +19,9 @@ POLICIES: Final = "policies"
 EVENT_INVOKE_CONFIGS: Final = "eventInvokeConfigs"
 RUNTIME_MANAGEMENT: Final = "runtimeManagement"
 URL_CONFIGS: Final = "urlConfigs"
+PROVISIONED: Final = "provisionedConcurrency"
 
-PER_QUALIFIER: Final = (POLICIES, EVENT_INVOKE_CONFIGS, RUNTIME_MANAGEMENT, URL_CONFIGS)
+PER_QUALIFIER: Final = (POLICIES, EVENT_INVOKE_CONFIGS, RUNTIME_MANAGEMENT, URL_CONFIGS, PROVISIONED)
 
 Order = tuple[int, int, str]
 

@@ -1,8 +1,8 @@
-"""Tags of functions."""
+"""Tags of functions, and of what else has some."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from venturekit.service.functions import faults
 
@@ -17,6 +17,16 @@ MAX_TAGS: Final = 50
 TAGS: Final = "tags"
 
 
+class MappingTags(Protocol):
+    """The tags of event source mappings."""
+
+    def tags(self, uuid: str) -> Mapping[str, str]:
+        """Those of one mapping. Raises ApiError, 404."""
+
+    async def change_tags(self, uuid: str, tags: Mapping[str, str]) -> None:
+        """Give a mapping these in the place of all it has. Raises ApiError."""
+
+
 class TagOperations:
     """TagResource, UntagResource, ListTags.
 
@@ -28,7 +38,7 @@ class TagOperations:
 
     def register(self, operations: Registry) -> None:
         """Serve these operations."""
-        partly = "functions only: the other resources that can be tagged do not exist here"
+        partly = "functions and event source mappings only: the other resources that can be tagged do not exist here"
         operations.serve("TagResource", partly=partly)(self.tag_resource)
         operations.serve("UntagResource", partly=partly)(self.untag_resource)
         operations.serve("ListTags", partly=partly)(self.list_tags)
@@ -38,6 +48,13 @@ class TagOperations:
         return await self._plane.tasks.complete(self._tag(call.members))
 
     async def _tag(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        mapping = self._mapping(members["Resource"])
+        if mapping is not None:
+            mappings, uuid = mapping
+            if not members["Tags"]:
+                raise faults.no_tags()
+            await mappings.change_tags(uuid, {**mappings.tags(uuid), **members["Tags"]})
+            return {}
         name = self._function_name(members["Resource"])
         async with self._plane.lock(name):
             function = self._plane.registry.function(name)
@@ -53,6 +70,12 @@ class TagOperations:
         return await self._plane.tasks.complete(self._untag(call.members))
 
     async def _untag(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        mapping = self._mapping(members["Resource"])
+        if mapping is not None:
+            mappings, uuid = mapping
+            kept = {key: value for key, value in mappings.tags(uuid).items() if key not in members["TagKeys"]}
+            await mappings.change_tags(uuid, kept)
+            return {}
         name = self._function_name(members["Resource"])
         async with self._plane.lock(name):
             function = self._plane.registry.function(name)
@@ -62,6 +85,10 @@ class TagOperations:
 
     async def list_tags(self, call: Call) -> Mapping[str, Any]:
         """ListTags."""
+        mapping = self._mapping(call.members["Resource"])
+        if mapping is not None:
+            mappings, uuid = mapping
+            return {"Tags": dict(mappings.tags(uuid))}
         function = self._plane.registry.function(self._function_name(call.members["Resource"]))
         return {"Tags": dict(function.tags)}
 
@@ -69,6 +96,17 @@ class TagOperations:
         if tags != function.tags:
             changed = function.with_setting(TAGS, tags).with_versions(self._plane.revised(function.latest))
             await self._plane.commit(function, changed)
+
+    def _mapping(self, resource: str) -> tuple[MappingTags, str] | None:
+        """The event source mapping that ``resource`` is the ARN of, if it is one of this account's."""
+        registry, parts = self._plane.registry, resource.split(":")
+        if self._plane.mapping_tags is None or parts[3:6] != [
+            registry.region,
+            registry.account_id,
+            "event-source-mapping",
+        ]:
+            return None
+        return self._plane.mapping_tags, parts[6]
 
     def _function_name(self, resource: str) -> str:
         """The function that ``resource`` is the ARN of; what else the model lets pass does not exist here."""

@@ -58,6 +58,8 @@ class UrlOperations:
         async with plane.lock(address.name):
             function = self._function(address)
             qualifier = address.qualifier or ""
+            if function.latest.isolates_tenants:
+                raise faults.not_with_tenants("a function URL")
             if qualifier in qualified_settings(function, URL_CONFIGS):
                 raise faults.function_url_exists(plane.registry.arn(address.name, address.qualifier))
             now = moment_text(plane.now())

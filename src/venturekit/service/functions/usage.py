@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from venturekit.service.functions.settings import PROVISIONED, qualified_settings
+
 if TYPE_CHECKING:
     from venturekit.service.functions.registry import Function, FunctionRegistry
 
@@ -15,6 +17,17 @@ def reserved_executions(function: Function) -> int | None:
     """The reserved concurrency of a function, None when it has none."""
     reserved: int | None = function.settings.get(RESERVED)
     return reserved
+
+
+def provisioned_executions(function: Function) -> int:
+    """The provisioned concurrency of all versions and aliases of a function together, as requested."""
+    return sum(config["Requested"] for config in qualified_settings(function, PROVISIONED).values())
+
+
+def executions_set_aside(function: Function) -> int:
+    """What of the account's concurrency is this function's own: provisioned concurrency is part of a reservation."""
+    reserved = reserved_executions(function)
+    return provisioned_executions(function) if reserved is None else reserved
 
 
 class AccountUsage:
@@ -42,7 +55,7 @@ class AccountUsage:
 
     @property
     def reserved_executions(self) -> int:
-        """The reserved concurrency of all functions together."""
+        """What all functions together have for themselves, reserved or provisioned."""
         self._count()
         return self._total_reserved
 
@@ -63,7 +76,7 @@ class AccountUsage:
         size_bytes = sum(version.code_size_bytes for version in function.versions.values())
         self._code_sizes[function.name] = size_bytes
         self._total_code_size_bytes += size_bytes
-        reserved = reserved_executions(function)
-        if reserved is not None:
+        reserved = executions_set_aside(function)
+        if reserved:
             self._reserved[function.name] = reserved
             self._total_reserved += reserved

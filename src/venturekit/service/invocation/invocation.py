@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from venturekit.service.invocation.concurrency import FunctionConcurrency
+    from venturekit.service.invocation.concurrency import Concurrency
     from venturekit.service.invocation.invoke import InvokePath
     from venturekit.service.wire.exchange import Exchange
 
@@ -36,7 +36,7 @@ class Invocation:
     def __init__(
         self,
         path: InvokePath,
-        concurrency: FunctionConcurrency,
+        concurrency: Concurrency,
         exchange: Exchange,
         request_id: bytes,
         invoked_arn: bytes,

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from venturekit.protocol.lineage import ROUNDS_LIMIT, STOPPED, advanced, continued, first, key_of
+from venturekit.protocol.tenants import tenant_header
 from venturekit.service.api.errors import ApiError, api_error
 from venturekit.service.api.parse import parse_request
 from venturekit.service.api.quirks import EVENT_LIMIT_BYTES, event_too_large, request_limit_bytes, request_too_large
@@ -64,6 +65,7 @@ class Target:
         "pool",
         "qualifier",
         "recursion_allowed",
+        "tenant_id",
         "version",
         "writes_json",
     )
@@ -78,6 +80,7 @@ class Target:
         self.invoked_arn = resolved.invoked_arn.encode()
         self.version = resolved.executed_version.encode()
         self.recursion_allowed = resolved.recursion_allowed
+        self.tenant_id = resolved.tenant_id
         self.lineage_key = key_of(resolved.invoked_arn)
         self.first_lineage = first(self.lineage_key)
 
@@ -95,7 +98,9 @@ class InvokePath:
         answer_error: Callable[[Exchange, ApiError, str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         loop: asyncio.AbstractEventLoop,
+        throttled: Callable[[str, str], None] = lambda _account_id, _function_name: None,
     ) -> None:
+        """``throttled(account_id, function_name)`` is told of each invocation that is refused."""
         self.clock = clock
         self._identifiers = identifiers
         self._wall = wall
@@ -103,6 +108,7 @@ class InvokePath:
         self._answer_error = answer_error
         self._spawn = spawn
         self._loop = loop
+        self._throttled = throttled
 
     def invoke_known(self, exchange: Exchange, target: Target) -> bool:
         """The short path. False when this request needs the careful one; nothing has happened then."""
@@ -166,6 +172,8 @@ class InvokePath:
             validate_members(match.operation, members)
             request_id = self._request_id(headers, request_id)
             resolved = caller.resolve(operation, members)
+            if "TenantId" in members:
+                resolved = resolved.of_tenant(members["TenantId"])
             target = Target(resolved, writes_json=caller.writes_json)
             extra = self._extra_headers(members)
             payload = exchange.body or b"{}"
@@ -184,6 +192,7 @@ class InvokePath:
             trace = self._next_round(exchange, target)
             if not target.concurrency.take():
                 reason = target.concurrency.exceeded
+                self._throttled(target.account_id, target.function_name)
                 raise api_error("TooManyRequestsException", "Rate Exceeded.", Reason=reason, retryAfterSeconds=1)
         except ApiError as error:
             self._answer_error(exchange, error, request_id)
@@ -245,6 +254,7 @@ class InvokePath:
             payload=payload,
             trace=sent.decode("latin-1"),
             done=Acceptance(self, exchange, request_id, shown).settle,
+            tenant_id=target.tenant_id,
         )
 
     def _keep(self, exchange: Exchange, operation: str, target: Target, resolved: Resolved, caller: Caller) -> None:
@@ -301,19 +311,15 @@ class InvokePath:
         return given.decode().lower()
 
     def _extra_headers(self, members: Mapping[str, Any]) -> bytes:
-        if "TenantId" in members:
-            raise api_error(
-                "InvalidParameterValueException",
-                "The function has no tenant isolation (TenancyConfig): send no X-Amz-Tenant-Id.",
-            )
         if "DurableExecutionName" in members:
             raise api_error(
                 "InvalidParameterValueException",
                 "The function is not durable (DurableConfig): send no X-Amz-Durable-Execution-Name.",
             )
+        tenant = tenant_header(members.get("TenantId", ""))
         context = members.get("ClientContext")
         if context is None:
-            return b""
+            return tenant
         if len(context) > CLIENT_CONTEXT_LIMIT_BYTES:
             raise api_error(
                 "ValidationException",
@@ -324,7 +330,7 @@ class InvokePath:
             decoded = decode_client_context(context.encode("latin-1", "replace"))
         except ClientContextError as error:
             raise api_error("InvalidRequestContentException", str(error)) from None
-        return b"Lambda-Runtime-Client-Context: %b\r\n" % decoded
+        return b"%bLambda-Runtime-Client-Context: %b\r\n" % (tenant, decoded)
 
     def _refuse_payload(self, exchange: Exchange, request_id: str, payload: bytes) -> None:
         if len(payload) <= QUICK_DIAGNOSIS_BYTES:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from venturekit.service.api.errors import ApiError
-    from venturekit.service.invocation.concurrency import FunctionConcurrency
+    from venturekit.service.invocation.concurrency import Concurrency
     from venturekit.service.invocation.invocation import Invocation
     from venturekit.service.invocation.invoke import Target
 
@@ -54,11 +54,21 @@ class Resolved(Protocol):
 
     @property
     def pool(self) -> Pool:
-        """The environments of that version. Raises ApiError when it cannot run (state, runtime)."""
+        """The environments of that version. Raises ApiError when it cannot run (state, runtime, tenant)."""
 
     @property
-    def concurrency(self) -> FunctionConcurrency:
-        """What counts the function's running invocations."""
+    def concurrency(self) -> Concurrency:
+        """What counts the running invocations of that version."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant that it is for, empty for none."""
+
+    def check_tenant(self) -> None:
+        """Raise ApiError where the function keeps tenants apart and this is for none."""
+
+    def of_tenant(self, tenant_id: str) -> Resolved:
+        """The same for a tenant. Raises ApiError where the function does not keep tenants apart."""
 
 
 class Caller(Protocol):
@@ -89,6 +99,7 @@ class EventQueue(Protocol):
         payload: bytes | bytearray,
         trace: str,
         done: Callable[[ApiError | None], None],
+        tenant_id: str = "",
     ) -> None:
         """Accept an event; ``done`` is called once it is durable (None), or with why it is not.
 

@@ -26,7 +26,7 @@ Lane = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be accepted. ``qualifier`` is the empty text where the caller gave none."""
+    """An event to be accepted. ``qualifier`` and ``tenant_id`` are the empty text where the caller gave none."""
 
     account_id: str
     function_name: str
@@ -36,6 +36,7 @@ class NewEvent:
     trace: str
     accepted_at: float
     accepted_wall: float
+    tenant_id: str = ""
 
     @property
     def lane(self) -> Lane:
@@ -57,6 +58,7 @@ class ClaimedEvent:
     accepted_at: float
     attempts: int
     backoffs: int
+    tenant_id: str = ""
 
     @property
     def lane(self) -> Lane:

@@ -52,6 +52,7 @@ class StoredEvent:
     owed: int
     last: Transition
     last_error: Transition | None
+    tenant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

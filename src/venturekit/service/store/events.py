@@ -40,7 +40,7 @@ TURN_BYTES: Final = 16 * 1024 * 1024
 _ROWS_AT_ONCE: Final = 64
 _ACCEPT: Final = (
     "INSERT INTO events (id, account_id, function_name, qualifier, request_id, trace, state, accepted_at, "
-    "accepted_wall, due_at) SELECT * FROM {rows} WHERE column1 IS NOT NULL"
+    "accepted_wall, due_at, tenant_id) SELECT * FROM {rows} WHERE column1 IS NOT NULL"
 )
 _KEEP_PAYLOAD: Final = "INSERT INTO event_payloads (event_id, payload) SELECT * FROM {rows} WHERE column1 IS NOT NULL"
 # Column 2 counts the lines that one event gets at once.
@@ -58,7 +58,7 @@ _OF_OTHERS: Final = (
     "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = value AND lease = ?)"
 )
 _CLAIMED: Final = (
-    "SELECT id, qualifier, request_id, payload, trace, accepted_at, attempts, backoffs "
+    "SELECT id, qualifier, request_id, payload, trace, accepted_at, attempts, backoffs, tenant_id "
     "FROM events JOIN event_payloads ON event_id = id "
     "WHERE state = 'queued' AND account_id = ? AND function_name = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
 )
@@ -138,6 +138,7 @@ def insert_events(connection: sqlite3.Connection, events: Sequence[NewEvent]) ->
                 event.accepted_at,
                 event.accepted_wall,
                 event.accepted_at,
+                event.tenant_id,
             )
             for number, event in numbered
         ],

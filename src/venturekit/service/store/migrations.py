@@ -213,6 +213,23 @@ MIGRATIONS: Final = (
                ) STRICT""",
         ),
     ),
+    Migration(
+        6,
+        "event source mappings",
+        (
+            """CREATE TABLE event_source_mappings (
+                 account_id TEXT NOT NULL,
+                 uuid TEXT NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, uuid)
+               ) STRICT""",
+        ),
+    ),
+    Migration(
+        7,
+        "the tenants that events are for",
+        ("ALTER TABLE events ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''",),
+    ),
 )
 
 

@@ -1,0 +1,1 @@
+"""Extensions of execution environments: the Extensions API, their processes, and their part in the life cycle."""

@@ -1,0 +1,1 @@
+"""The Telemetry and Logs APIs: what extensions subscribe to, and how it reaches them."""

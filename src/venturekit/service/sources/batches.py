@@ -1,0 +1,99 @@
+"""How much one invocation gets, when a batch is complete, and how many pollers a queue has. Pure.
+
+Sources: AWS Lambda Developer Guide, "Batching behavior", "Creating and configuring an Amazon SQS event source mapping"
+and "Configuring scaling behavior for SQS event source mappings".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.sources.messages import event_size_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from venturekit.service.sources.messages import Item
+
+EVENT_LIMIT_BYTES: Final = 6_291_456
+"""The limit of a synchronous invocation's payload."""
+RECEIVED_AT_ONCE: Final = 10
+"""The most messages that ReceiveMessage gives (SQS API reference)."""
+FIRST_WORKERS: Final = 5
+"""So many batches are worked on at once before a mapping is scaled up step by step."""
+MORE_WORKERS_SECONDS: Final = 0.2
+"""How far apart the further ones come: 300 in a minute."""
+MOST_WORKERS: Final = 1000
+LONGEST_WAIT_SECONDS: Final = 20
+"""The longest that ReceiveMessage waits for a message."""
+
+
+class Gathering:
+    """A batch that is being put together: up to ``size`` messages, for ``window_seconds`` from the first one on."""
+
+    __slots__ = ("_bytes", "_ends", "_size", "_window_seconds", "items")
+
+    def __init__(self, size: int, window_seconds: float) -> None:
+        self.items: list[Item] = []
+        self._size = size
+        self._window_seconds = window_seconds
+        self._ends = math.inf
+        self._bytes = 0
+
+    @property
+    def room(self) -> int:
+        """How many messages to ask for."""
+        return min(RECEIVED_AT_ONCE, self._size - len(self.items))
+
+    def add(self, items: Iterable[Item], now: float) -> None:
+        """Take what was received at ``now`` (seconds)."""
+        before = len(self.items)
+        self.items.extend(items)
+        self._bytes += sum(len(item.record) + 1 for item in self.items[before:])
+        if self.items and not before:
+            self._ends = now + self._window_seconds
+
+    def is_complete(self, now: float) -> bool:
+        """Whether it is time to invoke: it is full, too large for more, or its window is over."""
+        return bool(self.items) and (self.room <= 0 or now >= self._ends or self._bytes >= EVENT_LIMIT_BYTES)
+
+    def wait_seconds(self, now: float, patience_seconds: int) -> int:
+        """How long the next request for messages should wait for some; ``patience_seconds`` while there are none."""
+        if not self.items:
+            return patience_seconds
+        return min(patience_seconds, LONGEST_WAIT_SECONDS, max(0, math.ceil(self._ends - now)))
+
+
+def split(items: Sequence[Item], limit_bytes: int = EVENT_LIMIT_BYTES) -> list[list[Item]]:
+    """The batch in parts, in order, each of which is an event that is not too large."""
+    parts: list[list[Item]] = []
+    size_bytes = limit_bytes
+    for item in items:
+        size_bytes += len(item.record) + 1
+        if size_bytes > limit_bytes:
+            parts.append([])
+            size_bytes = event_size_bytes([item])
+        parts[-1].append(item)
+    return parts
+
+
+def next_patience_seconds(former_seconds: int, *, found: bool) -> int:
+    """How long to wait for messages: the longer, the longer there were none, so that a mapping at rest costs little
+    and one that has just been busy can be disabled soon."""
+    return 1 if found else min(LONGEST_WAIT_SECONDS, former_seconds * 2)
+
+
+def may_add_worker(workers: int, looking: int, limit: int, since_last_seconds: float) -> bool:
+    """Whether one more batch may be worked on at once.
+
+    ``looking`` of the ``workers`` are asking the queue right now; none is added while others look.
+    """
+    if workers >= min(limit, MOST_WORKERS) or looking:
+        return False
+    return workers < FIRST_WORKERS or since_last_seconds >= MORE_WORKERS_SECONDS
+
+
+def pause_seconds(failures: int, longest_seconds: float) -> float:
+    """How long to wait after so many failures in a row (from 1)."""
+    return min(longest_seconds, 0.5 * 2.0 ** min(failures - 1, 16))

@@ -1,0 +1,377 @@
+"""Polls one queue, invokes the function with what comes, and deletes what is done.
+
+Every batch has a worker, a task of the loop; the queue is asked in threads. A message is deleted only after the
+function has answered for it (or no filter wants it), so one is delivered again rather than lost, whatever ends in
+between. Messages of a batch that failed are left: they become visible again when their time is over (AWS Lambda
+Developer Guide, "Using Lambda with Amazon SQS"), and the queue's redrive policy decides what becomes of those that fail
+again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from venturekit.service.api.errors import ApiError
+from venturekit.service.sources.batches import (
+    Gathering,
+    may_add_worker,
+    next_patience_seconds,
+    pause_seconds,
+    split,
+)
+from venturekit.service.sources.invoking import BatchInvocation, Outcome, traced
+from venturekit.service.sources.messages import event_of, sorted_out
+from venturekit.service.sources.ports import QueueError
+from venturekit.service.sources.responses import BadBatchResponseError, failed_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from venturekit.service.sources.mapping import EventSourceMapping
+    from venturekit.service.sources.messages import Item
+    from venturekit.service.sources.ports import BatchTarget, Queues, Targets
+    from venturekit.service.sources.threads import CallThreads
+
+QUEUE_PAUSE_SECONDS: Final = 30.0
+"""The longest between two requests to a queue that gives no answer."""
+THROTTLED_PAUSE_SECONDS: Final = 2.0
+DELETE_TRIES: Final = 3
+DESCRIBED_SECONDS: Final = 60.0
+"""After which a queue is asked for its visibility timeout anew."""
+OK: Final = "OK"
+TOO_LATE: Final = "there was no time left to invoke the function before the messages become visible again"
+LOOPING: Final = "PROBLEM: messages are in a loop of invocations of this function and were left in the queue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What pollers work with. ``monotonic`` tells seconds, ``new_trace`` makes a trace header."""
+
+    queues: Queues
+    targets: Targets
+    receiving: CallThreads
+    settling: CallThreads
+    new_id: Callable[[], str]
+    new_trace: Callable[[], bytes]
+    monotonic: Callable[[], float]
+    report: Callable[[BaseException], None]
+
+
+class Poller:
+    """The poller of one mapping, of which ``mapping`` may be replaced at any time: the next batch goes by the new one.
+
+    ``told(result)`` gets each processing result: ``OK`` or ``PROBLEM: …``.
+    """
+
+    def __init__(self, mapping: EventSourceMapping, around: Surroundings, told: Callable[[str], None]) -> None:
+        self.mapping = mapping
+        self._around = around
+        self._told = told
+        self._workers: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._looking = 0
+        self._processing = 0
+        self._patience_seconds = 1
+        self._failures = 0
+        self._last_added = -math.inf
+        self._visibility_seconds = 0.0
+        self._described = -math.inf
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._add_worker()
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages are being processed."""
+        return self._processing > 0
+
+    @property
+    def workers(self) -> int:
+        """How many batches may be worked on at once now."""
+        return len(self._workers)
+
+    def stop(self) -> None:
+        """Receive nothing more; what was received and is not being processed goes back to the queue."""
+        self._stopping.set()
+
+    async def ended(self) -> None:
+        """Return when nothing of it runs any more: after ``stop``."""
+        while self._workers:
+            await asyncio.wait(set(self._workers))
+
+    def abandon(self) -> None:
+        """Give up at once: what is being processed is not deleted and comes back."""
+        self._stopping.set()
+        for worker in self._workers:
+            worker.cancel()
+
+    def _add_worker(self) -> None:
+        self._last_added = self._around.monotonic()
+        worker = asyncio.get_running_loop().create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self._around.report(error)
+            if not self._workers and not self._stopping.is_set():
+                # Something nobody thought of must not end the mapping.
+                asyncio.get_running_loop().call_later(1.0, self._revive)
+
+    def _revive(self) -> None:
+        if not self._workers and not self._stopping.is_set():
+            self._add_worker()
+
+    # --- workers ------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            if len(self._workers) > self.mapping.concurrency:
+                # The mapping allows fewer by now.
+                self._leave()
+                return
+            try:
+                await self._room()
+                await self._describe()
+                batch = await self._gather()
+            except QueueError as error:
+                self._failures += 1
+                self._told(f"PROBLEM: {error}")
+                if len(self._workers) > 1:
+                    self._leave()
+                    return
+                await self._pause(pause_seconds(self._failures, QUEUE_PAUSE_SECONDS))
+                continue
+            self._failures = 0
+            if batch is not None:
+                self._patience_seconds = next_patience_seconds(self._patience_seconds, found=True)
+                self._grow()
+                await self._process(batch)
+            elif len(self._workers) > 1:
+                # One goes on looking.
+                self._leave()
+                return
+            else:
+                self._patience_seconds = next_patience_seconds(self._patience_seconds, found=False)
+
+    def _leave(self) -> None:
+        """This worker ends: nobody else counts on it from now on, or all might leave in one turn of the loop."""
+        worker = asyncio.current_task()
+        if worker is not None:
+            self._workers.discard(worker)
+
+    def _grow(self) -> None:
+        since_last = self._around.monotonic() - self._last_added
+        if not self._stopping.is_set() and may_add_worker(
+            len(self._workers), self._looking, self.mapping.concurrency, since_last
+        ):
+            self._add_worker()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _room(self) -> None:
+        """Wait while the function is throttled: messages that nobody can work on stay in the queue."""
+        tries = 0
+        while not self._stopping.is_set():
+            mapping = self.mapping
+            concurrency = self._around.targets.concurrency(mapping.account_id, mapping.function_name)
+            if concurrency.room > 0:
+                return
+            tries += 1
+            await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
+
+    async def _describe(self) -> None:
+        now = self._around.monotonic()
+        if now - self._described < DESCRIBED_SECONDS:
+            return
+        arn = self.mapping.queue_arn
+        description = await self._around.settling.run(lambda: self._around.queues.describe(arn))
+        self._visibility_seconds = description.visibility_seconds
+        self._described = now
+
+    # --- receiving ----------------------------------------------------------------------------------------------
+
+    async def _gather(self) -> tuple[list[Item], float] | None:
+        """A batch, and when its messages become visible again; None when there was nothing."""
+        mapping, monotonic = self.mapping, self._around.monotonic
+        gathering = Gathering(mapping.batch_size, mapping.window_seconds)
+        until = math.inf
+        try:
+            while not self._stopping.is_set():
+                found, received, received_at = await self._receive(gathering)
+                if found:
+                    until = min(until, received_at + self._visibility_seconds)
+                gathering.add(found, received_at)
+                if not gathering.items:
+                    # Something came, and no filter wants it: where it was there is more.
+                    return ([], until) if received else None
+                if gathering.is_complete(monotonic()):
+                    return gathering.items, until
+        except QueueError:
+            if not gathering.items:
+                raise
+            return gathering.items, until
+        await self._release(gathering.items)
+        return None
+
+    async def _receive(self, gathering: Gathering) -> tuple[list[Item], int, float]:
+        """What the function gets of what came, how many messages came, and when."""
+        around, mapping = self._around, self.mapping
+        patience = 1 if around.receiving.is_crowded else self._patience_seconds
+        wait_seconds = gathering.wait_seconds(around.monotonic(), patience)
+        room = gathering.room
+
+        def receive() -> tuple[list[Item], int, float]:
+            if self._stopping.is_set():
+                return [], 0, around.monotonic()
+            messages = around.queues.receive(mapping.queue_arn, room, wait_seconds)
+            received_at = around.monotonic()
+            if messages and self._stopping.is_set():
+                # Maybe nobody waits for this thread any more.
+                handles = [message["ReceiptHandle"] for message in messages]
+                around.queues.release(mapping.queue_arn, handles)
+                return [], 0, received_at
+            # The mapping may have other filters by now than when it began to wait.
+            items, unwanted = sorted_out(messages, mapping.queue_arn, self.mapping.patterns)
+            if unwanted:
+                around.queues.delete(mapping.queue_arn, unwanted)
+            return items, len(messages), received_at
+
+        self._looking += 1
+        try:
+            return await around.receiving.run(receive)
+        finally:
+            self._looking -= 1
+
+    async def _release(self, items: Sequence[Item]) -> None:
+        if items:
+            arn, handles = self.mapping.queue_arn, [item.receipt_handle for item in items]
+            try:
+                await self._around.settling.run(lambda: self._around.queues.release(arn, handles))
+            except QueueError as error:
+                # They come back by themselves.
+                self._told(f"PROBLEM: {error}")
+
+    # --- processing ---------------------------------------------------------------------------------------------
+
+    async def _process(self, batch: tuple[list[Item], float]) -> None:
+        items, until = batch
+        self._processing += 1
+        try:
+            blocked: set[str] = set()
+            first = True
+            for part in split(items):
+                # What has failed of a group must not be overtaken.
+                part = [item for item in part if not item.group or item.group not in blocked]
+                if part:
+                    failed = await self._process_part(part, until, first=first)
+                    first = False
+                    blocked.update(item.group for item in part if item.message_id in failed)
+        finally:
+            self._processing -= 1
+
+    async def _process_part(self, items: list[Item], until: float, *, first: bool) -> frozenset[str]:
+        """Invoke, and delete what is done. Returns the ids of the messages that are not."""
+        everything = frozenset(item.message_id for item in items)
+        outcome, invoked = await self._outcome(items, until, first=first)
+        if outcome is None:
+            return everything
+        if outcome.refused:
+            self._told(f"PROBLEM: {outcome.refused}")
+            await self._release(items)
+            return everything
+        if outcome.error:
+            self._told("PROBLEM: Function call failed")
+            return everything
+        failed = everything - {item.message_id for item in invoked}
+        try:
+            if self.mapping.reports_failures:
+                failed |= failed_ids(outcome.payload, {item.message_id for item in invoked})
+        except BadBatchResponseError as error:
+            self._told(f"PROBLEM: Function call failed: {error}")
+            return everything
+        done = [item.receipt_handle for item in items if item.message_id not in failed]
+        if await self._delete(done):
+            self._told(LOOPING if len(invoked) < len(items) else OK)
+        return failed
+
+    async def _outcome(self, items: list[Item], until: float, *, first: bool) -> tuple[Outcome | None, list[Item]]:
+        """What became of the invocation, and of which messages; None if there was none in time."""
+        tries = 0
+        while True:
+            target, problem = self._target()
+            if target is not None:
+                if self._around.monotonic() + target.timeout_seconds > until and (tries or not first):
+                    # They would become visible while the function works on them.
+                    self._told(f"PROBLEM: {TOO_LATE}")
+                    return None, []
+                problem = target.concurrency.exceeded
+                if target.concurrency.take():
+                    return await self._invoke(target, items)
+            tries += 1
+            self._told(f"PROBLEM: {problem}")
+            if self._stopping.is_set():
+                await self._release(items)
+                return None, []
+            if self._around.monotonic() >= until:
+                return None, []
+            await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
+
+    def _target(self) -> tuple[BatchTarget | None, str]:
+        mapping = self.mapping
+        try:
+            target = self._around.targets.resolve(mapping.account_id, mapping.function_name, mapping.qualifier)
+            _ = target.pool
+        except ApiError as error:
+            return None, f"{error.code}: {error.message}"
+        return target, ""
+
+    async def _invoke(self, target: BatchTarget, items: list[Item]) -> tuple[Outcome | None, list[Item]]:
+        """Run the function; its concurrency was counted."""
+        around = self._around
+        trace, looping = traced(items, target.invoked_arn, around.new_trace())
+        if looping and not target.recursion_allowed:
+            items = [item for item in items if item not in looping]
+            self._told(LOOPING)
+        if not items:
+            target.concurrency.release()
+            return None, []
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        target.pool.submit(
+            BatchInvocation(
+                target,
+                target.concurrency,
+                event_of(items),
+                request_id=around.new_id(),
+                trace=trace,
+                outcome=future,
+            )
+        )
+        return await future, items
+
+    async def _delete(self, handles: list[str]) -> bool:
+        """Delete messages that are done; whether that has been possible."""
+        arn = self.mapping.queue_arn
+        for tries in range(1, DELETE_TRIES + 1):
+            try:
+                if handles:
+                    await self._around.settling.run(lambda: self._around.queues.delete(arn, handles))
+            except QueueError as error:
+                self._told(f"PROBLEM: {error}")
+                if tries < DELETE_TRIES:
+                    await self._pause(pause_seconds(tries, QUEUE_PAUSE_SECONDS))
+            else:
+                return True
+        return False

@@ -1,0 +1,92 @@
+"""Queues of SQS, or of what stands in for it: the port of event source mappings. Blocks: for threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from venturekit.service.events.aws_calls import AwsNotAskedError, AwsRefusedError
+from venturekit.service.sources.ports import QueueDescription, QueueError, QueueRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from venturekit.service.aws import AwsClients
+
+AT_ONCE: Final = 10
+"""Messages of one request that deletes or releases some (SQS API reference)."""
+
+
+class SqsQueues:
+    """Queues by their ARNs: see :class:`venturekit.service.sources.ports.Queues`."""
+
+    def __init__(self, aws: AwsClients) -> None:
+        self._aws = aws
+        # Found out once; a queue that is made anew has the same URL.
+        self._urls: dict[str, str] = {}
+
+    def describe(self, arn: str) -> QueueDescription:
+        """Ask for a queue's attributes. Raises QueueError."""
+        answer = self._call(arn, "get_queue_attributes", {"AttributeNames": ["VisibilityTimeout"]})
+        try:
+            return QueueDescription(int(answer["Attributes"]["VisibilityTimeout"]))
+        except (KeyError, TypeError, ValueError):
+            raise QueueError(
+                "what answers for sqs gave no VisibilityTimeout: check that its address is right"
+            ) from None
+
+    def receive(self, arn: str, count: int, wait_seconds: int) -> Sequence[Mapping[str, Any]]:
+        """Up to ``count`` messages, with all of their attributes. Raises QueueError."""
+        members = {
+            "MaxNumberOfMessages": count,
+            "WaitTimeSeconds": wait_seconds,
+            "MessageAttributeNames": ["All"],
+            # The newer name of the same, and the one that all that stand in for SQS know.
+            "MessageSystemAttributeNames": ["All"],
+            "AttributeNames": ["All"],
+        }
+        messages: Sequence[Mapping[str, Any]] = self._call(arn, "receive_message", members).get("Messages") or ()
+        if any(not message.get("ReceiptHandle") or not message.get("MessageId") for message in messages):
+            raise QueueError("what answers for sqs gave a message without MessageId or ReceiptHandle")
+        return messages
+
+    def delete(self, arn: str, receipt_handles: Sequence[str]) -> None:
+        """Delete messages. Raises QueueError when some could not be deleted."""
+        self._batches(arn, "delete_message_batch", receipt_handles, {})
+
+    def release(self, arn: str, receipt_handles: Sequence[str]) -> None:
+        """Make messages visible again at once. Raises QueueError."""
+        self._batches(arn, "change_message_visibility_batch", receipt_handles, {"VisibilityTimeout": 0})
+
+    def _batches(self, arn: str, operation: str, handles: Sequence[str], more: Mapping[str, Any]) -> None:
+        failed: list[Mapping[str, Any]] = []
+        for begin in range(0, len(handles), AT_ONCE):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": handle, **more}
+                for number, handle in enumerate(handles[begin : begin + AT_ONCE])
+            ]
+            failed += self._call(arn, operation, {"Entries": entries}).get("Failed") or ()
+        if failed:
+            raise QueueRefusedError(failed[0].get("Code", "Unknown"), failed[0].get("Message", ""))
+
+    def _call(self, arn: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        region = arn.split(":")[3]
+        obstacle = self._aws.obstacle("sqs")
+        if obstacle:
+            raise QueueError(obstacle)
+        try:
+            url = self._urls.get(arn) or self._find(arn, region)
+            return self._aws.call("sqs", region, operation, {"QueueUrl": url, **members}, patient=True)
+        except AwsRefusedError as error:
+            self._urls.pop(arn, None)
+            raise QueueRefusedError(error.code, error.message) from error
+        except AwsNotAskedError as error:
+            raise QueueError(str(error)) from error
+
+    def _find(self, arn: str, region: str) -> str:
+        account_id, name = arn.split(":")[4:6]
+        members = {"QueueName": name, "QueueOwnerAWSAccountId": account_id}
+        url = self._aws.call("sqs", region, "get_queue_url", members, patient=True).get("QueueUrl")
+        if not url:
+            raise QueueError("what answers for sqs gave no QueueUrl: check that its address is right")
+        self._urls[arn] = str(url)
+        return str(url)
