@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import io
     import socket
     from collections.abc import Callable, Iterator
+    from threading import Semaphore
 
     from venturekit.transport.endpoint import Endpoint, Proxy
 
@@ -32,6 +33,10 @@ IDLE_SECONDS: Final = 50.0
 """How long a connection may rest: load balancers close theirs after a minute."""
 CONNECT_SECONDS: Final = 5.0
 _START: Final = b"HTTP/"
+_HEAD_END: Final = b"\r\n\r\n"
+_INTERIM_LIMIT: Final = 100
+_SWITCHING_PROTOCOLS: Final = 101
+_STALL_SECONDS: Final = 1.0
 _JOINED_LIMIT_BYTES: Final = 16_384
 _READ_BYTES: Final = 65_536
 _BUFFER_BYTES: Final = 32_768
@@ -95,10 +100,11 @@ class Connections:
     def _begin(self) -> None:
         from threading import Semaphore
 
-        self._process = os.getpid()
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._free = Semaphore(self._max_open)
+        # Last: another thread may look at it meanwhile.
+        self._process = os.getpid()
 
     def exchange(self, request: Outgoing, limits: Limits) -> HttpResponse:
         """Send a request and read its response whole. Raises ExchangeError."""
@@ -117,6 +123,7 @@ class Connections:
         connection = self._taken(limits)
         try:
             response = connection.send(request, limits)
+            connection.allow_pauses()
             return OpenResponse(self, connection, response)
         except BaseException:
             self._give_back(connection, False)
@@ -132,6 +139,11 @@ class Connections:
         """Close all connections, those that other threads wait at included: their requests fail."""
         self.close()
         for connection in list(self._busy):
+            self.wake(connection)
+
+    def wake(self, connection: _Connection) -> None:
+        """End a connection under whoever waits at it. What a forked process has from its parent is the parent's."""
+        if self._process == os.getpid():
             connection.interrupt()
 
     def _taken(self, limits: Limits) -> _Connection:
@@ -141,16 +153,18 @@ class Connections:
         seconds = self._pool_seconds
         if limits.deadline is not None:
             seconds = min(seconds, limits.deadline - time.monotonic())
-        if not self._free.acquire(timeout=max(seconds, 0)):
+        slots = self._free
+        if not slots.acquire(timeout=max(seconds, 0)):
             raise PoolError(f"all {self._max_open} connections to {self.endpoint.url} were in use for {seconds:g} s")
         try:
             connection = self._kept() or self._made(limits)
             # Of those that were made before a close() or a fork none comes back.
             connection.home = self._idle
+            connection.slots = slots
             self._busy.add(connection)
             return connection
         except BaseException:
-            self._free.release()
+            slots.release()
             raise
 
     def _kept(self) -> _Connection | None:
@@ -181,7 +195,7 @@ class Connections:
             idle.append(connection)
         else:
             connection.close()
-        self._free.release()
+        connection.slots.release()
 
 
 class OpenResponse:
@@ -219,20 +233,31 @@ class OpenResponse:
         self.close()
         return b"".join(pieces)[:limit]
 
-    def finish(self, seconds: float) -> None:
-        """Nothing more is wanted: keep the connection if the body ends now, within so many seconds, else close it."""
-        if self._connection is not None:
-            self._connection.limit_to(seconds)
-            try:
-                is_over = not self.read()
-            except ExchangeError:
-                return
-            if not is_over:
-                self.close()
+    def finish(self, seconds: float) -> bytes:
+        """The body should be over: keep the connection if it ends within so many seconds, else close it.
+
+        Gives what came all the same.
+        """
+        connection = self._connection
+        if connection is None:
+            return b""
+        connection.limit_to(seconds)
+        try:
+            rest = self.read()
+        except ExchangeError:
+            return b""
+        self.close()
+        return rest
 
     def close(self) -> None:
-        """Close the connection if the body has not ended: the server sees that nobody wants the rest."""
-        self._finish(False)
+        """Close the connection if the body has not ended: the server sees that nobody wants the rest.
+
+        Another thread that waits for the body sees the end of the connection.
+        """
+        connection = self._connection
+        if connection is not None:
+            self._owner.wake(connection)
+            self._finish(False)
 
     def __del__(self) -> None:
         # Whoever forgets to read or close it would else take a connection away from all others, for good.
@@ -247,7 +272,9 @@ class OpenResponse:
 class _Connection:
     """One connection, for one request at a time."""
 
-    __slots__ = ("_reader", "_resting_since", "_socket", "_timed", "home", "is_reusable")
+    __slots__ = ("_reader", "_resting_since", "_socket", "_timed", "home", "is_reusable", "slots")
+
+    slots: Semaphore
 
     def __init__(self, connection: socket.socket) -> None:
         from io import BufferedReader
@@ -266,6 +293,10 @@ class _Connection:
         """Whether it rested shortly, and nothing came meanwhile: the end, or what nobody asked for."""
         return time.monotonic() - self._resting_since < IDLE_SECONDS and not is_readable(self._socket)
 
+    def allow_pauses(self) -> None:
+        """The body is written while it is read: as slowly as its author likes."""
+        self._timed.is_paced = False
+
     def limit_to(self, seconds: float) -> None:
         """From now on each wait is so long at most."""
         self._timed.wait_seconds = seconds
@@ -283,23 +314,25 @@ class _Connection:
     def send(self, request: Outgoing, limits: Limits) -> ResponseHead:
         """Send a request and read the head of the response. Raises ExchangeError."""
         self.is_reusable = False
-        timed = self._timed
-        timed.wait_seconds, timed.deadline = limits
+        self._timed.begin(*limits)
         broken: OSError | None = None
+        is_sent = False
         try:
-            timed.limit()
-            self._write(request)
+            self._timed.limit()
+            is_sent = self._write(request)
         except TimeoutError as problem:
             raise AnswerTimeoutError("the request could not be sent in time") from problem
         except OSError as problem:
             # Who refuses a request may answer before having read it, and close.
             broken = problem
         try:
-            return self._read_head()
+            head = self._read_head()
         except ExchangeError:
             if broken is not None:
                 raise ConnectionLostError(f"the request could not be sent: {failure_text(broken)}") from broken
             raise
+        # The rest of the request would be taken for the next one.
+        return head if is_sent else head._replace(reusable=False)
 
     def read_body(self, head: ResponseHead, limit: int | None) -> bytes:
         """All of the body. Raises ExchangeError."""
@@ -324,6 +357,7 @@ class _Connection:
         """The body as it comes. Raises ExchangeError while iterating."""
         parser = ResponseParser()
         parser.begin(head)
+        fruitless_bytes = 0
         while not parser.complete:
             try:
                 received = self._reader.read1(_READ_BYTES)
@@ -331,6 +365,9 @@ class _Connection:
                     parser.feed(received)
                 else:
                     parser.end()
+                fruitless_bytes += len(received)
+                if fruitless_bytes > HEAD_LIMIT_BYTES:
+                    raise HttpError(f"the lines behind the body are longer than {HEAD_LIMIT_BYTES} bytes")
             except OSError as problem:
                 raise _reading_failure(problem) from problem
             except HttpError as problem:
@@ -338,6 +375,7 @@ class _Connection:
                 raise kind(str(problem)) from None
             piece = parser.take()
             if piece:
+                fruitless_bytes = 0
                 yield piece
         self.is_reusable = parser.reusable
 
@@ -349,16 +387,46 @@ class _Connection:
         finally:
             self._timed.is_paused = False
 
-    def _write(self, request: Outgoing) -> None:
+    def _write(self, request: Outgoing) -> bool:
+        """Whether all of it was sent."""
         connection = self._socket
         if len(request.body) <= _JOINED_LIMIT_BYTES:
             connection.sendall(request.head + request.body)
-        else:
-            connection.sendall(request.head)
-            connection.sendall(request.body)
+            return True
+        connection.sendall(request.head)
+        return self._write_large(memoryview(request.body).cast("B"))
+
+    def _write_large(self, left: memoryview) -> bool:
+        """Send a body until it is sent or refused: who has answered and takes nothing more waits for nothing."""
+        timed, connection = self._timed, self._socket
+        wait_seconds = timed.wait_seconds
+        stalled_seconds = 0.0
+        try:
+            while left:
+                longest = (
+                    _STALL_SECONDS if wait_seconds is None else min(wait_seconds - stalled_seconds, _STALL_SECONDS)
+                )
+                timed.wait_seconds = longest
+                timed.limit()
+                try:
+                    left = left[connection.send(left) :]
+                    stalled_seconds = 0.0
+                except TimeoutError:
+                    stalled_seconds += longest
+                    if self._is_refused():
+                        return False
+                    if wait_seconds is not None and stalled_seconds >= wait_seconds:
+                        raise
+        finally:
+            timed.wait_seconds = wait_seconds
+        return True
+
+    def _is_refused(self) -> bool:
+        # What comes over TLS may be other than an answer.
+        return not hasattr(self._socket, "pending") and is_readable(self._socket)
 
     def _read_head(self) -> ResponseHead:
-        while True:
+        for _ in range(_INTERIM_LIMIT):
             try:
                 head = parse_head(self._head_bytes())
             except TimeoutError as problem:
@@ -367,31 +435,45 @@ class _Connection:
                 raise ConnectionLostError(f"it broke before the answer: {failure_text(problem)}") from problem
             except HttpError as problem:
                 raise MalformedAnswerError(str(problem)) from None
+            if head.status == _SWITCHING_PROTOCOLS:
+                raise MalformedAnswerError("the server wants to speak another protocol, and was not asked to")
             if not head.is_interim:
                 return head
+        raise MalformedAnswerError(f"{_INTERIM_LIMIT} interim answers came, and none that counts")
 
     def _head_bytes(self) -> bytes:
         """All before the first empty line. Raises OSError, HttpError, ConnectionLostError."""
         reader = self._reader
-        block = b""
+        ahead = reader.peek()
+        end = ahead.find(_HEAD_END)
+        if end >= 0:
+            reader.read(end + len(_HEAD_END))
+            return ahead[:end]
+        return self._long_head()
+
+    def _long_head(self) -> bytes:
+        """The same of a head that comes in pieces."""
+        reader = self._reader
+        block = bytearray()
         while True:
             ahead = reader.peek()
             if not ahead:
                 text = "within the head of the answer" if block else "before the answer"
                 raise ConnectionLostError(f"the connection was closed {text}")
-            # The end of the head may lie across what came before and what came now.
-            begin = max(len(block) - 3, 0)
             known = len(block)
             block += ahead
             if not block.startswith(_START[: len(block)]):
-                raise HttpError(f"this is no HTTP response: {block[:80]!r}")
-            end = block.find(b"\r\n\r\n", begin)
+                raise HttpError(f"this is no HTTP response: {bytes(block[:80])!r}")
+            # The end of the head may lie across what came before and what came now.
+            end = block.find(_HEAD_END, max(known - 3, 0))
             if end >= 0:
-                reader.read(end + 4 - known)
-                return block[:end]
+                reader.read(end + len(_HEAD_END) - known)
+                return bytes(block[:end])
             reader.read(len(ahead))
             if len(block) > HEAD_LIMIT_BYTES:
                 raise HttpError(f"the headers are longer than {HEAD_LIMIT_BYTES} bytes")
+            if block.find(b"\n\n", max(known - 1, 0)) >= 0:
+                raise HttpError(f"the lines of this head do not end as they must: {bytes(block[:80])!r}")
 
 
 def is_readable(connection: Any) -> bool:
