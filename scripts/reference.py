@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 WIDTH = 100
+EXPLAINED = r"``\w+``(?:, ``\w+``)*:"
 NOTE = "<!-- Written by scripts/reference.py: change the declarations, not this page. -->"
 
 
@@ -237,7 +238,7 @@ def signature(function: Any) -> str:
 
 def plain_type(text: str) -> str:
     """An annotation without the names of modules, and without the aliases that hide members."""
-    return re.sub(r"\b(?:enums\.|_(?=[A-Z]))", "", text)
+    return re.sub(r"\b(?:enums\.|_(?=[A-Z]))|(?<=EventStream)Output\b", "", text)
 
 
 def first_paragraph(value: Any) -> str:
@@ -251,17 +252,20 @@ def inline(text: str) -> str:
 
 
 def markdown(docstring: str) -> str:
-    """A docstring as Markdown: what is indented after a line that ends in ``::`` is code, and so are indented texts."""
-    parts, is_all = [], False
+    """A docstring as Markdown, without its sources: what is indented is code, lines that explain a name are a list."""
+    parts: list[str] = []
+    is_all_code = announced = False
     for block in docstring.split("\n\n"):
-        if block.startswith("Source"):
-            continue
-        if block.startswith("    ") or is_all:
+        # Where a docstring is one line and code, the indentation of the code is not seen.
+        is_all_code = is_all_code or (announced and not block.startswith("    "))
+        announced = block.endswith("::") and not is_all_code
+        if is_all_code or block.startswith("    "):
             parts.append(f"```python\n{textwrap.dedent(block)}\n```")
-        else:
+        elif re.match(EXPLAINED, block):
+            lines = (f"- {line}" if re.match(EXPLAINED, line) else f"  {line}" for line in block.split("\n"))
+            parts.append(inline("\n".join(lines)))
+        elif not block.startswith("Source"):
             parts.append(inline(re.sub(r"::$", ":", block)))
-        # Where a docstring is one line and code, its indentation is not seen.
-        is_all = len(parts) == 1 and block.endswith("::") and "\n    " not in docstring
     return "\n\n".join(parts).replace("\n```\n\n```python\n", "\n\n")
 
 

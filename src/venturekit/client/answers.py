@@ -26,7 +26,7 @@ def service_error(operation: str, response: WireResponse, url: str, now: float) 
     document = _document(response.body)
     code = _code(response, document)
     message = _first_text(document, "message", "Message", "errorMessage")
-    if not code and message is None and response.status < 500:
+    if not code and message is None and response.status < 500 and response.status != 429:
         shown = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
         location = response.headers.get("location")
         what = repr(shown) if location is None else f"which leads to {location[:_SHOWN_BYTES]!r}"

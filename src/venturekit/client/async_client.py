@@ -11,7 +11,7 @@ from venturekit.client.async_streams import AsyncEventStream, AsyncInvocationStr
 from venturekit.client.async_transport import AsyncTransport
 from venturekit.client.calls import Again, Call, Caller
 from venturekit.client.commands import WireResponse
-from venturekit.client.config import ClientConfig, resolve
+from venturekit.client.config import ClientConfig
 from venturekit.client.errors import ClientClosedError, LambdaClientError
 from venturekit.client.failures import transport_error
 from venturekit.client.invocation import invoke_command, response_of, stream_command
@@ -19,6 +19,7 @@ from venturekit.client.invoke_commands import (
     AsyncInvokeWithResponseStreamCommandOutput,
     InvokeWithResponseStreamCommand,
 )
+from venturekit.client.resolution import resolve
 from venturekit.transport.errors import ExchangeError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class AsyncLambdaClient(AsyncConveniences):
 
     def __init__(self, config: ClientConfig | None = None, /, **options: Unpack[ClientOptions]) -> None:
         base = ClientConfig() if config is None else config
-        resolved = resolve(base.replaced(**options) if options else base)
+        resolved = resolve(base.with_options(options) if options else base)
         self.config = resolved.config
         self.region = resolved.region
         self.endpoint_url = resolved.endpoint.url

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
     from venturekit.client.calls import SignedRequest
-    from venturekit.client.config import ResolvedConfig
+    from venturekit.client.resolution import ResolvedConfig
 
 IDLE_SECONDS: Final = 50.0
 _PIECE_BYTES: Final = 65_536

@@ -17,7 +17,7 @@ from venturekit.protocol.sigv4_signer import RequestSigner
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from venturekit.client.config import ResolvedConfig
+    from venturekit.client.resolution import ResolvedConfig
     from venturekit.protocol.sigv4_signer import Credentials
 
 OutputT = TypeVar("OutputT")

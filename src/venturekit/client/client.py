@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from venturekit.client.answers import check_coding
 from venturekit.client.calls import RESPONSE_LIMIT_BYTES, Again, Call, Caller
 from venturekit.client.commands import WireResponse
-from venturekit.client.config import ClientConfig, resolve
+from venturekit.client.config import ClientConfig
 from venturekit.client.conveniences import Conveniences
 from venturekit.client.errors import ClientClosedError, LambdaClientError
 from venturekit.client.event_streams import EventStream, InvocationStream
 from venturekit.client.failures import transport_error
 from venturekit.client.invocation import invoke_command, response_of, stream_command
 from venturekit.client.invoke_commands import InvokeWithResponseStreamCommand, InvokeWithResponseStreamCommandOutput
+from venturekit.client.resolution import resolve
 from venturekit.protocol.http1 import request_head
 from venturekit.transport.connections import Connections, Limits, Outgoing
 from venturekit.transport.errors import ExchangeError
@@ -52,7 +53,7 @@ class LambdaClient(Conveniences):
         from threading import Event
 
         base = ClientConfig() if config is None else config
-        resolved = resolve(base.replaced(**options) if options else base)
+        resolved = resolve(base.with_options(options) if options else base)
         self.config = resolved.config
         self.region = resolved.region
         self.endpoint_url = resolved.endpoint.url

@@ -11,7 +11,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.loaders import Loader
 from botocore.session import Session
 
-from venturekit.client.config import ClientConfig, resolve
+from venturekit.client.config import ClientConfig
+from venturekit.client.resolution import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

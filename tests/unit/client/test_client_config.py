@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.client.resolution_support import KEYS, Case, Found, of_botocore, ours, prepare
-from venturekit.client.config import ClientConfig, resolve
+from venturekit.client.config import ClientConfig
 from venturekit.client.errors import ClientConfigError
 from venturekit.client.regions import aws_endpoint, is_aws
+from venturekit.client.resolution import resolve
 from venturekit.transport.endpoint import EndpointError, parse_endpoint, parse_proxy
 
 if TYPE_CHECKING:
@@ -332,6 +335,13 @@ def test_a_configuration_is_a_value() -> None:
     assert repr(config) == "ClientConfig(region='eu-west-1', proxies=...)"
     with pytest.raises(AttributeError, match="replaced"):
         config.region = "x"
+
+
+def test_importing_the_client_loads_nothing_heavy() -> None:
+    heavy = "aiohttp asyncio botocore configparser dataclasses email http inspect ssl subprocess yarl"
+    program = f"import sys, venturekit.client; print(sorted(set({heavy.split()!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 hosts = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)

@@ -356,3 +356,16 @@ def test_without_botocore() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     assert all("botocore is not installed: pip install botocore" in line for line in lines)
+
+
+def test_what_is_loaded_late() -> None:
+    code = (
+        "import sys, venturekit.client as client\n"
+        "heavy = {'aiohttp', 'asyncio', 'ssl', 'http', 'email', 'botocore', 'dataclasses', 'inspect', 'subprocess'}\n"
+        "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))\n"
+        "print(set(client.__all__) - set(dir(client)), sorted(client.__all__) == client.__all__)\n"
+        "print({getattr(client, name).__module__.partition('.')[0] for name in client.__all__})\n"
+        "print('botocore' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["[]", "set() True", "{'venturekit'}", "False"], done.stderr

@@ -13,8 +13,8 @@ from tests.unit.client.both_clients import BOTH
 from tests.unit.client.resolution_support import Case, prepare
 from tests.unit.client.scripted_server import Peer, ScriptedServer
 from tests.unit.client.tls_support import Authority, HttpProxy, TlsServer
-from venturekit.client import ClientConfig, Credentials, LambdaClient, LambdaClientError
-from venturekit.client.config import resolve
+from venturekit.client import AsyncLambdaClient, ClientConfig, Credentials, LambdaClient, LambdaClientError
+from venturekit.client.resolution import resolve
 from venturekit.transport.connections import Outgoing
 
 if TYPE_CHECKING:
@@ -240,6 +240,35 @@ def test_configurations_that_make_no_client(
     prepare(WRONG[name], tmp_path, monkeypatch)
     with pytest.raises(LambdaClientError) as caught:
         LambdaClient(max_attempts=1).invoke("f")
+    assert_hidden(caught.value, caplog)
+
+
+PROXIES = {"https": f"socks5://{USER}@x", "http": f"http://{USER}@x"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LambdaClient(proxies=PROXIES, region="eu-west-1", unsigned=True),
+        lambda: LambdaClient(proxies=PROXIES, max_attempts=0),
+        lambda: LambdaClient(endpoint_url=f"http://{USER}@x"),
+        lambda: AsyncLambdaClient(proxies=PROXIES, max_attempts=0),
+        lambda: ClientConfig(proxies=PROXIES, max_attempts=0),
+        lambda: ClientConfig(proxies={"HTTPS": f"http://{USER}@x"}),
+        lambda: ClientConfig(proxies=PROXIES).replaced(max_attempts=0),
+        lambda: ClientConfig().replaced(proxies=PROXIES, max_attempts=0),
+        lambda: ClientConfig(proxies=PROXIES, unsigned=True, credentials=KEYS),
+    ],
+)
+def test_options_that_make_no_client(make: Callable[[], object], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(LambdaClientError) as caught:
+        make()
+    assert_hidden(caught.value, caplog)
+
+
+def test_an_unknown_option_shows_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(TypeError, match="there is no option retries") as caught:
+        LambdaClient(proxies=PROXIES, retries=1)  # type: ignore[call-arg]
     assert_hidden(caught.value, caplog)
 
 
