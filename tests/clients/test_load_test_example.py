@@ -142,9 +142,10 @@ def test_what_there_is_no_time_for_is_an_error(run: Callable[..., tuple[int, str
     )
     found = json.loads(output)
     assert (status, found["succeeded"]) == (1, 0)
-    # The first one takes 0.3 s, the second one starts and ends 0.3 s after the end of the first, and that is all.
-    assert found["errors"] == {"timeout": 2}
-    assert (found["not_started"], found["error_percent"]) == (18, 100.0)
+    # The first one takes 0.3 s. If a second one starts before the end, 0.5 s from the begin, it does so too; no third.
+    assert list(found["errors"]) == ["timeout"]
+    assert found["failed"] + found["not_started"] == 20
+    assert (found["not_started"] >= 18, found["error_percent"]) == (True, 100.0)
 
 
 def test_the_display_and_an_interruption(begun: Callable[..., subprocess.Popen[str]]) -> None:

@@ -81,6 +81,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def client(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaClient]:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     # const client = new LambdaClient({ region: "us-east-1" });
     with LambdaClient(region="us-east-1") as made:
         yield made
@@ -340,7 +341,7 @@ def test_the_options_of_invoke(client: LambdaClient, url: str, option: str) -> N
 
 
 def test_a_function_that_fails_raises(client: LambdaClient, url: str) -> None:
-    with pytest.raises(LambdaInvocationError, match="Unhandled: (Value|Range)Error: as told") as failed:
+    with pytest.raises(LambdaInvocationError, match=r"Unhandled: (Value|Range)Error: as told") as failed:
         client.invoke("my-function", {"data": "fail"}, log_type="Tail")
     assert (failed.value.error_message, failed.value.response.status_code) == ("as told", 200)
     assert "asked for" in (failed.value.response.log_result or "")

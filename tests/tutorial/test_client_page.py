@@ -107,6 +107,18 @@ def test_the_examples(leads_there: LocalService, capsys: pytest.CaptureFixture[s
     assert count >= 10
 
 
+@pytest.mark.full
+def test_the_examples_are_typed(tmp_path: Path) -> None:
+    for number, block in enumerate(BLOCKS):
+        # Functions and tests have no types of their own.
+        if block.language == "python" and block.word not in ("add_numbers.py", "story.py", "test_prices.py"):
+            (tmp_path / (block.word or f"block{number}.py")).write_text(block.text)
+    names = [*sorted(path.name for path in tmp_path.glob("*.py")), str(ROOT / "examples/load_test/load_test.py")]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), *names]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_load_test(leads_there: LocalService) -> None:
     (line,) = (block.text for block in BLOCKS if block.word == "load")
     words = shlex.split(line.replace("--duration 30", "--duration 0.2"))

@@ -206,6 +206,8 @@ class AsyncTransport:
             return AnswerTimeoutError("no answer, or no more of it, came in time")
         if isinstance(problem, aiohttp.ClientResponseError):
             return MalformedAnswerError(f"this is no HTTP response: {problem.message[:200]}")
+        if isinstance(problem, aiohttp.ClientPayloadError) and _is_malformed(problem.__cause__):
+            return MalformedAnswerError(f"this is no HTTP response: {str(problem.__cause__)[:200]}")
         if isinstance(problem, aiohttp.ClientPayloadError | aiohttp.ClientError | OSError):
             return ConnectionLostError(f"the connection broke: {problem or type(problem).__name__}")
         raise problem
@@ -294,6 +296,13 @@ class AsyncResponse:
 def _abandon(response: ClientResponse, owner: AsyncTransport) -> None:
     response.close()
     owner.release(response)
+
+
+def _is_malformed(cause: BaseException | None) -> bool:
+    """Whether a body is wrong as HTTP, and not only cut off, for which aiohttp has the same class."""
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    return isinstance(cause, HttpProcessingError) and "Not enough data" not in str(cause)
 
 
 def _check_size(size: int) -> None:

@@ -81,8 +81,6 @@ class Call(Generic[OutputT]):
         self._caller = caller
         self.command = command
         self._wire = command.wire()
-        if type(self._wire.body) is memoryview:
-            self._wire = self._wire._replace(body=_as_bytes(self._wire.body))
         self._attempts = Attempts(
             config.max_attempts,
             caller.quota,
@@ -167,11 +165,6 @@ class Call(Generic[OutputT]):
 
 _TOLERATED_SECONDS: Final = 240.0
 """Services take five minutes."""
-
-
-def _as_bytes(body: memoryview) -> memoryview | bytes:
-    """One item for each byte, one behind the other."""
-    return body.cast("B") if body.c_contiguous else body.tobytes()
 
 
 def _check_expiry(credentials: Credentials) -> None:

@@ -14,6 +14,8 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.client.both_clients import BOTH
 from tests.unit.client.scripted_server import Peer, ScriptedServer, answer
@@ -28,6 +30,7 @@ from venturekit.client import (
     StreamInvocationError,
     TransportError,
 )
+from venturekit.client.event_reading import EventReader
 from venturekit.client.invoke_commands import InvokeWithResponseStreamCommand
 from venturekit.protocol.eventstream import encode_event
 
@@ -111,6 +114,19 @@ def client(gate: Gate) -> Iterator[LambdaClient]:
 def usable(client: LambdaClient) -> bool:
     """Whether its one connection is free."""
     return client.invoke("f").bytes == b"7"
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5), st.lists(st.integers(1, 90), min_size=1, max_size=6))
+def test_events_come_whole_in_whatever_pieces(chunks: list[bytes], sizes: list[int]) -> None:
+    data = b"".join(encode_event("PayloadChunk", each, "application/octet-stream") for each in chunks) + COMPLETE
+    reader, found, at, turn = EventReader(), [], 0, 0
+    while at < len(data):
+        size = sizes[turn % len(sizes)]
+        found += reader.feed(data[at : at + size])
+        at, turn = at + size, turn + 1
+    reader.end()
+    assert [event.PayloadChunk.Payload for event in found[:-1] if event.PayloadChunk] == chunks
+    assert (found[-1].InvokeComplete, reader.is_complete) == ({"LogResult": "bG9n"}, True)
 
 
 # --- the blocking client ---------------------------------------------------------------------------------------------
