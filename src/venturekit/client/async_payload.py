@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.payload import Payload
 
-from venturekit.transport.connections import is_readable
+from venturekit.transport.connection import is_readable
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter

@@ -16,7 +16,8 @@ from venturekit.client.invocation import invoke_command, response_of, stream_com
 from venturekit.client.invoke_commands import InvokeWithResponseStreamCommand, InvokeWithResponseStreamCommandOutput
 from venturekit.client.resolution import resolve
 from venturekit.protocol.http1 import request_head
-from venturekit.transport.connections import Connections, Limits, Outgoing
+from venturekit.transport.connection import Limits, Outgoing
+from venturekit.transport.connections import Connections
 from venturekit.transport.errors import ExchangeError
 
 if TYPE_CHECKING:

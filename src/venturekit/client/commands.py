@@ -168,7 +168,7 @@ def document_of(operation: str, response: WireResponse) -> dict[str, Any]:
 
     try:
         document = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise MalformedAnswerError(f"the answer to {operation} is no JSON object: {response.body[:80]!r}")

@@ -9,10 +9,13 @@ from venturekit.client.retries import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import Self, Unpack
+    from typing import Self, TypeAlias, Unpack
 
     from venturekit.client.credentials import CredentialsProvider
     from venturekit.protocol.sigv4_signer import Credentials
+
+    Asked: TypeAlias = Callable[[], Credentials | Awaitable[Credentials | None] | None]
+    CredentialsSource: TypeAlias = Credentials | CredentialsProvider | Asked
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
@@ -29,7 +32,7 @@ class ClientOptions(TypedDict, total=False):
 
     region: str | None
     endpoint_url: str | None
-    credentials: Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials | None]] | None
+    credentials: CredentialsSource | None
     unsigned: bool
     profile: str | None
     connect_timeout: float
@@ -75,7 +78,7 @@ class ClientConfig:
 
     region: str | None
     endpoint_url: str | None
-    credentials: Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials | None]] | None
+    credentials: CredentialsSource | None
     unsigned: bool
     profile: str | None
     connect_timeout: float

@@ -15,7 +15,7 @@ from tests.unit.client.scripted_server import Peer, ScriptedServer
 from tests.unit.client.tls_support import Authority, HttpProxy, TlsServer
 from venturekit.client import AsyncLambdaClient, ClientConfig, Credentials, LambdaClient, LambdaClientError
 from venturekit.client.resolution import resolve
-from venturekit.transport.connections import Outgoing
+from venturekit.transport.connection import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

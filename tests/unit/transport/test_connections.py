@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.unit.client.scripted_server import Peer, ScriptedServer, answer
 from venturekit.protocol.http1 import HEAD_LIMIT_BYTES
-from venturekit.transport import connections as module
-from venturekit.transport.connections import Connections, HttpResponse, Limits, Outgoing, is_readable
+from venturekit.transport import connection as module
+from venturekit.transport.connection import Limits, Outgoing, is_readable
+from venturekit.transport.connections import Connections, HttpResponse
 from venturekit.transport.endpoint import parse_endpoint
 from venturekit.transport.errors import (
     AnswerTimeoutError,
@@ -201,7 +202,7 @@ def test_a_head_in_whatever_pieces(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=8)))
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     ours, theirs = socket.socketpair()
-    connection = module._Connection(ours)
+    connection = module.Connection(ours)
 
     def feed(buffer: memoryview) -> int:
         # One piece for each time it is asked.
