@@ -289,7 +289,10 @@ def test_a_payload_over_the_limit(ask: Callable[..., list[Seen]], lab: RunningSe
     assert b"Response payload size exceeded maximum allowed payload size" in seen.output["Payload"]
 
 
-@pytest.mark.parametrize(("name", "do"), [(PY, "fail"), (JS, "fail"), (PY, "exit"), (SHORT, "time")])
+@pytest.mark.parametrize(
+    ("name", "do"),
+    [(PY, "fail"), (JS, "fail"), (PY, "exit"), pytest.param(SHORT, "time", marks=pytest.mark.full)],
+)
 def test_functions_that_fail(ask: Callable[..., list[Seen]], name: str, do: str) -> None:
     seen = ask("Invoke", FunctionName=name, Payload=js({"do": do}), LogType="Tail")
     for each in seen:

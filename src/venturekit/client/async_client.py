@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from venturekit.client.answers import check_coding
@@ -57,7 +58,7 @@ class AsyncLambdaClient(AsyncConveniences):
         self.region = resolved.region
         self.endpoint_url = resolved.endpoint.url
         self._caller = Caller(resolved)
-        self._is_closed = False
+        self._closed = asyncio.Event()
         self._transport = AsyncTransport(resolved)
 
     @overload
@@ -112,8 +113,8 @@ class AsyncLambdaClient(AsyncConveniences):
         return AsyncInvocationStream(lambda: self.send(command))
 
     async def aclose(self) -> None:
-        """Close the connections; calls that wait for answers lose them."""
-        self._is_closed = True
+        """Close the connections; calls that wait for answers lose them, retries are given up."""
+        self._closed.set()
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
@@ -162,7 +163,7 @@ class AsyncLambdaClient(AsyncConveniences):
         return output
 
     async def _signed(self, call: Call[Any]) -> SignedRequest:
-        if self._is_closed:
+        if self._closed.is_set():
             raise ClientClosedError(f"{call.command.operation}: the client is closed")
         provider = self._caller.resolved.provider
         asked = getattr(provider, "asked", None)
@@ -180,4 +181,7 @@ class AsyncLambdaClient(AsyncConveniences):
             raise raised from problem
 
     async def _wait(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        # aclose() ends it; the next attempt then says so.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()

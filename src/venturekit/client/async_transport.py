@@ -191,17 +191,17 @@ class AsyncTransport:
     def failure(self, problem: Exception) -> ExchangeError:
         """The transport's error of one of aiohttp's. Raises it if it is another one's."""
         aiohttp = self._aiohttp
-        url = self._resolved.endpoint.url
+        proxy = self._resolved.proxy
+        by = "" if proxy is None else f" by the proxy {proxy.host}:{proxy.port}"
+        unreached = f"{self._resolved.endpoint.url} cannot be reached{by}"
         if isinstance(problem, aiohttp.ConnectionTimeoutError):
             seconds = self._resolved.config.connect_timeout
-            return ConnectError(f"{url} cannot be reached: no connection within {seconds:.3g} s", is_timeout=True)
+            return ConnectError(f"{unreached}: no connection within {seconds:.3g} s", is_timeout=True)
         if isinstance(problem, aiohttp.ClientHttpProxyError):
-            return ConnectError(f"{url} cannot be reached: {proxy_refusal(problem.status)}")
+            return ConnectError(f"{unreached}: {proxy_refusal(problem.status)}")
         if isinstance(problem, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
             cause = getattr(problem, "certificate_error", None) or getattr(problem, "os_error", None) or problem
-            proxy = self._resolved.proxy
-            by = "" if proxy is None else f" by the proxy {proxy.host}:{proxy.port}"
-            return ConnectError(f"{url} cannot be reached{by}: {failure_text(cause)}")
+            return ConnectError(f"{unreached}: {failure_text(cause)}")
         if isinstance(problem, TimeoutError):
             return AnswerTimeoutError("no answer, or no more of it, came in time")
         if isinstance(problem, aiohttp.ClientResponseError):

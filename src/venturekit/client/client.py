@@ -128,9 +128,12 @@ class LambdaClient(Conveniences):
         return InvocationStream(self.send(stream_command(name, payload, options)))
 
     def close(self) -> None:
-        """Close the connections. Calls that other threads still wait for end by themselves, retries are given up."""
+        """Close the connections. Calls that other threads still wait for end by themselves, retries are given up.
+
+        Calls that wait for a connection have sent nothing, and raise ClientClosedError.
+        """
         self._closed.set()
-        self._connections.close()
+        self._connections.end()
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,7 @@ JSON: Final = "json"
 DROPPED: Final = "dropped"
 
 OutputT = TypeVar("OutputT")
+StructureT = TypeVar("StructureT", bound=Structure)
 
 
 class Field(NamedTuple):
@@ -132,9 +133,10 @@ class Command(Structure, Generic[OutputT]):
             if place == PATH:
                 path = path.replace(f"{{{name}}}", _quoted(value))
             elif place == HEADER:
-                headers[wire] = str(value)
+                # Not str(): of other people's enumerations that is not the text that they are.
+                headers[wire] = str.__str__(value)
             elif place == QUERY:
-                query.append(f"{wire or name}={_quoted(str(value))}")
+                query.append(f"{wire or name}={_quoted(value if isinstance(value, str) else str(value))}")
             elif place == PAYLOAD:
                 body = value.encode() if isinstance(value, str) else value
             elif place == JSON:
@@ -173,6 +175,16 @@ def document_of(operation: str, response: WireResponse) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise MalformedAnswerError(f"the answer to {operation} is no JSON object: {response.body[:80]!r}")
     return document
+
+
+def output_of(kind: type[StructureT], operation: str, document: Mapping[str, Any]) -> StructureT:
+    """The output that a document is. Raises MalformedAnswerError for members of another type than the API has."""
+    try:
+        return kind.of(document)
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError) as problem:
+        raise MalformedAnswerError(
+            f"the answer to {operation} is not what the API says: {type(problem).__name__}: {problem}"
+        ) from None
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from venturekit.client import checks, enums
-from venturekit.client.commands import JSON, PATH, QUERY, Command, Field, Output, WireResponse, document_of
+from venturekit.client.commands import JSON, PATH, QUERY, Command, Field, Output, WireResponse, document_of, output_of
 from venturekit.client.paging import PagedCommand, Paging
 from venturekit.client.shapes import (
     Concurrency,
@@ -72,7 +72,7 @@ class PutFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
 
     def read(self, response: WireResponse) -> FunctionEventInvokeConfig:
         """The output of a response."""
-        return FunctionEventInvokeConfig.of(document_of(self.operation, response))
+        return output_of(FunctionEventInvokeConfig, self.operation, document_of(self.operation, response))
 
 
 class UpdateFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
@@ -91,7 +91,7 @@ class UpdateFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig])
 
     def read(self, response: WireResponse) -> FunctionEventInvokeConfig:
         """The output of a response."""
-        return FunctionEventInvokeConfig.of(document_of(self.operation, response))
+        return output_of(FunctionEventInvokeConfig, self.operation, document_of(self.operation, response))
 
 
 class GetFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
@@ -107,7 +107,7 @@ class GetFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
 
     def read(self, response: WireResponse) -> FunctionEventInvokeConfig:
         """The output of a response."""
-        return FunctionEventInvokeConfig.of(document_of(self.operation, response))
+        return output_of(FunctionEventInvokeConfig, self.operation, document_of(self.operation, response))
 
 
 class DeleteFunctionEventInvokeConfigCommandOutput(Output):
@@ -164,7 +164,7 @@ class ListFunctionEventInvokeConfigsCommand(
     def read(self, response: WireResponse) -> ListFunctionEventInvokeConfigsCommandOutput:
         """The output of a response."""
         document = {"FunctionEventInvokeConfigs": [], **document_of(self.operation, response)}
-        return ListFunctionEventInvokeConfigsCommandOutput.of(document)
+        return output_of(ListFunctionEventInvokeConfigsCommandOutput, self.operation, document)
 
 
 class GetFunctionRecursionConfigCommandOutput(Output):
@@ -183,7 +183,7 @@ def _recursion(operation: str, response: WireResponse) -> GetFunctionRecursionCo
     document = document_of(operation, response)
     if "RecursiveLoop" in document:
         document["RecursionConfig"] = {"RecursiveLoop": document["RecursiveLoop"]}
-    return GetFunctionRecursionConfigCommandOutput.of(document)
+    return output_of(GetFunctionRecursionConfigCommandOutput, operation, document)
 
 
 class PutFunctionRecursionConfigCommand(Command[GetFunctionRecursionConfigCommandOutput]):
@@ -309,7 +309,7 @@ class GetFunctionConfigurationCommand(Command[FunctionConfiguration]):
 
     def read(self, response: WireResponse) -> FunctionConfiguration:
         """The output of a response."""
-        return FunctionConfiguration.of(document_of(self.operation, response))
+        return output_of(FunctionConfiguration, self.operation, document_of(self.operation, response))
 
 
 if TYPE_CHECKING:
@@ -345,4 +345,4 @@ class GetFunctionCommand(Command[GetFunctionCommandOutput]):
 
     def read(self, response: WireResponse) -> GetFunctionCommandOutput:
         """The output of a response."""
-        return GetFunctionCommandOutput.of(document_of(self.operation, response))
+        return output_of(GetFunctionCommandOutput, self.operation, document_of(self.operation, response))

@@ -107,7 +107,7 @@ Sources: the botocore model ``lambda/2015-03-31``; AWS Lambda API reference, "Co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,10 +115,17 @@ if TYPE_CHECKING:
     from venturekit.client.invocation import InvocationResponse
 
 
+_FAILURES: Final = (500, 502, 503, 504)
+
+
 class LambdaClientError(Exception):
-    """A call has failed. ``retryable``: another try may succeed, and this one has done nothing."""
+    """A call has failed. ``retryable``: another try may succeed.
+
+    ``outcome_unknown``: this one may have been carried out all the same; an invocation that is repeated may run twice.
+    """
 
     retryable = False
+    outcome_unknown = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -227,7 +234,12 @@ class LambdaServiceException(LambdaClientError):
     @property
     def retryable(self) -> bool:  # type: ignore[override]
         """Whether another try may succeed."""
-        return self.is_throttle or self.is_transient or self.status in (500, 502, 503, 504)
+        return self.is_throttle or self.is_transient or self.outcome_unknown
+
+    @property
+    def outcome_unknown(self) -> bool:  # type: ignore[override]
+        """Whether the request may have been carried out all the same: the service failed, and not before it began."""
+        return self.status in _FAILURES and not (self.is_throttle or self.is_transient)
 
     @property
     def reason(self) -> str | None:
@@ -262,9 +274,10 @@ class LambdaInvocationError(LambdaClientError):
         self.response = response
         self.function_error = response.function_error
         found = {} if details is None else details
-        self.error_type: str | None = found.get("errorType")
-        self.error_message: str | None = found.get("errorMessage")
-        self.stack_trace: list[Any] = found.get("stackTrace") or found.get("trace") or []
+        self.error_type = _text_of(found.get("errorType"))
+        self.error_message = _text_of(found.get("errorMessage"))
+        trace = found.get("stackTrace") or found.get("trace")
+        self.stack_trace: list[Any] = trace if isinstance(trace, list) else []
 
 
 class StreamInvocationError(LambdaInvocationError):
@@ -289,6 +302,11 @@ class WaiterError(LambdaClientError):
 
 class ClientClosedError(LambdaClientError):
     """The client was closed."""
+
+
+def _text_of(value: Any) -> str | None:
+    # Functions may answer anything.
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _rebuilt(kind: type[LambdaClientError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LambdaClientError:

@@ -33,7 +33,8 @@ class EventStream:
             for event in events: ...
 
     Iterating raises StreamError for a stream that is damaged or ends early, LambdaServiceException if the service sent
-    one, TransportError if the connection is lost. Another thread may close it: then the iteration ends.
+    one, TransportError if the connection is lost. Another thread may close it: then the iteration ends. One thread at a
+    time may iterate: RuntimeError.
     """
 
     def __init__(self, response: OpenResponse, operation: str, url: str) -> None:
@@ -44,6 +45,7 @@ class EventStream:
         self._ready: Iterator[InvokeWithResponseStreamResponseEvent] = iter(())
         # A dry run is answered without any event.
         self._is_over = response.status != OK
+        self._is_reading = False
         if self._is_over:
             response.finish(DRAIN_SECONDS)
 
@@ -51,6 +53,9 @@ class EventStream:
         return self
 
     def __next__(self) -> InvokeWithResponseStreamResponseEvent:
+        if self._is_reading:
+            raise RuntimeError("another thread reads this stream")
+        self._is_reading = True
         try:
             while not self._is_over:
                 event = next(self._ready, None)
@@ -64,6 +69,8 @@ class EventStream:
         except BaseException:
             self.close()
             raise
+        finally:
+            self._is_reading = False
         raise StopIteration
 
     def close(self) -> None:

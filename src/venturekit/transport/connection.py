@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import io
     import socket
     from collections.abc import Iterator
-    from threading import Semaphore
+    from queue import SimpleQueue
 
 
 IDLE_SECONDS: Final = 50.0
@@ -60,7 +60,7 @@ class Connection:
 
     __slots__ = ("_reader", "_resting_since", "_socket", "_timed", "home", "is_reusable", "slots")
 
-    slots: Semaphore
+    slots: SimpleQueue[None]
 
     def __init__(self, connection: socket.socket) -> None:
         from io import BufferedReader

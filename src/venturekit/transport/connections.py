@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from venturekit.transport.connection import Connection, Limits, Outgoing
 from venturekit.transport.dialing import dial, usual_tls
-from venturekit.transport.errors import (
-    ExchangeError,
-    PoolError,
-)
+from venturekit.transport.errors import ClosedError, ExchangeError, PoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from queue import SimpleQueue
 
     from venturekit.protocol.http1 import ResponseHead
     from venturekit.transport.endpoint import Endpoint, Proxy
@@ -58,14 +56,19 @@ class Connections:
         self._tls = tls
         self._tls_context: Any = None
         self._response_limit = response_limit
+        self._is_ended = False
         self._begin()
 
     def _begin(self) -> None:
-        from threading import Semaphore
+        # Not a semaphore: garbage gives connections back in the middle of anything, and would wait for its own lock.
+        from queue import Empty, SimpleQueue
 
+        self._empty = Empty
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._free = Semaphore(self._max_open)
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._max_open):
+            self._free.put(None)
         # Last: another thread may look at it meanwhile.
         self._process = os.getpid()
 
@@ -98,6 +101,13 @@ class Connections:
         for connection in idle:
             connection.close()
 
+    def end(self) -> None:
+        """Close them for good: who waits for one, or asks for one later, gets ClosedError."""
+        self._is_ended = True
+        self.close()
+        # Whoever waits passes it on to the next.
+        self._free.put(None)
+
     def interrupt(self) -> None:
         """Close all connections, those that other threads wait at included: their requests fail."""
         self.close()
@@ -116,19 +126,28 @@ class Connections:
         seconds = self._pool_seconds
         if limits.deadline is not None:
             seconds = min(seconds, limits.deadline - time.monotonic())
-        slots = self._free
-        if not slots.acquire(timeout=max(seconds, 0)):
-            raise PoolError(f"all {self._max_open} connections to {self.endpoint.url} were in use for {seconds:g} s")
+        slots, home = self._free, self._idle
+        self._wait_for(slots, max(seconds, 0.0))
         try:
+            if self._is_ended:
+                raise ClosedError("the connections were closed")
             connection = self._kept() or self._made(limits)
             # Of those that were made before a close() or a fork none comes back.
-            connection.home = self._idle
+            connection.home = home
             connection.slots = slots
             self._busy.add(connection)
             return connection
         except BaseException:
-            slots.release()
+            slots.put(None)
             raise
+
+    def _wait_for(self, slots: SimpleQueue[None], seconds: float) -> None:
+        try:
+            slots.get(timeout=seconds)
+        except self._empty:
+            raise PoolError(
+                f"all {self._max_open} connections to {self.endpoint.url} were in use for {seconds:g} s"
+            ) from None
 
     def _kept(self) -> Connection | None:
         """A connection that is still open on the other side, as far as that can be known."""
@@ -152,13 +171,18 @@ class Connections:
 
     def _give_back(self, connection: Connection, is_kept: bool) -> None:
         self._busy.discard(connection)
-        idle = self._idle
-        if is_kept and connection.home is idle and len(idle) < self._max_idle:
+        idle, home = self._idle, connection.home
+        # What rests and the list of what rests would keep each other, when nobody wants them any more.
+        connection.home = None
+        if is_kept and home is idle and len(idle) < self._max_idle:
             connection.rest()
             idle.append(connection)
+            if idle is not self._idle:
+                # They were closed meanwhile, and it may have come too late for that.
+                connection.close()
         else:
             connection.close()
-        connection.slots.release()
+        connection.slots.put(None)
 
 
 class OpenResponse:
@@ -173,7 +197,9 @@ class OpenResponse:
 
     def read(self) -> bytes:
         """What has come of the body, b"" at its end. Raises ExchangeError."""
-        if self._connection is None:
+        # Another thread may close it meanwhile.
+        connection = self._connection
+        if connection is None:
             return b""
         try:
             piece = next(self._pieces, b"")
@@ -181,7 +207,7 @@ class OpenResponse:
             self._finish(False)
             raise
         if not piece:
-            self._finish(self._connection.is_reusable)
+            self._finish(connection.is_reusable)
         return piece
 
     def read_all(self, limit: int) -> bytes:

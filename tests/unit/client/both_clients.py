@@ -46,7 +46,7 @@ class Blocking:
     def taken(self) -> int:
         """How many connections are in use."""
         connections = self.client._connections
-        assert len(connections._busy) == self.client.config.max_connections - connections._free._value
+        assert len(connections._busy) == self.client.config.max_connections - connections._free.qsize()
         return len(connections._busy)
 
     def set_chance(self, value: float) -> None:

@@ -88,7 +88,8 @@ def _loader() -> Loader:
 def of_botocore(case: Case) -> Found:
     """What botocore makes of it: the request that it would send. Raises what it raises."""
     options = dict(case.options)
-    session = Session(profile=options.pop("profile", None))
+    # Without the handlers of all services: registering them takes longer than all the rest.
+    session = Session(profile=options.pop("profile", None), include_builtin_handlers=False)
     session.register_component("data_loader", _loader())
     client = session.create_client(
         "lambda", region_name=options.pop("region", None), endpoint_url=options.pop("endpoint_url", None)

@@ -136,7 +136,9 @@ def test_a_proxy_that_is_not_there(kind: Any) -> None:
     with ScriptedServer(_answer) as server:
         port = server.port
     client = kind("http://lambda.example", proxies={"http": f"http://u:hunter2@127.0.0.1:{port}"}, max_attempts=1)
-    with pytest.raises(ConnectError, match=r"lambda\.example cannot be reached") as caught:
+    with pytest.raises(
+        ConnectError, match=rf"lambda\.example cannot be reached by the proxy 127.0.0.1:{port}: "
+    ) as caught:
         client.invoke("f")
     assert "hunter2" not in str(caught.value)
     client.close()

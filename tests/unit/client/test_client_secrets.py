@@ -114,8 +114,10 @@ ANSWERS: tuple[Callable[[Peer], None], ...] = (
 )
 
 
-@pytest.mark.parametrize("credentials", ["fixed", "function", "environment"])
-@pytest.mark.parametrize("script", ANSWERS)
+@pytest.mark.parametrize(
+    ("script", "credentials"),
+    [*((script, "fixed") for script in ANSWERS), (refusing, "function"), (refusing, "environment")],
+)
 @pytest.mark.parametrize("kind", BOTH)
 def test_answers_that_are_failures(
     kind: Any,

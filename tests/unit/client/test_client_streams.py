@@ -289,7 +289,7 @@ def test_threads_share_a_client(gate: Gate) -> None:
         answers = list(pool.map(lambda _: client.invoke("f").bytes, range(300)))
         assert answers == [b"7"] * 300
         assert gate.server.connections <= 4
-        assert client._connections._free._value == 4
+        assert client._connections._free.qsize() == 4
 
 
 def test_a_fork_leaves_the_connections_of_its_parent_alone(gate: Gate) -> None:
@@ -309,7 +309,7 @@ def test_a_fork_leaves_the_connections_of_its_parent_alone(gate: Gate) -> None:
                 # Ending the parent's stream would be the worst; then making use of its connection.
                 stream.close()
                 assert usable(client)
-                assert client._connections._free._value == 2
+                assert client._connections._free.qsize() == 2
                 client._connections.interrupt()
                 status = 0
             except BaseException:

@@ -162,6 +162,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.full
 def test_mypy(program: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-pretty", "--show-absolute-path"]
     cache = ["--cache-dir", str(program.parent / "cache")]

@@ -23,11 +23,17 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._made: dict[tuple[str, ...], ssl.SSLContext] = {}
         self.bundle = str(folder / "authority.pem")
         self._run("req", "-x509", *KEY, "-keyout", "authority.key", "-out", "authority.pem", "-subj", "/CN=authority")
 
     def server(self, name: str = "IP:127.0.0.1,DNS:localhost", *, days: str = "2") -> ssl.SSLContext:
         """What a server of a certificate needs that was signed for these names."""
+        if (name, days) not in self._made:
+            self._made[name, days] = self._signed(name, days)
+        return self._made[name, days]
+
+    def _signed(self, name: str, days: str) -> ssl.SSLContext:
         (self._folder / "names").write_text(f"subjectAltName={name}\n")
         authority = ("-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial", "-extfile", "names")
         self._run("req", *KEY, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=server")
@@ -36,6 +42,11 @@ class Authority:
 
     def self_signed(self) -> ssl.SSLContext:
         """The same of a certificate that vouches for itself."""
+        if () not in self._made:
+            self._made[()] = self._of_itself()
+        return self._made[()]
+
+    def _of_itself(self) -> ssl.SSLContext:
         names = ("-addext", "subjectAltName=IP:127.0.0.1")
         self._run("req", "-x509", *KEY, "-keyout", "own.key", "-out", "own.pem", "-subj", "/CN=server", *names)
         return self._context()

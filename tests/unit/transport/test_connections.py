@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +18,12 @@ from hypothesis import strategies as st
 from tests.unit.client.scripted_server import Peer, ScriptedServer, answer
 from venturekit.protocol.http1 import HEAD_LIMIT_BYTES
 from venturekit.transport import connection as module
-from venturekit.transport.connection import Limits, Outgoing, is_readable
+from venturekit.transport.connection import Connection, Limits, Outgoing, is_readable
 from venturekit.transport.connections import Connections, HttpResponse
 from venturekit.transport.endpoint import parse_endpoint
 from venturekit.transport.errors import (
     AnswerTimeoutError,
+    ClosedError,
     ConnectionLostError,
     ExchangeError,
     MalformedAnswerError,
@@ -192,6 +196,91 @@ def test_what_was_in_use_when_it_was_closed_is_not_kept(serve: Any) -> None:
     assert idle(connections) == 0
 
 
+def test_what_is_asked_when_they_have_ended_is_not_sent(serve: Any) -> None:
+    server, connections = serve(always(), max_open=1)
+    held = connections.open(GET, PATIENT)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(connections.exchange, GET, PATIENT) for _ in range(3)]
+        connections.end()
+        for each in waiting:
+            with pytest.raises(ClosedError):
+                each.result(10)
+    assert held.read_all(9) == b"7"
+    with pytest.raises(ClosedError):
+        connections.open(GET, PATIENT)
+    assert (len(server.requests), idle(connections)) == (1, 0)
+
+
+def test_what_comes_back_in_the_middle_of_closing_is_closed(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, connections = serve(always())
+    held = connections.open(GET, PATIENT)
+    connection = held._connection
+    monkeypatch.setattr(Connection, "rest", lambda self: connections.close())
+    assert held.read_all(9) == b"7"
+    assert (connection._socket.fileno(), idle(connections)) == (-1, 0)
+
+
+def test_who_forgets_to_close_them_keeps_no_descriptor(serve: Any) -> None:
+    server, _ = serve(always())
+    connections = Connections(parse_endpoint(server.url))
+    connections.exchange(GET, PATIENT)
+    gone = weakref.ref(connections._idle[0]._socket)
+    gc.disable()
+    try:
+        del connections
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_garbage_may_be_collected_at_any_moment(serve: Any) -> None:
+    _, connections = serve(always(), max_open=4)
+    dropped: list[Any] = []
+
+    def collect(frame: Any, event: str, argument: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            dropped.clear()
+
+    def exchange() -> None:
+        sys.setprofile(collect)
+        try:
+            connections.exchange(GET, PATIENT)
+        finally:
+            sys.setprofile(None)
+
+    for moment in range(1, 60, 2):
+        dropped.append(connections.open(GET, PATIENT))
+        left = moment
+        thread = threading.Thread(target=exchange, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive(), moment
+        dropped.clear()
+    assert connections._free.qsize() == 4
+
+
+def test_a_body_until_the_end_may_be_closed_by_another_thread(serve: Any) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n7")
+        peer.until_closed()
+
+    _, connections = serve(script)
+    held = connections.open(GET, PATIENT)
+    assert held.read() == b"7"
+    connection, pieces = held._connection, held._pieces
+
+    def closed_meanwhile() -> Iterator[bytes]:
+        connections.wake(connection)
+        yield from pieces
+        held.close()
+
+    held._pieces = closed_meanwhile()
+    assert (held.read(), held.read()) == (b"", b"")
+
+
 # --- heads -----------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +335,9 @@ def test_a_head_that_is_none(serve: Any, data: bytes, text: str) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_an_answer_to_half_a_request_is_the_last_of_its_connection(serve: Any) -> None:
+def test_an_answer_to_half_a_request_is_the_last_of_its_connection(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STALL_SECONDS", 0.1)
+
     def script(peer: Peer) -> None:
         peer.head()
         peer.send(answer(b"no", status="413 Large"))
