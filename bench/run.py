@@ -417,6 +417,13 @@ ROWS = (
     Row("WebSocket round trip through a function, p50", "us", 2000, False, lambda b: websocket.round_trip(b.websocket)),
     Row("5,000 WebSocket connections: memory each", "kB", 40, False, lambda b: websocket.memory(b.websocket)),
     Row("5,000 WebSocket connections: message to all", "s", 1, False, lambda b: websocket.broadcast(b.websocket)),
+    Row(
+        "5,000 WebSocket connections: message to all by the framework",
+        "s",
+        4,
+        False,
+        lambda b: websocket.framework_broadcast(b.websocket),
+    ),
     Row("10,000 functions: start to ready", "ms", 3000, False, lambda b: scale.start(b.scale)),
     Row("10,000 functions: page of ListFunctions p50", "ms", 10, False, lambda b: scale.list_page(b.scale)),
     Row("10,000 functions: slowest read p50", "ms", 1, False, lambda b: scale.slowest_read(b.scale)),

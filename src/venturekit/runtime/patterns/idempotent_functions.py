@@ -17,7 +17,7 @@ from venturekit.runtime.patterns.driving import adrive, drive
 from venturekit.runtime.patterns.idempotency_flow import TTL_SECONDS, Call, Idempotency
 from venturekit.runtime.patterns.idempotency_results import Results
 from venturekit.runtime.patterns.idempotency_stores import store_of
-from venturekit.runtime.wrapped import HandlerConfigError, WrappedFunction
+from venturekit.runtime.wrapped import KEEPS_RESULTS, HandlerConfigError, WrappedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -95,12 +95,14 @@ def idempotent(
             async def waiting(*args: P.args, **kwargs: P.kwargs) -> Any:
                 return await adrive(once.flow(args, kwargs, apause))
 
+            setattr(waiting, KEEPS_RESULTS, True)
             return waiting  # type: ignore[return-value]
 
         @wraps(fn)
         def blocking(*args: P.args, **kwargs: P.kwargs) -> Any:
             return drive(once.flow(args, kwargs, pause), instead=_INSTEAD)
 
+        setattr(blocking, KEEPS_RESULTS, True)
         return blocking
 
     return decorate
@@ -153,7 +155,7 @@ class _Once:
         self._payload, self._payload_arity = payload, _arity(payload)
         self._name = name
         self._on_replay = on_replay
-        self._most = _arity(fn)
+        self._most = None if _has_keyword_only(fn) else _arity(fn)
         self.shown = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', type(fn).__name__)}"
 
     def flow(self, args: tuple[Any, ...], kwargs: dict[str, Any], wait: Callable[[float], Any]) -> Any:
@@ -215,3 +217,11 @@ def _arity(fn: Callable[..., Any] | None) -> int | None:
         return arguments_by_position(fn)[1]
     except (TypeError, ValueError):
         return None
+
+
+def _has_keyword_only(fn: Any) -> bool:
+    """Whether it has arguments by name only, whose defaults are arguments too; also when that is not known."""
+    while (inner := getattr(fn, "__wrapped__", None)) is not None:
+        fn = inner
+    code = getattr(fn, "__code__", None)
+    return code is None or code.co_kwonlyargcount > 0

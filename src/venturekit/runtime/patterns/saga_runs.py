@@ -14,7 +14,7 @@ from venturekit.runtime.middleware.base import is_async
 from venturekit.runtime.patterns.driving import AsyncStoreError, adrive, drive
 from venturekit.runtime.patterns.saga_context import context_of_text, fingerprint_of, text_of_context
 from venturekit.runtime.patterns.saga_definition import Definition
-from venturekit.runtime.patterns.saga_errors import SagaIdInUseError, SagaNotFoundError
+from venturekit.runtime.patterns.saga_errors import SagaIdInUseError, SagaNotFoundError, SagaRecordError
 from venturekit.runtime.patterns.saga_flow import (
     KEEP_SECONDS,
     STATE_KEY,
@@ -22,6 +22,7 @@ from venturekit.runtime.patterns.saga_flow import (
     Settings,
     check_resumable,
     ended,
+    log_line,
     store_id,
 )
 from venturekit.runtime.patterns.saga_record import LISTED, UNFINISHED, SagaRecord, SagaResult, SagaStatus
@@ -201,7 +202,8 @@ class Saga:
     def find(self, status: str = "failed", *, limit: int = _PAGE, after: str | None = None) -> SagaPage:
         """Sagas of this name that are ``running``, ``compensating`` or ``failed``, in the order of their ids.
 
-        Those that have ended well are not listed, but known by their id. Raises ValueError, what the store raises.
+        Those that have ended well are not listed, but known by their id. What cannot be read is logged and passed over.
+        Raises ValueError, what the store raises.
         """
         return drive(self._found(status, limit, after), instead="await saga.afind(status)")
 
@@ -210,10 +212,14 @@ class Saga:
         return await adrive(self._found(status, limit, after))
 
     def stuck(self, older_than_seconds: float = 300.0, limit: int = 100) -> list[SagaRecord]:
-        """Sagas that have not ended, were not written for so long, and are run by nobody: to be resumed::
+        """Sagas that have not ended, were not written for so long, and are run by nobody: to be resumed. One that
+        cannot go on, because it was begun by other steps for example, must not keep the others from it::
 
         for record in order_saga.stuck():
-            order_saga.resume(record.id)
+            try:
+                order_saga.resume(record.id)
+            except SagaError as problem:
+                logger.error("the order cannot go on", order=record.id, error=problem)
         """
         return drive(self._stuck(older_than_seconds, limit), instead="await saga.astuck()")
 
@@ -230,7 +236,7 @@ class Saga:
             raise ValueError(f"{', '.join(LISTED)} sagas are listed, and not {status!r}: get(id) knows all of them")
         state = f"{self.name}#{SagaStatus(status).value}"
         page: RecordPage = yield self.store.find(STATE_KEY, state, self._clock(), limit=limit, after=after)
-        return SagaPage([_saga_of(record) for record in page.records], page.after)
+        return SagaPage([saga for record in page.records for saga in _readable(record)], page.after)
 
     def _stuck(self, older_than_seconds: float, limit: int) -> Generator[Any, Any, list[SagaRecord]]:
         if older_than_seconds < 0 or limit < 1:
@@ -315,3 +321,12 @@ def checked_id(name: str, id: Any) -> str:
 
 def _saga_of(record: Record) -> SagaRecord:
     return SagaRecord.from_dict(record.value, record.id)
+
+
+def _readable(record: Record) -> list[SagaRecord]:
+    """The saga of a list: one that a later version has written must not keep the others from being found."""
+    try:
+        return [_saga_of(record)]
+    except SagaRecordError as problem:
+        log_line("error", "a saga that is listed cannot be read", {"recordId": record.id}, problem)
+        return []
