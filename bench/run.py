@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 import asynchronous
+import client
 import framework
 import node
 import patterns
@@ -399,6 +400,32 @@ ROWS = (
             lambda b, store=store: patterns.saga_run(store, b.plan.rounds),
         )
         for store in ("memory", "sqlite")
+    ),
+    *(
+        Row(
+            f"idempotent call over a plain one, SQLite, {which}",
+            "us",
+            150,
+            False,
+            lambda b, which=which: patterns.idempotent_call(which, b.plan.rounds),
+        )
+        for which in ("first", "replay")
+    ),
+    Row("import venturekit.client", "ms", 40, False, lambda b: client.imported(2 * b.plan.rounds + 1)),
+    *(
+        Row(
+            f"{name} / {theirs}, CPU of a call{', 6 MB both ways' if what == 'large' else ''}",
+            "x",
+            budget,
+            False,
+            lambda b, ours=ours, theirs=theirs, what=what: client.against(ours, theirs, what, b.plan.rounds),
+        )
+        for name, ours, theirs, what, budget in (
+            ("LambdaClient", "venturekit", "boto3", "call", 0.25),
+            ("AsyncLambdaClient", "venturekit_async", "aiobotocore", "call", 0.35),
+            ("LambdaClient", "venturekit", "boto3", "large", 1.0),
+            ("AsyncLambdaClient", "venturekit_async", "aiobotocore", "large", 1.0),
+        )
     ),
     Row("service start to ready", "ms", 250, False, start_to_ready),
     Row("service idle memory", "MiB", 40, False, idle_memory),

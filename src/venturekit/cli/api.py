@@ -11,7 +11,8 @@ from urllib.parse import quote
 from venturekit.cli import environ
 from venturekit.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, CommandError
 from venturekit.protocol.http1 import request_head
-from venturekit.transport.connections import Connections, Limits, Outgoing
+from venturekit.transport.connection import Limits, Outgoing
+from venturekit.transport.connections import Connections
 from venturekit.transport.endpoint import parse_endpoint
 from venturekit.transport.errors import (
     AnswerTimeoutError,

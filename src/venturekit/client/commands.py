@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from venturekit.client.errors import MalformedAnswerError, ParameterValidationError
-from venturekit.client.structures import Structure
+from venturekit.client.structures import Structure, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from venturekit.client.checks import Check
 
@@ -62,9 +63,15 @@ class ResponseMetadata(NamedTuple):
 class Output(Structure):
     """What a command gives. ``metadata`` tells the id of the request, the HTTP status and how often it was tried."""
 
-    __slots__ = ("metadata",)
+    if TYPE_CHECKING:
+        # No member: as an annotation type checkers would make it an argument.
+        @property
+        def metadata(self) -> ResponseMetadata:
+            """What is known of the answer beside its members."""
+            ...
 
-    metadata: ResponseMetadata
+    else:
+        __slots__ = ("metadata",)
 
     def note(self, metadata: ResponseMetadata) -> None:
         """Keep what is known beside the members; once, by the client."""
@@ -94,6 +101,10 @@ class Command(Structure, Generic[OutputT]):
             problems = self.problems()
             if problems:
                 raise ParameterValidationError(self.operation, problems)
+
+    def replaced(self, **members: Any) -> Self:
+        """The same command with other members."""
+        return type(self)(**{**self, **members})
 
     def problems(self) -> list[str]:
         """What is wrong with the input, one sentence each."""
@@ -127,7 +138,7 @@ class Command(Structure, Generic[OutputT]):
             elif place == PAYLOAD:
                 body = value.encode() if isinstance(value, str) else value
             elif place == JSON:
-                document[name] = value.plain() if isinstance(value, Structure) else value
+                document[name] = plain(value)
         if query:
             path = f"{path}?{'&'.join(query)}"
         if body is None:
@@ -157,7 +168,7 @@ def document_of(operation: str, response: WireResponse) -> dict[str, Any]:
 
     try:
         document = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise MalformedAnswerError(f"the answer to {operation} is no JSON object: {response.body[:80]!r}")

@@ -97,6 +97,8 @@ LambdaClientError
 │   └── ValidationException
 ├── LambdaInvocationError                   the function failed
 │   └── StreamInvocationError               after its stream had begun
+├── OperationError                          there is no such operation, or none that can be called by name
+├── PaginationError                         the pages of a list have no end
 ├── WaiterError                             what was waited for has not come, or cannot come any more
 └── ClientClosedError                       the client was closed
 
@@ -121,6 +123,10 @@ class LambdaClientError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Derived classes are made of other arguments than of a message, and have to pass from process to process.
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class ClientConfigError(LambdaClientError, ValueError):
@@ -265,6 +271,14 @@ class StreamInvocationError(LambdaInvocationError):
     """The function failed after its stream had begun; ``response.payload`` is empty, for the chunks were handed out."""
 
 
+class OperationError(LambdaClientError, ValueError):
+    """There is no operation of this name, or it cannot be called by its name; the text says which can."""
+
+
+class PaginationError(LambdaClientError):
+    """The service has given one marker twice: the pages of its list would have no end."""
+
+
 class WaiterError(LambdaClientError):
     """What was waited for has not come in time, or cannot come any more. ``last`` is what was last seen."""
 
@@ -275,3 +289,10 @@ class WaiterError(LambdaClientError):
 
 class ClientClosedError(LambdaClientError):
     """The client was closed."""
+
+
+def _rebuilt(kind: type[LambdaClientError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LambdaClientError:
+    made = kind.__new__(kind, *args)
+    made.args = args
+    made.__dict__.update(state)
+    return made

@@ -74,7 +74,7 @@ def _document(message: Message) -> dict[str, Any]:
 
     try:
         found = json.loads(message.payload or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise StreamError(f"an event of the stream is no JSON object: {message.payload[:80]!r}")

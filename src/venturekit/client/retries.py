@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.client.errors import ConnectError, LambdaClientError, LambdaServiceException, TransportError
+from venturekit.client.errors import (
+    ConnectError,
+    LambdaClientError,
+    LambdaServiceException,
+    PoolError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,4 +97,7 @@ class Attempts:
             if error.is_throttle or error.is_transient:
                 return True
             return self._may_repeat and error.status in _REPEATED_STATUSES
+        if isinstance(error, PoolError):
+            # It has waited for as long as it may.
+            return False
         return isinstance(error, ConnectError) or (self._may_repeat and isinstance(error, TransportError))

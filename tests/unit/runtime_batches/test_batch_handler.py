@@ -485,10 +485,12 @@ def test_once_for_each_message() -> None:
     """A message that was processed, and whose deletion was lost, comes again."""
     doing = Doing(2)
     store = create_memory_idempotency_store()
-    main = made(lambda body, record, logger: once(body, record), "sync")
-    once = idempotent(key=lambda body, record: record.message_id, store=store)(
-        lambda body, record: doing(body, record, None)
-    )
+
+    @idempotent(key=lambda body, record: record.message_id, store=store)
+    def once(body: int, record: BatchRecord) -> None:
+        doing(body, record, None)
+
+    main = batch_handler(once, logger=SILENT)
     event = sqs_event(1, 2)
     assert main(event) == main(event) == ids(event, 1)
     assert doing.bodies == [1, 2, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,6 +211,24 @@ def test_what_has_a_default_by_name_only_is_the_same_when_it_is_given() -> None:
         return len(ran)
 
     assert [fn(1), fn(1, currency="EUR"), fn(order=1), fn(1, currency="USD")] == [1, 1, 1, 2]
+
+
+class Charge:
+    """Something that can be called."""
+
+    def __call__(self, order: int) -> int:
+        return order
+
+
+@pytest.mark.parametrize("fn", [lambda order: 1, partial(max, 1), Charge()])
+def test_functions_without_a_name_of_their_own_get_one(fn: Any) -> None:
+    """Two of them would be one function, and give one another's results."""
+    store = create_memory_idempotency_store()
+    with pytest.raises(HandlerConfigError, match="no name of its own: give it one, name="):
+        idempotent(store=store)(fn)
+    first, second = (idempotent(store=store, name=f"f{n}")(lambda order, n=n: n) for n in range(2))
+    assert [first(1), second(1), second(1)] == [0, 1, 1]
+    assert callable(idempotent(store=store, name="f")(fn))
 
 
 def test_messages_of_websockets() -> None:

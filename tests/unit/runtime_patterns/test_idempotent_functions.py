@@ -314,7 +314,7 @@ def test_a_store_that_is_asynchronous_without_saying_so() -> None:
             return store.write(*arguments, **options)
 
     ran: list[int] = []
-    decorated = idempotent(store=Sly())(lambda: ran.append(1))  # type: ignore[arg-type]
+    decorated = idempotent(store=Sly(), name="sly")(lambda: ran.append(1))  # type: ignore[arg-type]
     with pytest.raises(AsyncStoreError, match="async def"):
         decorated()
     assert ran == []

@@ -58,7 +58,8 @@ def idempotent(
     function runs as if it were not idempotent. Without it all arguments together are the key. ``payload``: a function
     of the arguments that gives what must be the same when the key is; without it that is all of them, less contexts
     and loggers. A key is one's own: the same key of another tenant, of another user, or under another ``name`` is
-    another one; ``name`` is the Lambda function and the place of the function in the code.
+    another one; ``name`` is the Lambda function and the place of the function in the code. What has no such place, a
+    lambda for example, needs a ``name``; so do functions that are made by one and the same function.
 
     What it returns is kept as JSON for ``ttl_seconds`` (a day): a replay gives a dictionary for a dataclass, unless
     ``result_type`` says what to make of it, or ``serialize`` and ``deserialize``, which make JSON and read it. A result
@@ -86,7 +87,7 @@ def idempotent(
     )
 
     def decorate(fn: Callable[P, R]) -> Callable[P, R]:
-        _check(fn, rules.store)
+        _check(fn, rules.store, name)
         once = _Once(fn, rules, key, payload, name, on_replay)
         once.results = Results(once.shown, result_type, serialize, deserialize)
         if is_async(fn):
@@ -108,7 +109,7 @@ def idempotent(
     return decorate
 
 
-def _check(fn: Any, store: RecordStore) -> None:
+def _check(fn: Any, store: RecordStore, name: str | None) -> None:
     if isinstance(fn, WrappedFunction):
         raise HandlerConfigError(
             f"@idempotent stands below the decorator that makes {fn.__name__} a handler, not above it; around a whole "
@@ -120,6 +121,11 @@ def _check(fn: Any, store: RecordStore) -> None:
         raise HandlerConfigError(f"{getattr(fn, '__name__', fn)} yields what it gives: only a whole result can be kept")
     if is_async(store.write) and not is_async(fn):
         raise HandlerConfigError(f"{getattr(fn, '__name__', fn)} blocks, and its store is asynchronous: use {_INSTEAD}")
+    if not name and getattr(fn, "__qualname__", "<lambda>").endswith("<lambda>"):
+        raise HandlerConfigError(
+            f"{fn!r} has no name of its own: give it one, name='...', that no other function has, for by it its results "
+            "are found"
+        )
 
 
 class _Once:
