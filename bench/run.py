@@ -447,7 +447,7 @@ ROWS = (
     Row(
         "5,000 WebSocket connections: message to all by the framework",
         "s",
-        4,
+        1,
         False,
         lambda b: websocket.framework_broadcast(b.websocket),
     ),

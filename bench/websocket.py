@@ -45,7 +45,7 @@ def handler(event, context):
     given = event["domain"], event["stage"], event["data"]
     begin = time.perf_counter()
     counts = runner.run(store.abroadcast(*given)) if event["waits"] else store.broadcast(*given)
-    return {"seconds": time.perf_counter() - begin, "counts": counts}
+    return {"seconds": time.perf_counter() - begin, "counts": list(counts)}
 """
 FRAMEWORK_PARTS = ("protocol", "runtime", "transport")
 IDS_AT_ONCE = 1000

@@ -180,7 +180,8 @@ def test_messages_to_all_and_to_one(pages: Pages) -> None:
     for page in (bob, again):
         sees(page, f"Alice: {text}", "Alice: yes?")
     say(alice, "hello?", to="Nobody")
-    sees(alice, f"Alice: {text}", "Bob: psst", "Nobody is not here")
+    say(alice, "hello?", to=" ")
+    sees(alice, f"Alice: {text}", "Bob: psst", "Nobody is not here", "send: validation_error")
 
 
 def test_a_page_that_vanishes_is_gone(chat: Chat, pages: Pages) -> None:

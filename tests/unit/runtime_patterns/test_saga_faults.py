@@ -15,6 +15,7 @@ from venturekit.runtime.patterns import (
     SagaBusyError,
     SagaCompensationError,
     SagaContextError,
+    SagaRecordError,
     SagaStatus,
     SagaSuspendedError,
 )
@@ -446,3 +447,25 @@ def test_a_record_that_cannot_be_read_hides_no_other(lab: Lab, capsys: pytest.Ca
     assert [one.id for one in found.records] == ["1", "3"]
     assert [one.id for one in made.stuck(0)] == ["1", "3"]
     assert "'order#2' has the format 2" in capsys.readouterr().out
+
+
+def test_what_was_tried_last_comes_last(lab: Lab) -> None:
+    made = lab.saga("a")
+    for number in "123":
+        lab.journal.fails("a", Crash())
+        with pytest.raises(Crash):
+            lab.run(made, {}, number)
+    lab.clock.now += 100
+    # It ends its process each time: the others must have their turn before it has its next.
+    lab.journal.fails("a", Crash())
+    with pytest.raises(Crash):
+        lab.resume(made, "1")
+    lab.clock.now += 100
+    assert [one.id for one in made.stuck(0)] == ["2", "3", "1"]
+
+
+def test_a_record_of_another_saga_is_none_of_this_one(lab: Lab) -> None:
+    lab.run(lab.saga("a"), {}, "1")
+    lab.store.inner.write("order#2", lab.store.writes[0], lab.clock.now, version=0)
+    with pytest.raises(SagaRecordError, match="'order#2'"):
+        lab.resume(lab.saga("a"), "2")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from venturekit.runtime import Logger, _process
+from venturekit.runtime import HandlerConfigError, Logger, _process
 from venturekit.runtime.invocation.signed_http import SignedHttp
 from venturekit.runtime.patterns.record_stores import MemoryRecordStore
 from venturekit.runtime.patterns.records import Record
@@ -164,6 +164,24 @@ class Deaf(ConnectionManagement):
 
     def post(self, message: Message) -> bool:
         return True
+
+
+def test_an_action_as_long_as_a_message_is_answered_and_not_logged(store: ConnectionStore) -> None:
+    lines: list[str] = []
+    posted: list[bytes] = []
+    management = Deaf()
+    management.post = lambda message: posted.append(message.data) or True  # type: ignore[method-assign, func-returns-value]
+    store = create_connection_store(MemoryRecordStore(), management=management)
+    logger = Logger(write=lines.append, format="JSON")
+    ws_routes({}, store=store, logger=logger)(websocket_message_event({"action": "x" * 131_000}))
+    (told,) = map(json.loads, posted)
+    assert (told["reason"], told["action"]) == ("not_found", "x" * 128)
+    assert max(map(len, lines)) < 1000
+
+
+def test_a_star_is_no_route() -> None:
+    with pytest.raises(HandlerConfigError, match="default"):
+        ws_routes({"*": print})
 
 
 def test_what_others_have_written_is_of_no_api() -> None:

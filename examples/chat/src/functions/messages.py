@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from lib.names import checked_name
 from lib.tokens import user_of
 
 from venturekit.runtime.ws import WebSocketContext, auth_handler, connection_store, ws_handler, ws_routes
@@ -40,8 +41,9 @@ def send(message: SaidTo, ctx: WebSocketContext) -> None:
     """To one user; the sender hears how many devices it has reached."""
     assert ctx.user is not None
     said = {"action": "said", "by": ctx.user.id, "data": message["data"], "direct": True}
-    counts = connection_store.send_to_user(ctx.domain, ctx.stage, message["to"], said)
-    ctx.reply({"action": "sent", "to": message["to"], "reached": counts.sent})
+    to = checked_name(message["to"])
+    counts = connection_store.send_to_user(ctx.domain, ctx.stage, to, said)
+    ctx.reply({"action": "sent", "to": to, "reached": counts.sent})
 
 
 @ws_handler(message=Said)

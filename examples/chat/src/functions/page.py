@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.names import checked_name
 from lib.tokens import make_token
 
-from venturekit.runtime import NotFoundError, RequestContext, Response, ValidationError, handler
+from venturekit.runtime import NotFoundError, RequestContext, Response, handler
 
 PAGE = Path(__file__).parents[1] / "page" / "index.html"
 
@@ -23,10 +24,7 @@ class Login:
 @handler(body=Login)
 def login(body: Login) -> dict[str, str]:
     """A token, and where to go with it."""
-    name = body.name.strip()
-    if not 1 <= len(name) <= 40 or not name.isprintable():
-        raise ValidationError("Invalid name", {"name": ["is 1 to 40 characters"]})
-    return {"token": make_token(name), "address": os.environ["CHAT_ADDRESS"]}
+    return {"token": make_token(checked_name(body.name)), "address": os.environ["CHAT_ADDRESS"]}
 
 
 @handler

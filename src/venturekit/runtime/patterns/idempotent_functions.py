@@ -123,8 +123,8 @@ def _check(fn: Any, store: RecordStore, name: str | None) -> None:
         raise HandlerConfigError(f"{getattr(fn, '__name__', fn)} blocks, and its store is asynchronous: use {_INSTEAD}")
     if not name and getattr(fn, "__qualname__", "<lambda>").endswith("<lambda>"):
         raise HandlerConfigError(
-            f"{fn!r} has no name of its own: give it one, name='...', that no other function has, for by it its results "
-            "are found"
+            f"{fn!r} has no name of its own: give it one, name='...', that no other function has, for its results are "
+            "found by it"
         )
 
 

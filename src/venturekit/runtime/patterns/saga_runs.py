@@ -213,7 +213,8 @@ class Saga:
 
     def stuck(self, older_than_seconds: float = 300.0, limit: int = 100) -> list[SagaRecord]:
         """Sagas that have not ended, were not written for so long, and are run by nobody: to be resumed. One that
-        cannot go on, because it was begun by other steps for example, must not keep the others from it::
+        cannot go on, because it was begun by other steps for example, must not keep the others from it. Of those that
+        it comes across, ``limit`` at least, it gives the ones that have waited longest, at most ``limit``::
 
         for record in order_saga.stuck():
             try:
@@ -252,16 +253,22 @@ class Saga:
                     # A list may be older than what it lists, which by now has ended.
                     if not record.is_finished and not is_leased and record.updated_at <= now - older_than_seconds:
                         stuck.append(record)
-                        if len(stuck) == limit:
-                            return stuck
                 after = page.after
-                if after is None:
+                if after is None or len(stuck) >= limit:
                     break
-        return stuck
+        # One that ends its process each time has its turn when the others have had theirs.
+        return sorted(stuck, key=lambda record: record.updated_at)[:limit]
 
     def _read(self, id: str, settings: Settings) -> Generator[Any, Any, tuple[SagaRecord, int] | None]:
         record: Record | None = yield settings.store.read(store_id(self.name, id), settings.clock())
-        return None if record is None else (_saga_of(record), record.version)
+        if record is None:
+            return None
+        found = _saga_of(record)
+        if (found.name, found.id) != (self.name, id):
+            raise SagaRecordError(
+                f"what is stored under {record.id!r} is the saga {found.name!r} with the id {found.id!r}"
+            )
+        return found, record.version
 
     def _settings(self) -> Settings:
         return Settings(self.definition, self.store, self._lease_seconds, self._keep_seconds, self._clock)
