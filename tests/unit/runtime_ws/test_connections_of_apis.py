@@ -166,7 +166,7 @@ class Deaf(ConnectionManagement):
         return True
 
 
-def test_an_action_as_long_as_a_message_is_answered_and_not_logged(store: ConnectionStore) -> None:
+def test_an_action_as_long_as_a_message_is_answered_and_not_logged() -> None:
     lines: list[str] = []
     posted: list[bytes] = []
     management = Deaf()

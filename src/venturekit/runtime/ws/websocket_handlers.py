@@ -7,7 +7,7 @@ routes for WebSocket APIs".
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from venturekit.runtime.context import _current
 from venturekit.runtime.errors import InternalError, NotFoundError, UnauthorizedError, ValidationError, VentureError
@@ -220,6 +220,14 @@ def _report(ctx: WebSocketContext, reply: dict[str, Any], *, waits: bool) -> Gen
         ctx.logger.warn("the client could not be told", {"why": str(problem)})
 
 
+@overload
+def ws_handler(
+    fn: Callable[..., Any], /, *, message: Any = None, require_auth: bool = True, **options: Any
+) -> WebSocketHandler: ...
+@overload
+def ws_handler(
+    fn: None = None, /, *, message: Any = None, require_auth: bool = True, **options: Any
+) -> Callable[[Callable[..., Any]], WebSocketHandler]: ...
 def ws_handler(fn: Any = None, /, *, message: Any = None, require_auth: bool = True, **options: Any) -> Any:
     """Make a Lambda handler of a function of (message, ctx, logger), of which it may take fewer::
 
