@@ -345,6 +345,7 @@ class Service:
                 runtime_directory=runtime_directory,
                 pycache_directory=data_dir / "pycache",
                 ric_directory=RIC_DIRECTORY,
+                records_directory=data_dir / "records",
                 region=settings.region,
                 idle_seconds=settings.idle_timeout,
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
@@ -402,6 +403,7 @@ class Service:
         await self._listener.start(settings.host, settings.port, tls=tls)
         self.url = f"{'https' if tls else 'http'}://{_url_host(settings)}:{self._listener.port}"
         self._host.service_url = self.url
+        self._host.front_port = self._urls.process.port
 
     # --- what the parts ask one another ---------------------------------------------------------------------------
 
