@@ -339,18 +339,19 @@ class Service:
         environments = data_dir / "environments"
         # A service that was killed could not remove what its functions had written.
         remove_tree(environments)
+        isolation = self._isolation(data_dir, runtime_directory, own.path)
         return EnvironmentHost(
             HostSettings(
                 directory=environments,
                 runtime_directory=runtime_directory,
                 pycache_directory=data_dir / "pycache",
                 ric_directory=RIC_DIRECTORY,
-                records_directory=data_dir / "records",
+                records_directory=data_dir / "records" if isolation is None else None,
                 region=settings.region,
                 idle_seconds=settings.idle_timeout,
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
                 python=python,
-                isolation=self._isolation(data_dir, runtime_directory, own.path),
+                isolation=isolation,
                 find_nodes=lambda: find_nodes(self._environ, home),
             ),
             loop=asyncio.get_running_loop(),
@@ -403,7 +404,6 @@ class Service:
         await self._listener.start(settings.host, settings.port, tls=tls)
         self.url = f"{'https' if tls else 'http'}://{_url_host(settings)}:{self._listener.port}"
         self._host.service_url = self.url
-        self._host.front_port = self._urls.process.port
 
     # --- what the parts ask one another ---------------------------------------------------------------------------
 

@@ -108,7 +108,6 @@ class EnvironmentHost:
         self.logs = logs
         self.watch = Watch(loop.call_later, time.monotonic)
         self.service_url = ""
-        self.front_port = 0
         self.pools: dict[tuple[str, str, str], Pool] = {}
         self.environments: dict[int, Environment] = {}
         self.starting = 0
@@ -293,7 +292,7 @@ class EnvironmentHost:
             runtime_directory=policy.runtime_root if policy else self.settings.runtime_directory,
             tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
             log_stream=environment.stream,
-            records=self._records_of(spec),
+            records=self.settings.records_directory,
         )
         if plan.may_wait and policy is None and self._use_spare(environment, plan, variables):
             return
@@ -343,22 +342,12 @@ class EnvironmentHost:
         disk = os.statvfs(self.settings.directory)
         return disk.f_bavail * disk.f_frsize >= BYTECODE_ROOM_BYTES
 
-    def _records_of(self, spec: EnvironmentSpec) -> Path | None:
-        """The folder that the functions of one account share for what the framework keeps in files.
-
-        None where functions are kept from this machine's files: there they have to be given a store.
-        """
-        if self.settings.isolation is not None or self.settings.records_directory is None:
-            return None
-        return self.settings.records_directory / spec.function_arn.split(":")[4]
-
     def _isolation_of(self, environment: Environment, plan: StartPlan) -> dict[str, Any] | None:
         policy = self.settings.isolation
         if policy is None:
             return None
         service_port = urlsplit(self.service_url).port or 0
-        # By the front process functions send messages to WebSocket connections.
-        ports = filter(None, (environment.listener.port, service_port, self.front_port))
+        ports = (environment.listener.port, service_port)
         return policy.own_part(
             environment.spec, tmp=environment.sandbox.tmp, ports=ports, needed=plan.needed, extras=plan.extras
         )

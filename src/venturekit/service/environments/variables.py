@@ -34,7 +34,8 @@ def execution_environment_variables(
     The customer's variables win where AWS lets them (PATH, LANG, TZ, ...) and cannot name the reserved ones, which
     the API refuses when the function is created. Folders are those that the function sees: below the isolation level
     ``namespace`` there is no ``/var/task``, and ``LAMBDA_TASK_ROOT`` and its like name folders of this machine. ``tmp``
-    None: the function has a ``/tmp`` of its own. ``records`` is where the framework's stores in files are.
+    None: the function has a ``/tmp`` of its own. ``records`` has a folder for each account, which its functions share for
+    what the framework keeps in files; None where they cannot write to it.
     """
     task_root = str(spec.code_directory)
     layers = [str(layer) for layer in reversed(spec.layers)]
@@ -52,7 +53,7 @@ def execution_environment_variables(
     if tmp is not None:
         overridable["TMPDIR"] = str(tmp)
     if records is not None:
-        overridable["VENTURE_RECORDS_DIRECTORY"] = str(records)
+        overridable["VENTURE_RECORDS_DIRECTORY"] = str(records / spec.function_arn.split(":")[4])
     if spec.runtime.startswith("python"):
         overridable["PYTHONPATH"] = str(runtime_directory)
     if spec.runtime.startswith("nodejs"):
