@@ -19,9 +19,11 @@ import asynchronous
 import client
 import framework
 import node
+import patterns
 import scale
 import streaming
 import urls
+import websocket
 from rig import (
     PYTHON_RUNTIME,
     SDK_HEADERS,
@@ -143,6 +145,11 @@ class Bench:
     def urls(self) -> urls.Urls:
         """A service with a function URL."""
         return urls.Urls(self.stack, seconds=self.plan.seconds, rounds=self.plan.rounds)
+
+    @cached_property
+    def websocket(self) -> websocket.Sockets:
+        """A service with a WebSocket API."""
+        return websocket.Sockets(self.stack, samples=self.plan.samples, rounds=self.plan.rounds)
 
     @cached_property
     def asynchronous(self) -> asynchronous.Asynchronous:
@@ -384,6 +391,26 @@ ROWS = (
         )
     ),
     Row("invoke() / boto3, CPU of a call", "x", 0.25, False, lambda b: framework.calling(b.free, b.plan.rounds)),
+    *(
+        Row(
+            f"saga of three steps over plain calls, {store}",
+            "ms",
+            1,
+            False,
+            lambda b, store=store: patterns.saga_run(store, b.plan.rounds),
+        )
+        for store in ("memory", "sqlite")
+    ),
+    *(
+        Row(
+            f"idempotent call over a plain one, SQLite, {which}",
+            "us",
+            150,
+            False,
+            lambda b, which=which: patterns.idempotent_call(which, b.plan.rounds),
+        )
+        for which in ("first", "replay")
+    ),
     Row("import venturekit.client", "ms", 40, False, lambda b: client.imported(2 * b.plan.rounds + 1)),
     *(
         Row(
@@ -413,6 +440,16 @@ ROWS = (
         2,
         False,
         lambda b: urls.others_while_echoing(b.urls),
+    ),
+    Row("WebSocket round trip through a function, p50", "us", 2000, False, lambda b: websocket.round_trip(b.websocket)),
+    Row("5,000 WebSocket connections: memory each", "kB", 40, False, lambda b: websocket.memory(b.websocket)),
+    Row("5,000 WebSocket connections: message to all", "s", 1, False, lambda b: websocket.broadcast(b.websocket)),
+    Row(
+        "5,000 WebSocket connections: message to all by the framework",
+        "s",
+        1,
+        False,
+        lambda b: websocket.framework_broadcast(b.websocket),
     ),
     Row("10,000 functions: start to ready", "ms", 3000, False, lambda b: scale.start(b.scale)),
     Row("10,000 functions: page of ListFunctions p50", "ms", 10, False, lambda b: scale.list_page(b.scale)),

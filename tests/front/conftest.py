@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.front.front_lab import Lab, entry
+from tests.front.front_lab import Lab, api_entry, entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,3 +34,20 @@ def streaming(lab: Lab) -> Lab:
     lab.configure(entry(invokeMode="RESPONSE_STREAM"))
     lab.refresh()
     return lab
+
+
+@pytest.fixture(scope="session")
+def shared_sockets() -> Iterator[Lab]:
+    """The server that the tests of WebSockets share."""
+    made = Lab(entry(), api_entry())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sockets(shared_sockets: Lab) -> Iterator[Lab]:
+    """A server with one WebSocket API, whose functions answer 200."""
+    shared_sockets.reset()
+    shared_sockets.api.result = lambda _event: b'{"statusCode": 200}'
+    yield shared_sockets
+    shared_sockets.reset()

@@ -16,6 +16,7 @@ import uvloop
 from venturekit.front.addresses import Hosts
 from venturekit.front.application import Application
 from venturekit.front.config import Configuration
+from venturekit.front.connections_api import ConnectionsApi
 from venturekit.front.feed import Feed
 from venturekit.front.function_urls import FunctionUrls
 from venturekit.front.http_client import Response, ServerGoneError
@@ -23,15 +24,21 @@ from venturekit.front.pages import build_pages
 from venturekit.front.process import _server
 from venturekit.front.server import sweep_forever
 from venturekit.front.table import UrlTable
+from venturekit.front.websocket_gateway import WebSocketGateway
+from venturekit.front.websocket_integration import Integrations
+from venturekit.front.websocket_limits import WebSocketLimits
 from venturekit.protocol.eventstream import encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 BOUND_SECONDS = 20.0
 ID = "abcdefghijklmnopqrstuvwxyz012345"
 DOMAIN = "lambda-url.us-east-1.localhost"
 ACCOUNT = "123456789012"
+NOW = 1_700_000_000.5
+API = "abcdefghij"
+LIMITS = WebSocketLimits(integration_timeout_ms=300, connections=12)
 TRACE = (b"x-amzn-trace-id", b"root=1-00000000-000000000000000000000000;sampled=0")
 
 
@@ -46,6 +53,24 @@ def entry(**members: Any) -> dict[str, Any]:
         "cors": None,
         "publicAllowed": True,
         "refusal": None,
+        "revision": 1,
+        **members,
+    }
+
+
+def api_entry(**members: Any) -> dict[str, Any]:
+    """A WebSocket API as the service's table has it; by default one with all predefined routes and ``send``."""
+    arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:"
+    keys = ("$connect", "$disconnect", "$default", "send", "ask")
+    return {
+        "kind": "websocket",
+        "id": API,
+        "accountId": ACCOUNT,
+        "stage": "dev",
+        "routeSelectionExpression": "$request.body.action",
+        "routes": {key: arn + key.removeprefix("$") for key in keys},
+        "routeResponses": ["ask"],
+        "idleTimeoutSeconds": 600,
         "revision": 1,
         **members,
     }
@@ -103,6 +128,7 @@ class PlayedApi:
         self.result: Callable[[dict[str, Any]], bytes] = lambda event: json.dumps(event).encode()
         self.response: Response | PlayedStream | Exception | None = None
         self.refreshed = 0
+        self.gate: Callable[[dict[str, Any]], Awaitable[None]] | None = None
 
     async def urls(self, after: int, wait: float) -> dict[str, Any]:
         if wait:
@@ -111,6 +137,8 @@ class PlayedApi:
         return self.page
 
     async def invoke(self, arn: str, event: bytes, request_id: str, trace: str) -> Response:
+        if self.gate is not None:
+            await self.gate(json.loads(event))
         return self._answer(arn, event, request_id, trace)
 
     async def invoke_streamed(self, arn: str, event: bytes, request_id: str, trace: str) -> Any:
@@ -118,6 +146,10 @@ class PlayedApi:
 
     async def authorize(self, url_id: str, request: dict[str, Any]) -> dict[str, Any] | None:
         self.authorized.append((url_id, request))
+        return self.decision
+
+    async def authorize_connection(self, api_id: str, request: dict[str, Any]) -> dict[str, Any] | None:
+        self.authorized.append((api_id, request))
         return self.decision
 
     def _answer(self, arn: str, event: bytes, request_id: str, trace: str) -> Any:
@@ -131,7 +163,8 @@ class PlayedApi:
 class Lab:
     """The server and its client side."""
 
-    def __init__(self, *urls: dict[str, Any]) -> None:
+    def __init__(self, *urls: dict[str, Any], limits: WebSocketLimits = LIMITS) -> None:
+        self.limits = limits
         self._open: list[socket.socket] = []
         self._urls = urls
         self.api = PlayedApi()
@@ -153,7 +186,8 @@ class Lab:
         for made in self._open:
             made.close()
         self._open.clear()
-        until(lambda: not self.server.server_state.connections, "all connections are gone")
+        until(lambda: not self.server.server_state.connections and not self.websockets, "all connections are gone")
+        until(lambda: not self.websockets._tasks, "all that was begun has ended")
         self.api.forget()
         self.configure(*self._urls)
         self.refresh()
@@ -178,11 +212,28 @@ class Lab:
             domain=DOMAIN,
             port=9002,
             scheme="http",
-            wall=lambda: 1_700_000_000.5,
+            wall=lambda: NOW,
         )
-        self.application = Application(Hosts(()), urls, build_pages(self.table), self.feed)
+        self.websockets = WebSocketGateway(
+            self.table,
+            self.feed,
+            Integrations(self.api, self.limits, lambda: NOW),  # type: ignore[arg-type]
+            self.limits,
+            domain=f"127.0.0.1:{self.port}",
+            port=9002,
+            scheme="http",
+            wall=lambda: NOW,
+            loop=self.loop,
+        )
+        connections = ConnectionsApi(self.websockets, self.table, self.api, self.limits, signs=False)  # type: ignore[arg-type]
+        self.application = Application(
+            Hosts(("front.example",)), urls, self.websockets, connections, build_pages(self.table), self.feed
+        )
         self.server = _server(self._configuration(), self.application)
-        owned = [self.loop.create_task(self.feed.run()), self.loop.create_task(sweep_forever(self.server.server_state))]
+        owned = [
+            self.loop.create_task(self.feed.run()),
+            self.loop.create_task(sweep_forever(self.server.server_state, self.websockets)),
+        ]
         await self.feed.loaded.wait()
         self._ready.set()
         await self.server.serve(sockets=[self._listening])
@@ -241,6 +292,7 @@ class Lab:
         def look() -> None:
             for connection in tuple(self.server.server_state.connections):
                 connection.sweep(self.loop.time() + seconds)  # type: ignore[union-attr]
+            self.websockets.sweep(self.loop.time() + seconds)
 
         done = threading.Event()
         self.loop.call_soon_threadsafe(lambda: (look(), done.set()))

@@ -132,3 +132,18 @@ with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(str(reason)))
 """
     assert bench(lines) == "3 events were accepted, 0 were started, and now are: {}"
+
+
+def test_websockets_are_measured_on_clients_that_all_got_the_message(bench: Any) -> None:
+    # Sixty connections in the place of five thousand.
+    lines = """
+import contextlib, websocket
+with contextlib.ExitStack() as stack:
+    small = websocket.Sockets(stack, connections=60, samples=5, rounds=1)
+    rows = [row(small) for row in (websocket.round_trip, websocket.memory, websocket.broadcast)]
+print(json.dumps([[row.value, row.note] for row in rows]))
+"""
+    trip, memory, everybody = bench(lines)
+    assert min(trip[0], everybody[0]) > 0
+    assert memory[1].startswith("60 connections")
+    assert everybody[1].startswith("60 connections, 32 keep-alive senders")

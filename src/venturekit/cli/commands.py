@@ -20,6 +20,7 @@ MODULES: Final = {
     "functions": "venturekit.cli.functions",
     "logs": "venturekit.cli.logs",
     "events": "venturekit.cli.events",
+    "websockets": "venturekit.cli.websockets",
     "credentials": "venturekit.cli.credentials",
     "doctor": "venturekit.cli.doctor",
 }

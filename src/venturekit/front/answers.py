@@ -41,6 +41,7 @@ THROTTLED: Final = message(429, "Rate Exceeded.", "TooManyRequestsException")
 BAD_GATEWAY: Final = Answer(502, b"Internal Server Error")
 UNAVAILABLE: Final = message(503, "Service Unavailable", "ServiceUnavailableException")
 PREFLIGHT: Final = Answer(200)
+UPGRADE_REQUIRED: Final = 426
 NO_UPGRADE: Final = message(400, "Function URLs speak HTTP/1.1 only: they do not upgrade to another protocol.")
 UNKNOWN_CODING: Final = message(501, "The only transfer coding of a request is chunked.")
 HEAD_TOO_LARGE: Final = message(431, "The headers of the request are too large.")

@@ -28,6 +28,8 @@ DROPPED_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """How much of a body that nobody wants is read all the same, so that its sender gets to read the answer."""
 CUT: Final = "venturekit.cut"
 """The extension of ASGI by which a response is cut off."""
+UPGRADE: Final = "venturekit.upgrade"
+"""The extension of ASGI by which a connection is left to another protocol; only a request for a WebSocket has it."""
 NO_BODY: Final = (204, 304)
 # The front process's own: a function cannot say which invocation it was.
 _OWN_NAMES: Final = frozenset((b"x-amzn-requestid", b"x-amzn-trace-id"))
@@ -44,6 +46,7 @@ class Call:
     """
 
     __slots__ = (
+        "_closes",
         "_has_begun",
         "address",
         "drawn",
@@ -79,6 +82,7 @@ class Call:
         self.request_id = request_id(self.drawn)
         self.url: FunctionUrl | None = None
         self._has_begun = False
+        self._closes = False
 
     # --- the request ----------------------------------------------------------------------------------------------
 
@@ -123,13 +127,19 @@ class Call:
         """Send an answer of the front process's own."""
         lines = [(b"content-type", answer.content_type), *answer.headers, *self._added_lines()]
         if close:
-            lines.append((b"connection", b"close"))
+            self.close_after()
         await self.respond(answer.status, lines, answer.body)
+
+    def close_after(self) -> None:
+        """Have the connection closed after the response."""
+        self._closes = True
 
     async def respond(self, status: int, lines: Lines, body: bytes) -> None:
         """Send a whole response."""
         if status not in NO_BODY:
             lines.append((b"content-length", b"%d" % len(body)))
+        if self._closes:
+            lines.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": status, "headers": lines})
         await self.send({"type": "http.response.body", "body": body})
 

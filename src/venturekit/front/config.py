@@ -40,6 +40,12 @@ class Configuration:
         """How clients reach function URLs."""
         return "https" if self.tls_certificate or self.behind_tls else "http"
 
+    @property
+    def reachable(self) -> str:
+        """Host and port at which functions, which run on this machine, reach this process."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"[{host}]:{self.port}" if ":" in host and not host.startswith("[") else f"{host}:{self.port}"
+
 
 def parse_configuration(line: bytes) -> Configuration:
     """The configuration in a line that the service has written. Raises ConfigurationError."""

@@ -53,6 +53,11 @@ class JoinedWrites:
         self._size = 0
         self._transport.abort()
 
+    def release(self) -> asyncio.Transport:
+        """The transport, after what was written has been passed on to it."""
+        self._flush()
+        return self._transport
+
     def get_write_buffer_size(self) -> int:
         """What has not been sent yet, in bytes."""
         return self._size + self._transport.get_write_buffer_size()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 INLINE_HASH_BYTES: Final = 256 * 1024
 """Larger bodies are hashed by a thread, so that others need not wait."""
 URLS: Final = "/_venturekit/function-urls"
+WEBSOCKETS: Final = "/_venturekit/websocket-apis"
 TARGETS_LIMIT: Final = 10_000
 # What selects the caller where signatures are not checked.
 _UNSIGNED: Final = (
@@ -71,8 +72,18 @@ class LambdaApi:
 
         Raises ServerGoneError.
         """
+        return await self._authorize(URLS, url_id, request)
+
+    async def authorize_connection(self, api_id: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Whether a request about a WebSocket connection is allowed; None if its API is gone.
+
+        Raises ServerGoneError.
+        """
+        return await self._authorize(WEBSOCKETS, api_id, request)
+
+    async def _authorize(self, where: str, identifier: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
         body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
-        target = f"{URLS}/{quote(url_id, safe='')}/authorize"
+        target = f"{where}/{quote(identifier, safe='')}/authorize"
         response = await self._client.request(await self._head("POST", target, body, ""), body)
         return None if response.status == 404 else _document(response)
 

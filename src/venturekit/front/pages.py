@@ -20,7 +20,8 @@ def build_pages(table: UrlTable) -> Starlette:
     """The application that answers what is no function URL."""
 
     async def health(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "functionUrls": len(table), "revision": table.revision})
+        counted = {"functionUrls": len(table), "webSocketApis": table.websocket_apis}
+        return JSONResponse({"status": "ok", **counted, "revision": table.revision})
 
     async def nothing(_request: Request, _error: Exception) -> JSONResponse:
         text = "Function URLs are served here: http://<id>.lambda-url.<region>.localhost/ or /_url/<id>/"

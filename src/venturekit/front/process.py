@@ -6,11 +6,14 @@ import asyncio
 import io
 import logging
 import os
+import resource
 import socket
 import ssl
 import sys
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from venturekit.front.application import Application
     from venturekit.front.feed import Feed
+    from venturekit.front.websocket_gateway import WebSocketGateway
 
 logger = logging.getLogger("venturekit.front")
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -49,10 +53,13 @@ def main() -> int:
         # They are looked for before anything is begun.
         import starlette.applications
         import uvicorn
+        import websockets.server
+        import websockets.version
     except ImportError as error:
         logger.error("%s: pip install 'venturekit[local]'", error)
         return CANNOT_RUN
-    logger.debug("starlette %s, uvicorn %s", starlette.__version__, uvicorn.__version__)
+    versions = starlette.__version__, uvicorn.__version__, websockets.version.version
+    logger.debug("starlette %s, uvicorn %s, websockets %s", *versions)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(configuration, orders))
     return 0
@@ -70,20 +77,22 @@ async def _serve(configuration: Configuration, orders: io.FileIO) -> None:
     from venturekit.front.server import sweep_forever
 
     loop = asyncio.get_running_loop()
-    application, feed = _build(configuration)
+    application, feed, websockets = _build(configuration)
     server = _server(configuration, application)
     listening = [socket.socket(fileno=descriptor) for descriptor in configuration.sockets]
 
     def drain() -> None:
         server.should_exit = True
+        websockets.drain()
 
     threading.Thread(target=_heed, args=(orders, loop, drain), name="service", daemon=True).start()
-    owned = [loop.create_task(feed.run()), loop.create_task(sweep_forever(server.server_state))]
+    owned = [loop.create_task(feed.run()), loop.create_task(sweep_forever(server.server_state, websockets))]
     await feed.loaded.wait()
     sys.stdout.write(READY)
     sys.stdout.flush()
     try:
         await server.serve(sockets=listening)
+        await websockets.drained(configuration.drain_seconds)
     finally:
         for task in owned:
             task.cancel()
@@ -97,15 +106,19 @@ def _heed(orders: io.FileIO, loop: asyncio.AbstractEventLoop, drain: Callable[[]
     os._exit(0)
 
 
-def _build(configuration: Configuration) -> tuple[Application, Feed]:
+def _build(configuration: Configuration) -> tuple[Application, Feed, WebSocketGateway]:
     from venturekit.front.addresses import Hosts
     from venturekit.front.application import Application
+    from venturekit.front.connections_api import ConnectionsApi
     from venturekit.front.feed import Feed
     from venturekit.front.function_urls import FunctionUrls
     from venturekit.front.http_client import HttpClient
     from venturekit.front.lambda_api import LambdaApi
     from venturekit.front.pages import build_pages
     from venturekit.front.table import UrlTable
+    from venturekit.front.websocket_gateway import WebSocketGateway
+    from venturekit.front.websocket_integration import Integrations
+    from venturekit.front.websocket_limits import WebSocketLimits
     from venturekit.protocol.sigv4_signer import Credentials
 
     service = urlsplit(configuration.service_url)
@@ -135,8 +148,31 @@ def _build(configuration: Configuration) -> tuple[Application, Feed]:
         scheme=configuration.scheme,
         wall=time.time,
     )
+    limits = WebSocketLimits()
+    limits = replace(limits, connections=min(limits.connections, _open_files() // 2))
+    websockets = WebSocketGateway(
+        table,
+        feed,
+        Integrations(api, limits, time.time),
+        limits,
+        domain=configuration.reachable,
+        port=configuration.port,
+        scheme=configuration.scheme,
+        wall=time.time,
+        loop=asyncio.get_running_loop(),
+    )
+    connections = ConnectionsApi(websockets, table, api, limits, signs=configuration.signs)
     hosts = Hosts((*configuration.allowed_hosts, configuration.host))
-    return Application(hosts, urls, build_pages(table), feed), feed
+    return Application(hosts, urls, websockets, connections, build_pages(table), feed), feed, websockets
+
+
+def _open_files() -> int:
+    """How many files may be open: as many as this user is let have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _trusting(configuration: Configuration) -> ssl.SSLContext:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import re
-import struct
-import termios
 from typing import TYPE_CHECKING, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from venturekit.front import answers
-from venturekit.front.call import CUT
+from venturekit.front.call import CUT, UPGRADE
 from venturekit.front.joined_writes import JoinedWrites
+from venturekit.front.sockets import queued_bytes
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from venturekit.front.answers import Answer
     from venturekit.front.call import Receive, Scope, Send
+    from venturekit.front.websocket_gateway import WebSocketGateway
 
 HEAD_LIMIT_BYTES: Final = 32 * 1024
 """Request line and headers together (choice)."""
@@ -53,6 +52,7 @@ class FrontProtocol(HttpToolsProtocol):
         self.has_moved = False
         self.has_spoken = False
         self.is_deaf = False
+        self.is_early = False
         self.sent_bytes = 0
         self.unread_since: float | None = None
         self.cycles: list[RequestResponseCycle] = []
@@ -70,13 +70,15 @@ class FrontProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         if self.is_deaf:
+            self.is_early = True
             return
         self.has_moved = False
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             # Answered as a request already, and the last one of its connection: what follows is nobody's.
             self.is_deaf = True
+            self.is_early = len(data) > upgrade.args[0]
         except httptools.HttpParserError:
             self.refuse(answers.MALFORMED)
         else:
@@ -119,6 +121,8 @@ class FrontProtocol(HttpToolsProtocol):
             self.app = application
         cycle = self.cycle
         self.scope["extensions"] = {CUT: {"cut": lambda: self.cut(cycle)}}
+        if refusal is None and self._wants_websocket():
+            self.scope["extensions"][UPGRADE] = {"upgrade": lambda head, made: self.upgrade(cycle, head, made)}
         self.cycles = [kept for kept in self.cycles if not kept.response_complete]
         self.cycles.append(cycle)
         if self.parser.should_upgrade():
@@ -130,7 +134,7 @@ class FrontProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > HEAD_LIMIT_BYTES or len(self.headers) > HEADER_COUNT:
             return answers.HEAD_TOO_LARGE
-        if self.parser.should_upgrade() and (self._get_upgrade() == b"websocket" or self._announces_body()):
+        if self.parser.should_upgrade() and self._announces_body():
             return answers.NO_UPGRADE
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
@@ -161,6 +165,27 @@ class FrontProtocol(HttpToolsProtocol):
         """Close in the middle of a response, which the client then sees as broken off."""
         cycle.disconnected = True
         self.transport.close()
+
+    def upgrade(self, cycle: RequestResponseCycle, head: bytes, made: asyncio.Protocol) -> bool:
+        """Answer a request with ``head``, and leave the connection to another protocol; False if that is too late.
+
+        So it is when the client has gone, or has sent something before it knew of the other protocol.
+        """
+        if cycle.disconnected or self.is_early or self.transport.is_closing():
+            self.transport.abort()
+            return False
+        cycle.disconnected = True
+        cycle.response_complete = True
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        transport = self.written.release()
+        made.connection_made(transport)
+        transport.set_protocol(made)
+        transport.write(head)
+        # What is read from now on is the other's; nothing here may hold on to it.
+        self.cycles.clear()
+        self.flow.resume_reading()
+        return True
 
     def refuse(self, answer: Answer) -> None:
         """Answer what cannot be read, after the responses to what could be, and close."""
@@ -200,7 +225,7 @@ class FrontProtocol(HttpToolsProtocol):
     def _is_unread(self, now: float) -> bool:
         """Whether the client has read nothing for too long of what waits for it."""
         left = self.written.get_write_buffer_size()
-        sent = self.written.bytes - left - (_queued_bytes(self.transport) if left else 0)
+        sent = self.written.bytes - left - (queued_bytes(self.transport) if left else 0)
         if not left:
             self.unread_since = None
         elif self.unread_since is None or sent > self.sent_bytes:
@@ -211,20 +236,14 @@ class FrontProtocol(HttpToolsProtocol):
     def _wants_body(self) -> bool:
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
+    def _wants_websocket(self) -> bool:
+        return self.parser.should_upgrade() and self._get_upgrade() == b"websocket"
+
     def _announces_body(self) -> bool:
         return any(
             name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
             for name, value in self.headers
         )
-
-
-def _queued_bytes(transport: asyncio.Transport) -> int:
-    """What the kernel has taken and the client has not: megabytes, so that a slow client would seem to stand still."""
-    try:
-        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
-        return 0
-    return int(struct.unpack("i", queued)[0])
 
 
 class _Refusing:
@@ -245,7 +264,7 @@ class _Refusing:
         await send({"type": "http.response.body", "body": answer.body})
 
 
-async def sweep_forever(state: ServerState) -> None:
+async def sweep_forever(state: ServerState, websockets: WebSocketGateway) -> None:
     """Look at every connection once a second, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
@@ -254,3 +273,4 @@ async def sweep_forever(state: ServerState) -> None:
         for connection in tuple(state.connections):
             if isinstance(connection, FrontProtocol):
                 connection.sweep(now)
+        websockets.sweep(now)

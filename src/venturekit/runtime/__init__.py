@@ -68,6 +68,8 @@ from venturekit.runtime.transactions import (
 from venturekit.runtime.wrapped import HandlerConfigError
 
 if TYPE_CHECKING:
+    from venturekit.runtime.batch_records import BatchFailedError, BatchRecord
+    from venturekit.runtime.batches import BatchHandler, batch_handler
     from venturekit.runtime.invocation.call import (
         Invoker,
         ainvoke,
@@ -83,19 +85,63 @@ if TYPE_CHECKING:
     from venturekit.runtime.middleware.api_keys import api_key_auth_middleware, hash_api_key
     from venturekit.runtime.middleware.cors import cors_middleware
     from venturekit.runtime.middleware.error_boundaries import error_boundary_middleware
+    from venturekit.runtime.middleware.idempotency import idempotency_middleware
     from venturekit.runtime.middleware.rate_limits import rate_limit_middleware
     from venturekit.runtime.middleware.request_ids import request_id_middleware
     from venturekit.runtime.middleware.request_logs import logging_middleware
     from venturekit.runtime.middleware.timeouts import RequestTimeoutError, timeout_middleware
     from venturekit.runtime.middleware.timings import timing_middleware
+    from venturekit.runtime.patterns.idempotency_errors import (
+        IdempotencyKeyReusedError,
+        IdempotencyPendingError,
+        IdempotencyResultError,
+    )
+    from venturekit.runtime.patterns.idempotency_stores import (
+        create_default_idempotency_store,
+        create_dynamodb_idempotency_store,
+        create_memory_idempotency_store,
+        create_redis_idempotency_store,
+        create_sqlite_idempotency_store,
+    )
+    from venturekit.runtime.patterns.idempotent_functions import idempotent
     from venturekit.runtime.patterns.rate_limiter import (
         RateLimitDecision,
         RateLimiter,
         create_default_rate_limiter,
         create_rate_limiter,
     )
+    from venturekit.runtime.patterns.saga_definition import parallel, step
+    from venturekit.runtime.patterns.saga_errors import (
+        SagaBusyError,
+        SagaCompensationError,
+        SagaError,
+        SagaSuspendedError,
+    )
+    from venturekit.runtime.patterns.saga_record import SagaResult
+    from venturekit.runtime.patterns.saga_runs import saga
+    from venturekit.runtime.patterns.saga_stores import (
+        create_default_saga_store,
+        create_dynamodb_saga_store,
+        create_memory_saga_store,
+        create_redis_saga_store,
+        create_sqlite_saga_store,
+    )
+    from venturekit.runtime.telemetry.embedded_metrics import (
+        MetricError,
+        Metrics,
+        create_metrics,
+        metrics_middleware,
+    )
 
 _LATER: Final = {
+    "BatchFailedError": "batch_records",
+    "BatchHandler": "batches",
+    "BatchRecord": "batch_records",
+    "MetricError": "telemetry.embedded_metrics",
+    "Metrics": "telemetry.embedded_metrics",
+    "batch_handler": "batches",
+    "create_metrics": "telemetry.embedded_metrics",
+    "metrics_middleware": "telemetry.embedded_metrics",
     "bridge_logging": "logging_bridge",
     "Invoker": "invocation.call",
     "ainvoke": "invocation.call",
@@ -121,16 +167,45 @@ _LATER: Final = {
     "timing_middleware": "middleware.timings",
     "create_default_rate_limiter": "patterns.rate_limiter",
     "create_rate_limiter": "patterns.rate_limiter",
+    "IdempotencyKeyReusedError": "patterns.idempotency_errors",
+    "IdempotencyPendingError": "patterns.idempotency_errors",
+    "IdempotencyResultError": "patterns.idempotency_errors",
+    "create_default_idempotency_store": "patterns.idempotency_stores",
+    "create_dynamodb_idempotency_store": "patterns.idempotency_stores",
+    "create_memory_idempotency_store": "patterns.idempotency_stores",
+    "create_redis_idempotency_store": "patterns.idempotency_stores",
+    "create_sqlite_idempotency_store": "patterns.idempotency_stores",
+    "idempotent": "patterns.idempotent_functions",
+    "idempotency_middleware": "middleware.idempotency",
+    "SagaBusyError": "patterns.saga_errors",
+    "SagaCompensationError": "patterns.saga_errors",
+    "SagaError": "patterns.saga_errors",
+    "SagaResult": "patterns.saga_record",
+    "SagaSuspendedError": "patterns.saga_errors",
+    "create_default_saga_store": "patterns.saga_stores",
+    "create_dynamodb_saga_store": "patterns.saga_stores",
+    "create_memory_saga_store": "patterns.saga_stores",
+    "create_redis_saga_store": "patterns.saga_stores",
+    "create_sqlite_saga_store": "patterns.saga_stores",
+    "parallel": "patterns.saga_definition",
+    "saga": "patterns.saga_runs",
+    "step": "patterns.saga_definition",
 }
 
 __all__ = [
     "BadRequestError",
     "BaseContext",
+    "BatchFailedError",
+    "BatchHandler",
+    "BatchRecord",
     "ConflictError",
     "DbApiTransactions",
     "ForbiddenError",
     "Handler",
     "HandlerConfigError",
+    "IdempotencyKeyReusedError",
+    "IdempotencyPendingError",
+    "IdempotencyResultError",
     "InternalError",
     "InvalidEventError",
     "InvokeError",
@@ -139,6 +214,8 @@ __all__ = [
     "Issue",
     "LambdaInvoker",
     "Logger",
+    "MetricError",
+    "Metrics",
     "Middleware",
     "MiddlewareError",
     "NotFoundError",
@@ -149,6 +226,11 @@ __all__ = [
     "RequestContext",
     "RequestTimeoutError",
     "Response",
+    "SagaBusyError",
+    "SagaCompensationError",
+    "SagaError",
+    "SagaResult",
+    "SagaSuspendedError",
     "Schema",
     "SchemaError",
     "ServiceUnavailableError",
@@ -167,16 +249,28 @@ __all__ = [
     "VentureError",
     "ainvoke",
     "api_key_auth_middleware",
+    "batch_handler",
     "bridge_logging",
     "build_context",
     "compose",
     "cors_middleware",
+    "create_default_idempotency_store",
     "create_default_rate_limiter",
+    "create_default_saga_store",
+    "create_dynamodb_idempotency_store",
+    "create_dynamodb_saga_store",
     "create_invoker",
     "create_lambda_invoker",
     "create_local_invoker",
     "create_logger",
+    "create_memory_idempotency_store",
+    "create_memory_saga_store",
+    "create_metrics",
     "create_rate_limiter",
+    "create_redis_idempotency_store",
+    "create_redis_saga_store",
+    "create_sqlite_idempotency_store",
+    "create_sqlite_saga_store",
     "created",
     "current_context",
     "default_function_name_resolver",
@@ -187,15 +281,21 @@ __all__ = [
     "extract_user_context",
     "handler",
     "hash_api_key",
+    "idempotency_middleware",
+    "idempotent",
     "invoke",
     "is_venture_error",
     "logger",
     "logging_middleware",
+    "metrics_middleware",
     "no_content",
+    "parallel",
     "rate_limit_middleware",
     "redirect",
     "request_id_middleware",
+    "saga",
     "set_transaction_provider",
+    "step",
     "stream",
     "success",
     "task_handler",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from _thread import _local
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -15,14 +15,33 @@ if TYPE_CHECKING:
 
     from venturekit.runtime.transactions import TransactionProvider
 
+TRACING_API: Final = "opentelemetry.trace"
+"""The module that whoever sets up OpenTelemetry has loaded."""
+
 
 class _State:
-    __slots__ = ("apause", "breakers", "invoker", "log_second", "loops", "pause", "transactions")
+    __slots__ = (
+        "apause",
+        "breakers",
+        "connections",
+        "invoker",
+        "log_second",
+        "loops",
+        "management",
+        "pause",
+        "transactions",
+        "was_invoked",
+    )
 
     def __init__(self) -> None:
         self.transactions: TransactionProvider | None = None
         self.invoker: Any = None
         self.breakers: Any = None
+        # Where connections are kept, and what sends messages to them.
+        self.connections: Any = None
+        self.management: Any = None
+        # Whether a traced invocation was before this one: the first is a cold start.
+        self.was_invoked = False
         # How retries wait, in seconds: tests set these to a clock of their own.
         self.pause: Callable[[float], None] | None = None
         self.apause: Callable[[float], Awaitable[None]] | None = None
@@ -37,9 +56,10 @@ state = _State()
 
 def reset() -> None:
     """Forget everything, as tests want it between them."""
-    close = getattr(state.invoker, "close", None)
-    if close is not None:
-        close()
+    for kept in (state.invoker, state.management, state.connections):
+        close = getattr(kept, "close", None)
+        if close is not None:
+            close()
     loop: AbstractEventLoop | None = getattr(state.loops, "loop", None)
     if loop is not None:
         from asyncio import sleep

@@ -118,6 +118,36 @@ def rate_limit_table() -> str | None:
     return None if is_local() or lambda_endpoint() else DEFAULT_RATE_LIMIT_TABLE
 
 
+def record_table(kind: str) -> str | None:
+    """The DynamoDB table for records of a kind (``sagas``) if nobody says otherwise; None for none.
+
+    The same decision as for rate limiters: in a Lambda function ``VENTURE_SAGAS_TABLE``; without it on AWS itself
+    ``venturekit-sagas``, and none where another service stands in for Lambda, or in the dev server.
+    """
+    if not is_lambda():
+        return None
+    named = os.environ.get(f"VENTURE_{kind.upper()}_TABLE")
+    if named:
+        return named
+    return None if is_local() or lambda_endpoint() else f"venturekit-{kind}"
+
+
+def records_directory() -> str | None:
+    """Where SQLite files with records are; None where records stay in memory or are in DynamoDB.
+
+    In the dev server, and in a function of a service that stands in for Lambda: ``VENTURE_RECORDS_DIRECTORY``, else the
+    folder of the user for what programs keep, ``$XDG_STATE_HOME/venturekit`` or ``~/.local/state/venturekit``.
+    Elsewhere only where ``VENTURE_RECORDS_DIRECTORY`` names one.
+    """
+    named = os.environ.get("VENTURE_RECORDS_DIRECTORY")
+    if named:
+        return os.path.expanduser(named)
+    if not is_local() and not (is_lambda() and lambda_endpoint()):
+        return None
+    kept = os.environ.get("XDG_STATE_HOME") or os.path.expanduser(os.path.join("~", ".local", "state"))
+    return os.path.join(kept, "venturekit")
+
+
 def intent_outputs() -> dict[str, Any]:
     """``VENTURE_INTENT_OUTPUTS``, a JSON object that the dev server and deploy set. Raises EnvironmentVariableError."""
     text = os.environ.get("VENTURE_INTENT_OUTPUTS")

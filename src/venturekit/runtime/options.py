@@ -45,6 +45,20 @@ class TaskOptions(TypedDict, total=False):
     task_log: bool
 
 
+class BatchOptions(TypedDict, total=False):
+    """Options of ``batch_handler()`` but for ``body``."""
+
+    on_failure: Literal["continue", "stop", "skip_group"] | None
+    concurrency: int
+    raise_when_all_failed: bool
+    middleware: Sequence[Any]
+    log_level: LogLevel | None
+    logger: Logger | None
+    transactional: bool
+    timeout_ms: int | None
+    task_log: bool
+
+
 class InvokeOptions(TypedDict, total=False):
     """Options of ``invoke()`` but for ``result_type``."""
 

@@ -190,7 +190,7 @@ class TaskHandler(WrappedFunction):
         return ctx.event
 
     def _attempt(self, ctx: TaskContext, event: Any) -> Any:
-        arguments = (event, ctx, self.logger)[: self._arity]
+        arguments = (event, ctx, ctx.logger)[: self._arity]
         if not self.transactional:
             return self._checked(self.fn(*arguments))
         transaction, _ = transactions.begin(asynchronous=False)
@@ -198,7 +198,7 @@ class TaskHandler(WrappedFunction):
             return self._checked(self.fn(*arguments))
 
     async def _aattempt(self, ctx: TaskContext, event: Any, limit_ms: int | None) -> Any:
-        arguments = (event, ctx, self.logger)[: self._arity]
+        arguments = (event, ctx, ctx.logger)[: self._arity]
         if not self.transactional:
             return await self._acall_fn(arguments, limit_ms)
         transaction, is_asynchronous = transactions.begin(asynchronous=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from sys import modules
+from typing import TYPE_CHECKING, Any, Final
 
+from venturekit.runtime._process import TRACING_API
 from venturekit.runtime._process import run as run_to_end
 from venturekit.runtime.logs import level_number
 from venturekit.runtime.logs import logger as default_logger
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from venturekit.runtime.logs import Logger
 
 _ARGUMENTS = 3
+KEEPS_RESULTS: Final = "venturekit_keeps_results"
+"""The attribute of functions that keep their results themselves, as ``@idempotent`` makes them."""
 
 
 class HandlerConfigError(TypeError):
@@ -50,6 +54,12 @@ class WrappedFunction:
         self.__name__ = getattr(fn, "__name__", type(fn).__name__)
         self.__doc__ = getattr(fn, "__doc__", None)
         self.__module__ = getattr(fn, "__module__", self.__module__)
+        if transactional and getattr(fn, KEEPS_RESULTS, False):
+            raise HandlerConfigError(
+                f"{self.__name__} is @idempotent and transactional: its result would be kept before its transaction is "
+                "committed, and given again when it was not. Take @idempotent from it, and give the handler "
+                "middleware=[idempotency_middleware(key=...)]"
+            )
         self.transactional = transactional
         self.middleware = [middleware_of(given) for given in middleware]
         self.is_async = False
@@ -67,7 +77,17 @@ class WrappedFunction:
         self.is_async = waits or self._fn_is_async or any(part.fn is None for part in chain)
         if self.is_async and any(part.async_fn is None for part in chain):
             raise mixed(chain)
-        return async_chain(chain, ainner) if self.is_async else sync_chain(chain, inner)
+        whole = async_chain(chain, ainner) if self.is_async else sync_chain(chain, inner)
+
+        def run(ctx: Any) -> Any:
+            # Nobody who traces has not loaded the API: without it this is all that tracing costs.
+            if TRACING_API not in modules:
+                return whole(ctx)
+            from venturekit.runtime.telemetry.spans import in_span
+
+            return in_span(whole, ctx, self)
+
+        return run
 
     @property
     def logger(self) -> Logger:

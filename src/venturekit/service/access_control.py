@@ -13,6 +13,7 @@ from venturekit.service.access import principals
 from venturekit.service.access.actions import (
     EVENT_PREFIX,
     INVOKE_FUNCTION_URL,
+    MANAGE_CONNECTIONS,
     PREFIX,
     action_and_resource,
     condition_context,
@@ -87,6 +88,17 @@ class Caller:
         ``action`` is one of ``access.actions.EVENT_ACTIONS``. An empty ``function_name`` means all functions.
         """
         self._control.check_events(self, action, function_name)
+
+    def authorize_websockets(self, action: str) -> None:
+        """Raise 403 AccessDeniedException unless this caller may do that to the WebSocket APIs of its account.
+
+        ``action`` is one of ``access.actions.WEBSOCKET_ACTIONS``.
+        """
+        self._control.check_events(self, action, "")
+
+    def connections_refusal(self, account_id: str, resource: str) -> str | None:
+        """Why this caller may not manage a connection, or all connections, of an account's API; or None."""
+        return self._control.connections_refusal(self, account_id, resource)
 
     def resolve(self, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What an invocation runs, possibly in another account. Raises ApiError, 403 before 404."""
@@ -308,6 +320,15 @@ class AccessControl:
                 why = denial.decision.value.format(action=action)
                 return f"{who} is not authorized to perform {action} on {function_arn} with {key} {value} {why}"
         return None
+
+    def connections_refusal(self, caller: Caller, account_id: str, resource: str) -> str | None:
+        """Why ``caller`` may not manage what the rest of an ARN names, such as ``api/stage/POST/@connections/id``."""
+        principal = caller.principal
+        if principal.statements is None and account_id == principal.account_id:
+            return None
+        arn = f"arn:aws:execute-api:{self._region}:{account_id}:{resource}"
+        denial = authorize(principal, MANAGE_CONNECTIONS, arn, account_id)
+        return None if denial is None else denial.message or "not allowed"
 
     def resolve(self, caller: Caller, operation: str, members: Mapping[str, Any]) -> Resolved:
         """What an invocation runs. The caller is authorized first: a stranger does not learn what there is."""

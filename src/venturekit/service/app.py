@@ -141,6 +141,7 @@ class Service:
             self._accounts.load(await self._store.load_functions())
             self._tasks.spawn(self._code.collect_all())
             await self._asynchronous.load()
+            await self._urls.load()
             await self._urls.listen()
             await self._listen()
             self._urls.begin()
@@ -175,7 +176,7 @@ class Service:
 
     async def drain(self) -> bool:
         """Accept nothing more and let running invocations finish. False when some had not in time."""
-        self._urls.stop()
+        await self._urls.stop()
         self._listener.stop_accepting()
         self._extras.stop_waiting()
         self._asynchronous.stop()
@@ -212,7 +213,13 @@ class Service:
         table = OperationTable(service_model().operations.values())
         self._access = self._build_access_control()
         self._urls = FunctionUrls(
-            settings, self._accounts, self._access, environ=self._environ, wall=self._wall, service_url=lambda: self.url
+            settings,
+            self._accounts,
+            self._access,
+            self._store,
+            environ=self._environ,
+            wall=self._wall,
+            service_url=lambda: self.url,
         )
         self._asynchronous = AsynchronousInvocation(
             settings,
@@ -233,6 +240,7 @@ class Service:
             events=EventPages(self._asynchronous.inspection),
             secret=self._secret,
             urls=self._urls.pages,
+            websockets=self._urls.websocket_pages,
         )
         self._invoke = InvokePath(
             events=self._asynchronous,
@@ -331,17 +339,19 @@ class Service:
         environments = data_dir / "environments"
         # A service that was killed could not remove what its functions had written.
         remove_tree(environments)
+        isolation = self._isolation(data_dir, runtime_directory, own.path)
         return EnvironmentHost(
             HostSettings(
                 directory=environments,
                 runtime_directory=runtime_directory,
                 pycache_directory=data_dir / "pycache",
                 ric_directory=RIC_DIRECTORY,
+                records_directory=data_dir / "records" if isolation is None else None,
                 region=settings.region,
                 idle_seconds=settings.idle_timeout,
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
                 python=python,
-                isolation=self._isolation(data_dir, runtime_directory, own.path),
+                isolation=isolation,
                 find_nodes=lambda: find_nodes(self._environ, home),
             ),
             loop=asyncio.get_running_loop(),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.logs import LogGroup, LogStore
     from venturekit.service.event_pages import EventPages
     from venturekit.service.url_pages import UrlPages
+    from venturekit.service.websocket_pages import WebSocketPages
     from venturekit.service.wire.exchange import Exchange
 
 PREFIX: Final = b"/_venturekit/"
@@ -49,6 +50,7 @@ class Extras:
         events: EventPages,
         secret: bytes,
         urls: UrlPages | None = None,
+        websockets: WebSocketPages | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._logs = logs
@@ -56,6 +58,7 @@ class Extras:
         self._status = status
         self._events = events
         self._urls = urls
+        self._websockets = websockets
         self._secret = secret
         self._wall = wall
         self._waiting: set[asyncio.Event] = set()
@@ -97,6 +100,9 @@ class Extras:
             self._send(exchange, 200, await self._events.answer(method, where, asked, caller))
         elif self._urls is not None and self._urls.handles(path):
             self._urls.answer(exchange, caller)
+        elif self._websockets is not None and self._websockets.handles(path.decode("latin-1")):
+            method, where = exchange.method.decode("latin-1"), path.decode("latin-1")
+            self._send(exchange, 200, await self._websockets.answer(method, where, bytes(exchange.body), caller))
         elif exchange.method != b"GET":
             self._fail(exchange, 405, f"{path.decode('latin-1')} is served for GET only")
         elif path == HEALTH:

@@ -252,6 +252,11 @@ class FrontProcess:
         if self._process is not None:
             self._tell(DRAIN)
 
+    async def ended(self, seconds: float) -> None:
+        """Return when the process is gone, or after so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), seconds)
+
     async def close(self) -> None:
         """End the process at once; returns when it is gone."""
         self.drain()

@@ -1,9 +1,10 @@
-"""The service's part of function URLs, brought together: the table of them, its pages, the process that serves them."""
+"""The service's part of function URLs and WebSocket APIs: their table, their pages, the process that serves them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,8 @@ from venturekit.protocol.sigv4 import SignatureVerifier
 from venturekit.service.front_process import FrontProcess
 from venturekit.service.url_pages import UrlPages
 from venturekit.service.url_table import PUBLIC, UrlTable
+from venturekit.service.websocket_apis import ID_LENGTH, ID_LETTERS, WebSocketApis
+from venturekit.service.websocket_pages import WebSocketPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,15 +22,19 @@ if TYPE_CHECKING:
     from venturekit.service.accounts import Accounts
     from venturekit.service.config import Settings
     from venturekit.service.functions.registry import FunctionRegistry
+    from venturekit.service.store import Store
+    from venturekit.service.websocket_apis import WebSocketApi
 
 logger = logging.getLogger("venturekit.service")
 HTTP_PORTS: Final = (80, 443)
+EXECUTE_API: Final = "execute-api"
+FAREWELL_SECONDS: Final = 5.0
 
 
 class FunctionUrls:
-    """Function URLs of all accounts; ``service_url()`` is where the front process calls the Lambda API.
+    """Function URLs and WebSocket APIs of all accounts; ``service_url()`` is where the front process calls.
 
-    ``await listen()`` before there is a request, ``begin()`` when there can be.
+    ``await load()`` and ``await listen()`` before there is a request, ``begin()`` when there can be.
     """
 
     def __init__(
@@ -35,6 +42,7 @@ class FunctionUrls:
         settings: Settings,
         accounts: Accounts,
         access: AccessControl,
+        store: Store,
         *,
         environ: Mapping[str, str],
         wall: Callable[[], float],
@@ -47,9 +55,17 @@ class FunctionUrls:
         loop = asyncio.get_running_loop()
         self._table = UrlTable(lambda arn: access.nobody.url_refusal(arn, PUBLIC))
         self.pages = UrlPages(self._table, access, verifier=None, wall=wall, loop=loop)
+        self._websockets = WebSocketApis(
+            store, self._table, region=settings.region, draw_id=_draw_api_id, changed=self.apis_changed
+        )
+        self.websocket_pages = WebSocketPages(self._websockets, access, addresses=self._addresses, wall=wall)
         self.process = FrontProcess(
             configuration=self._configuration, environ=environ, loop=loop, warn=logger.warning, inform=logger.info
         )
+
+    async def load(self) -> None:
+        """Take over what the store holds."""
+        await self._websockets.load()
 
     async def listen(self) -> None:
         """Take the port of the front process, if there is to be one. Raises FrontPortError."""
@@ -65,6 +81,9 @@ class FunctionUrls:
             self.pages.verifier = SignatureVerifier(
                 self._access.credentials_of, region=settings.region, default_ports=ports
             )
+            self.websocket_pages.verifier = SignatureVerifier(
+                self._access.credentials_of, region=settings.region, service=EXECUTE_API, default_ports=ports
+            )
 
     def begin(self) -> None:
         """Take over the URLs of all functions that there are, and start the front process when it is needed."""
@@ -72,10 +91,15 @@ class FunctionUrls:
         for account in self._accounts:
             for function in account.functions.functions():
                 self.function_changed(account.functions, function.name)
+        self.apis_changed()
 
     def function_changed(self, registry: FunctionRegistry, name: str) -> None:
         """A function has changed, or is gone."""
         self._table.function_changed(registry, name)
+        self.apis_changed()
+
+    def apis_changed(self) -> None:
+        """There may be something to serve now."""
         if self._table:
             self.process.need()
 
@@ -85,10 +109,28 @@ class FunctionUrls:
         port = self.process.port or int(rest.rpartition(":")[2])
         return f"{scheme}://{url_id}.{self._domain}:{port}/"
 
-    def stop(self) -> None:
-        """The service ends: no more connections and no more waiting; what was begun is finished."""
-        self.pages.stop()
+    def _addresses(self, api: WebSocketApi) -> dict[str, str]:
+        """Where clients connect, by host name and by path, and what manages connections."""
+        scheme, _, rest = self._service_url().partition("://")
+        host, _, service_port = rest.rpartition(":")
+        port = self.process.port or int(service_port)
+        websocket = "wss" if scheme == "https" else "ws"
+        path = f"{host}:{port}/_ws/{api.id}/{api.stage}"
+        return {
+            "url": f"{websocket}://{api.id}.{EXECUTE_API}.localhost:{port}/{api.stage}",
+            "pathUrl": f"{websocket}://{path}",
+            "connectionsUrl": f"{scheme}://{path}",
+        }
+
+    async def stop(self) -> None:
+        """The service ends: no more connections and no more waiting; what was begun is finished.
+
+        Returns when the functions of ``$disconnect`` have been invoked, for which the service must still answer.
+        """
         self.process.drain()
+        if len(self._websockets):
+            await self.process.ended(FAREWELL_SECONDS)
+        self.pages.stop()
 
     @property
     def _domain(self) -> str:
@@ -113,6 +155,11 @@ class FunctionUrls:
             "logLevel": settings.log_level,
             "drainSeconds": settings.drain_timeout,
         }
+
+
+def _draw_api_id() -> str:
+    """One that a web page does not guess: whoever knows the id of an API can connect to it."""
+    return "".join(random.SystemRandom().choices(ID_LETTERS, k=ID_LENGTH))
 
 
 def _absolute(path: Path | None) -> str | None:

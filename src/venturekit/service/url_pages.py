@@ -115,13 +115,13 @@ class UrlPages:
         if entry is None:
             raise ApiError("ResourceNotFoundException", f"there is no function URL {identifier}", status=404)
         try:
-            request = _SignedRequest(json.loads(body))
+            request = SignedRequest(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ApiError(
                 "InvalidRequestContentException", f"this describes no request: {error!r}", status=400
             ) from None
         try:
-            access_key_id = self._verify(request)
+            access_key_id = signer_of(request, self.verifier, self._access, self._wall)
         except SignatureError as error:
             return {"allowed": False, "reason": f"{error.code}: {error.message}"}
         caller = self._access.claimed(access_key_id) if self.verifier is None else self._access.verified(access_key_id)
@@ -130,28 +130,13 @@ class UrlPages:
             return {"allowed": False, "reason": reason}
         return {"allowed": True, "identity": identity_of(caller, access_key_id)}
 
-    def _verify(self, request: _SignedRequest) -> str:
-        """The access key of whoever signed the request. Raises SignatureError."""
-        if request.repeated is not None:
-            raise SignatureError("IncompleteSignatureException", f"the header {request.repeated} comes twice")
-        if self.verifier is not None:
-            now = self._wall()
-            self._access.refresh(now)
-            return self.verifier.verify(
-                request.method, request.target, request.headers, lambda: request.body_sha256, now=now
-            ).access_key_id
-        claimed = claimed_access_key(request.headers.get(b"authorization", b""), request.target)
-        if claimed is None:
-            raise SignatureError("MissingAuthenticationTokenException", "the request is not signed")
-        return claimed
-
     def _send(self, exchange: Exchange, document: Mapping[str, Any]) -> None:
         if not exchange.gone:
             exchange.respond(answer(200, [_JSON], json.dumps(document, separators=(",", ":")).encode()))
 
 
-class _SignedRequest:
-    """A request to a function URL, as far as a signature is about it."""
+class SignedRequest:
+    """A request to the front process, as far as a signature is about it. Raises what a wrong document raises."""
 
     __slots__ = ("body_sha256", "headers", "method", "repeated", "target")
 
@@ -171,6 +156,24 @@ class _SignedRequest:
                 self.repeated = name
             else:
                 self.headers[key] += b"," + value.encode("latin-1")
+
+
+def signer_of(
+    request: SignedRequest, verifier: SignatureVerifier | None, access: AccessControl, wall: Callable[[], float]
+) -> str:
+    """The access key of whoever signed the request, or, without a verifier, that it names. Raises SignatureError."""
+    if request.repeated is not None:
+        raise SignatureError("IncompleteSignatureException", f"the header {request.repeated} comes twice")
+    if verifier is not None:
+        now = wall()
+        access.refresh(now)
+        return verifier.verify(
+            request.method, request.target, request.headers, lambda: request.body_sha256, now=now
+        ).access_key_id
+    claimed = claimed_access_key(request.headers.get(b"authorization", b""), request.target)
+    if claimed is None:
+        raise SignatureError("MissingAuthenticationTokenException", "the request is not signed")
+    return claimed
 
 
 def identity_of(caller: Caller, access_key_id: str) -> dict[str, str | None]:

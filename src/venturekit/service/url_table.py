@@ -1,4 +1,7 @@
-"""The function URLs of all accounts as the front process knows them: a table with a revision for every change. Pure."""
+"""What the front process serves, as it knows it: the function URLs of all accounts, and the WebSocket APIs.
+
+A table with a revision for every change. Pure.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,9 @@ class UrlTable:
         return len(self._entries)
 
     def find(self, identifier: str) -> Mapping[str, Any] | None:
-        """The URL with this id, or None."""
-        return self._entries.get(identifier)
+        """The function URL with this id, or None."""
+        entry = self._entries.get(identifier)
+        return None if entry is None or "kind" in entry else entry
 
     def function_changed(self, registry: FunctionRegistry, name: str) -> None:
         """A function may have other URLs now, or none, or be open to others than before."""
@@ -60,6 +64,18 @@ class UrlTable:
         if current:
             self._of_function[key] = tuple(current)
         if self.revision != before:
+            self.changed()
+
+    def put(self, entry: Entry) -> None:
+        """Something with an ``id`` and a ``kind``, which function URLs have not, is new or has changed."""
+        if self._entries.get(entry["id"]) != entry:
+            self._put(entry["id"], entry)
+            self.changed()
+
+    def remove(self, identifier: str) -> None:
+        """What was put with this id is gone."""
+        if identifier in self._entries:
+            self._remove(identifier)
             self.changed()
 
     def page(self, after: int) -> dict[str, Any]:

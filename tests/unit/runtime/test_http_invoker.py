@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from venturekit.protocol.sigv4 import Credentials
-from venturekit.runtime.invocation import http_transport
+from venturekit.runtime.invocation import signed_http
 from venturekit.runtime.invocation.errors import (
     AccessDeniedError,
     InvokeError,
@@ -388,7 +388,7 @@ def test_garbage_is_a_transport_error(given: Any, server: Server, caller: Caller
 
 
 def test_an_answer_without_an_end_is_given_up(server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_transport, "REPLY_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(signed_http, "REPLY_LIMIT_BYTES", 100_000)
     server.script = [(b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65_536] * 4)]
     with pytest.raises(TransportError, match="is longer than"):
         caller.of(server.url)()
@@ -437,7 +437,7 @@ def test_a_cancelled_call_closes_its_connection(server: Server) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert invoker._streams == []
+        assert invoker._http._streams == []
 
     asyncio.run(asyncio.wait_for(run(), 20))
 
@@ -498,9 +498,9 @@ def test_an_invoker_of_lambda_needs_a_region(monkeypatch: pytest.MonkeyPatch) ->
     ):
         invoker = create_lambda_invoker(region=region)
         assert isinstance(invoker, HttpInvoker)
-        assert invoker._endpoint == parse_endpoint(f"https://{host}")
+        assert invoker._http.endpoint == parse_endpoint(f"https://{host}")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:9001")
-    assert create_lambda_invoker()._endpoint.port == 9001  # type: ignore[attr-defined]
+    assert create_lambda_invoker()._http.endpoint.port == 9001  # type: ignore[attr-defined]
 
 
 def test_keys_of_the_environment_sign(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from sys import modules
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from venturekit.protocol.function_names import function_name, lambda_name, route_name
 from venturekit.runtime import environ
-from venturekit.runtime._process import apause, pause, state
+from venturekit.runtime._process import TRACING_API, apause, pause, state
 from venturekit.runtime.context import current_context
 from venturekit.runtime.encoding import to_json
 from venturekit.runtime.invocation.errors import (
@@ -23,7 +24,13 @@ from venturekit.runtime.invocation.errors import (
     ThrottledError,
     TransportError,
 )
-from venturekit.runtime.invocation.propagation import carried, client_context
+from venturekit.runtime.invocation.propagation import (
+    IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_MEMBER,
+    carried,
+    client_context,
+    idempotency_key,
+)
 from venturekit.runtime.invocation.request import EVENT, REQUEST_RESPONSE, LambdaReply, LambdaRequest
 from venturekit.runtime.invocation.result import InvokeResult, fallback_result
 from venturekit.runtime.invocation.route_event import read_route_result, route_event
@@ -135,10 +142,17 @@ class Invoker:
 
     def __call__(self, target: Any = None, /, **options: Any) -> InvokeResult[Any]:
         """Make a call and wait for its result: see ``invoke``."""
+        if TRACING_API in modules:
+            from venturekit.runtime.telemetry.spans import call_in_span
+
+            return call_in_span(self._call, target, options)
+        return self._call(target, **options)
+
+    def _call(self, target: Any, /, **options: Any) -> InvokeResult[Any]:
         call = Call(target, self._resolver, **options)
         breaker = call.breaker()
         if breaker is not None and not breaker.may_call():
-            return call.instead()
+            return call.refused()
         attempt = 0
         while True:
             try:
@@ -148,7 +162,9 @@ class Invoker:
                 if delay is None:
                     return call.fail(error, breaker)
             else:
-                return call.succeed(result, breaker)
+                if breaker is not None:
+                    breaker.succeeded()
+                return result
             pause(delay)
             attempt += 1
 
@@ -172,10 +188,17 @@ class Invoker:
 
         user = (await ainvoke("users/{id}", method="GET", path_params={"id": "42"})).data
         """
+        if TRACING_API in modules:
+            from venturekit.runtime.telemetry.spans import acall_in_span
+
+            return await acall_in_span(self._acall, target, options)
+        return await self._acall(target, **options)
+
+    async def _acall(self, target: Any, /, **options: Any) -> InvokeResult[Any]:
         call = Call(target, self._resolver, **options)
         breaker = call.breaker()
-        if breaker is not None and not breaker.may_call():
-            return call.instead()
+        if breaker is not None and not await breaker.amay_call():
+            return call.refused()
         attempt = 0
         while True:
             try:
@@ -183,9 +206,11 @@ class Invoker:
             except InvokeError as error:
                 delay = call.delay(error, attempt)
                 if delay is None:
-                    return call.fail(error, breaker)
+                    return await call.afail(error, breaker)
             else:
-                return call.succeed(result, breaker)
+                if breaker is not None:
+                    await breaker.asucceeded()
+                return result
             await apause(delay)
             attempt += 1
 
@@ -263,7 +288,10 @@ class Call:
         self._retries = retries
         self._carried = carried(trace, tenant_id, user_id)
         self._client_context: str | None = None
+        key = idempotency_key(self.name, headers)
         if self._target.route is not None:
+            if key is not None:
+                headers = {**(headers or {}), IDEMPOTENCY_HEADER: key}
             event = route_event(
                 self._target.route,
                 self._carried,
@@ -279,7 +307,10 @@ class Call:
         else:
             self._payload = to_json(payload).encode("utf-8", "surrogatepass")
             if mode == "sync":
-                self._client_context = client_context(self._carried.marker())
+                marker = self._carried.marker()
+                if self._carried.traceparent is not None:
+                    marker["traceparent"] = self._carried.traceparent
+                self._client_context = client_context(marker if key is None else {**marker, IDEMPOTENCY_MEMBER: key})
 
     def request(self) -> LambdaRequest:
         """What is sent now. Raises InvokeTimeoutError when the caller's own time is over."""
@@ -375,20 +406,39 @@ class Call:
 
     def fail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
         """The fallback, or the error is raised."""
-        if breaker is None:
-            raise error
-        # Nor does a caller without time say anything of it.
-        if self._was_sent and not _is_refused_request(error):
+        if breaker is not None and self._counts(error):
             breaker.failed()
+        return self._failed(error)
+
+    async def afail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
+        """The same within an event loop."""
+        if breaker is not None and self._counts(error):
+            await breaker.afailed()
+        return self._failed(error)
+
+    def _counts(self, error: InvokeError) -> bool:
+        """Whether it says something of the target: a caller without time does not."""
+        return self._was_sent and not _is_refused_request(error)
+
+    def _failed(self, error: InvokeError) -> InvokeResult[Any]:
+        if self._fallback is None:
+            raise error
         if (ctx := current_context()) is not None:
             ctx.logger.warn("target unavailable: its fallback is used", {"target": self.name, "why": error.message})
+        _note_fallback(error)
         return self.instead()
 
-    def succeed(self, result: InvokeResult[Any], breaker: Any) -> InvokeResult[Any]:
-        """The result."""
-        if breaker is not None:
-            breaker.succeeded()
-        return result
+    def refused(self) -> InvokeResult[Any]:
+        """The fallback, because the breaker is open."""
+        _note_fallback(None)
+        return self.instead()
+
+
+def _note_fallback(error: InvokeError | None) -> None:
+    if TRACING_API in modules:
+        from venturekit.runtime.telemetry.spans import fell_back
+
+        fell_back(error)
 
 
 def _is_refused_request(error: InvokeError) -> bool:

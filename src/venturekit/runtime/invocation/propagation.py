@@ -5,12 +5,19 @@ Source: seed 001, "Auto-propagation"; names of the headers and the marker are ou
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from sys import modules
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from venturekit.runtime import environ
+from venturekit.runtime._process import TRACING_API
 from venturekit.runtime.context import current_context, trace_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from venturekit.runtime.context import BaseContext
 
 SOURCE_HEADER: Final = "x-venturekit-source"
@@ -19,6 +26,9 @@ TENANT_HEADER: Final = "x-venturekit-tenant-id"
 USER_HEADER: Final = "x-venturekit-user-id"
 TRACE_HEADER: Final = "x-amzn-trace-id"
 W3C_HEADER: Final = "traceparent"
+IDEMPOTENCY_HEADER: Final = "idempotency-key"
+IDEMPOTENCY_MEMBER: Final = "idempotencyKey"
+"""Of the marker of a call to a function, which has no headers."""
 
 
 class Carried(NamedTuple):
@@ -63,6 +73,10 @@ def carried(trace: str | None = None, tenant_id: str | None = None, user_id: str
     if user_id is None and ctx is not None and ctx.user is not None:
         user_id = ctx.user.id
     xray, traceparent = _traces(trace, ctx)
+    if trace is None and TRACING_API in modules:
+        from venturekit.runtime.telemetry.spans import outgoing
+
+        xray, traceparent = outgoing(xray, traceparent)
     return Carried(
         environ.new_request_id(),
         None if tenant_id is None else str(tenant_id),
@@ -95,3 +109,42 @@ def client_context(marker: Any) -> str:
     import json
 
     return json.dumps({"custom": {"venturekit": marker}}, separators=(",", ":"))
+
+
+class CallKeys:
+    """The idempotency keys of the calls that one attempt of something makes: the same ones in every attempt.
+
+    The first call of a target has the key itself, further ones of the same target have their number behind it.
+    """
+
+    __slots__ = ("_counts", "_key")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._counts: dict[str, Iterator[int]] = {}
+
+    def next(self, target: str) -> str:
+        """The key of a call that is about to be made."""
+        number = next(self._counts.setdefault(target, count(1)))
+        return self._key if number == 1 else f"{self._key}#{number}"
+
+
+_call_keys: ContextVar[CallKeys | None] = ContextVar("venturekit_call_keys", default=None)
+
+
+@contextmanager
+def calls_with(keys: CallKeys) -> Iterator[None]:
+    """Within it, and in threads and tasks begun in it with its context, calls carry these keys."""
+    token = _call_keys.set(keys)
+    try:
+        yield
+    finally:
+        _call_keys.reset(token)
+
+
+def idempotency_key(target: str, headers: Mapping[str, Any] | None = None) -> str | None:
+    """The key of a call to a target; None where it has none, or brings its own header."""
+    keys = _call_keys.get()
+    if keys is None or any(isinstance(name, str) and name.lower() == IDEMPOTENCY_HEADER for name in headers or ()):
+        return None
+    return keys.next(target)

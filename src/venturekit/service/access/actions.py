@@ -19,6 +19,10 @@ READ_LOGS: Final = "logs:FilterLogEvents"
 EVENT_PREFIX: Final = "venturekit:"
 EVENT_ACTIONS: Final = ("ListEvents", "GetEvent", "RedriveEvent", "DropEvent")
 """What is done to queued events by hand, with this prefix: AWS has no such actions."""
+WEBSOCKET_ACTIONS: Final = ("ListWebSocketApis", "GetWebSocketApi", "PutWebSocketApi", "DeleteWebSocketApi")
+"""What is done to WebSocket APIs, with the same prefix: on AWS it is not one call."""
+MANAGE_CONNECTIONS: Final = "execute-api:ManageConnections"
+"""The action of a request to ``@connections`` (Service Authorization Reference, "Amazon API Gateway")."""
 
 Members = Mapping[str, Any]
 Find = Callable[[Members, str, str], str]
@@ -194,7 +198,8 @@ _RESOURCES: Final[Mapping[str, Find]] = MappingProxyType(
 KNOWN_ACTIONS: Final = frozenset(
     {
         *(PREFIX + _ACTIONS.get(operation, operation) for operation in _RESOURCES),
-        *(EVENT_PREFIX + action for action in EVENT_ACTIONS),
+        *(EVENT_PREFIX + action for action in (*EVENT_ACTIONS, *WEBSOCKET_ACTIONS)),
+        MANAGE_CONNECTIONS,
         INVOKE_FUNCTION_URL,
         READ_LOGS,
     }

@@ -103,13 +103,20 @@ def default_role_statements(account_id: str) -> tuple[Statement, ...]:
 
 
 def function_default_statements(account_id: str) -> list[dict[str, Any]]:
-    """What functions may do if nothing is said about them: invoke the functions of their own account."""
+    """What functions may do if nothing is said about them: invoke the functions of their own account, and write to the
+    clients of its WebSocket APIs.
+    """
     return [
         {
             "Effect": "Allow",
             "Action": ["lambda:InvokeFunction", "lambda:InvokeAsync"],
             "Resource": f"arn:*:lambda:*:{account_id}:function:*",
-        }
+        },
+        {
+            "Effect": "Allow",
+            "Action": "execute-api:ManageConnections",
+            "Resource": f"arn:*:execute-api:*:{account_id}:*",
+        },
     ]
 
 

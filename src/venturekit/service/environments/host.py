@@ -72,6 +72,7 @@ class HostSettings:
     starting_limit: int
     python: PythonSettings
     isolation: Policy | None = None
+    records_directory: Path | None = None
     find_nodes: Callable[[], Sequence[Node]] = tuple
 
 
@@ -291,6 +292,7 @@ class EnvironmentHost:
             runtime_directory=policy.runtime_root if policy else self.settings.runtime_directory,
             tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
             log_stream=environment.stream,
+            records=self.settings.records_directory,
         )
         if plan.may_wait and policy is None and self._use_spare(environment, plan, variables):
             return

@@ -201,6 +201,18 @@ MIGRATIONS: Final = (
                ) STRICT""",
         ),
     ),
+    Migration(
+        5,
+        "WebSocket APIs",
+        (
+            """CREATE TABLE websocket_apis (
+                 account_id TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, name)
+               ) STRICT""",
+        ),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from venturekit.service.store import damage, functions, layers
+from venturekit.service.store import damage, functions, layers, websocket_apis
 from venturekit.service.store.connection import connect
 from venturekit.service.store.errors import StoreDiskError, StoreFullError
 from venturekit.service.store.migrations import migrate
@@ -131,6 +131,10 @@ class Store:
         """All layer versions."""
         return await self.read(layers.load_layers)
 
+    async def load_websocket_apis(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """All WebSocket APIs: account, name and document of each."""
+        return await self.read(websocket_apis.load_websocket_apis)
+
     def of_account(self, account_id: str) -> AccountStore:
         """The intentions about one account's functions and layers."""
         return AccountStore(self, account_id)
@@ -186,3 +190,13 @@ class AccountStore:
         """Remove a layer version; raises NotStoredError."""
         key = (self._account_id, name)
         await self._store.perform(partial(layers.delete_layer_version, key=key, version=version), essential=True)
+
+    async def put_websocket_api(self, name: str, document: Document) -> None:
+        """Store a WebSocket API, or what it has become."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(websocket_apis.put_websocket_api, key=key, document=document))
+
+    async def delete_websocket_api(self, name: str) -> None:
+        """Remove a WebSocket API; raises NotStoredError."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(websocket_apis.delete_websocket_api, key=key), essential=True)

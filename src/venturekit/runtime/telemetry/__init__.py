@@ -1,0 +1,1 @@
+"""What is seen of functions from outside: spans of OpenTelemetry, metrics of CloudWatch."""

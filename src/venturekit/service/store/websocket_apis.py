@@ -1,0 +1,38 @@
+"""The intentions about WebSocket APIs, as SQL. Each runs inside the writer's transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from venturekit.service.store.errors import NotStoredError
+from venturekit.service.store.functions import text_of
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from venturekit.service.store.documents import Document
+
+Key = tuple[str, str]
+"""Account and name."""
+
+
+def put_websocket_api(connection: sqlite3.Connection, key: Key, document: Document) -> None:
+    """Store an API, in the place of the one of that name if there is one."""
+    connection.execute(
+        "INSERT INTO websocket_apis (account_id, name, document) VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET document = excluded.document",
+        (*key, text_of(document)),
+    )
+
+
+def delete_websocket_api(connection: sqlite3.Connection, key: Key) -> None:
+    """Remove an API; raises NotStoredError."""
+    if connection.execute("DELETE FROM websocket_apis WHERE account_id = ? AND name = ?", key).rowcount != 1:
+        raise NotStoredError(f"WebSocket API {key[1]}")
+
+
+def load_websocket_apis(connection: sqlite3.Connection) -> list[tuple[str, str, dict[str, Any]]]:
+    """All of them: account, name and document."""
+    found = connection.execute("SELECT account_id, name, document FROM websocket_apis ORDER BY 1, 2")
+    return [(account, name, json.loads(text)) for account, name, text in found]
