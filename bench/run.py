@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 import asynchronous
+import client
 import concurrency
 import framework
 import node
@@ -412,6 +413,32 @@ ROWS = (
         )
         for store in ("memory", "sqlite")
     ),
+    *(
+        Row(
+            f"idempotent call over a plain one, SQLite, {which}",
+            "us",
+            150,
+            False,
+            lambda b, which=which: patterns.idempotent_call(which, b.plan.rounds),
+        )
+        for which in ("first", "replay")
+    ),
+    Row("import venturekit.client", "ms", 40, False, lambda b: client.imported(2 * b.plan.rounds + 1)),
+    *(
+        Row(
+            f"{name} / {theirs}, CPU of a call{', 6 MB both ways' if what == 'large' else ''}",
+            "x",
+            budget,
+            False,
+            lambda b, ours=ours, theirs=theirs, what=what: client.against(ours, theirs, what, b.plan.rounds),
+        )
+        for name, ours, theirs, what, budget in (
+            ("LambdaClient", "venturekit", "boto3", "call", 0.25),
+            ("AsyncLambdaClient", "venturekit_async", "aiobotocore", "call", 0.35),
+            ("LambdaClient", "venturekit", "boto3", "large", 1.0),
+            ("AsyncLambdaClient", "venturekit_async", "aiobotocore", "large", 1.0),
+        )
+    ),
     Row("service start to ready", "ms", 250, False, start_to_ready),
     Row("service idle memory", "MiB", 40, False, idle_memory),
     Row("create function p50", "ms", 20, False, create_p50),
@@ -444,6 +471,13 @@ ROWS = (
     Row("WebSocket round trip through a function, p50", "us", 2000, False, lambda b: websocket.round_trip(b.websocket)),
     Row("5,000 WebSocket connections: memory each", "kB", 40, False, lambda b: websocket.memory(b.websocket)),
     Row("5,000 WebSocket connections: message to all", "s", 1, False, lambda b: websocket.broadcast(b.websocket)),
+    Row(
+        "5,000 WebSocket connections: message to all by the framework",
+        "s",
+        1,
+        False,
+        lambda b: websocket.framework_broadcast(b.websocket),
+    ),
     Row("10,000 functions: start to ready", "ms", 3000, False, lambda b: scale.start(b.scale)),
     Row("10,000 functions: page of ListFunctions p50", "ms", 10, False, lambda b: scale.list_page(b.scale)),
     Row("10,000 functions: slowest read p50", "ms", 1, False, lambda b: scale.slowest_read(b.scale)),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from rig import PYTHON_RUNTIME, Measured, Service, Unavailable, archive, children, service
+from rig import PYTHON_RUNTIME, ROOT, Measured, Service, Unavailable, archive, children, service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,28 @@ def handler(event, context):
     where = event["requestContext"]
     return {"statusCode": 200, "body": where["connectionId"] + " " + event.get("body", "")}
 """
+# The connections in a file of its own, as functions under vk have them; "ids" are noted, "domain" is written to.
+FRAMEWORK_SOURCE = """
+import asyncio, os, tempfile, time
+from venturekit.runtime.patterns.record_stores_sqlite import SqliteRecordStore
+from venturekit.runtime.ws import create_connection_store
+
+store = create_connection_store(SqliteRecordStore(os.path.join(tempfile.mkdtemp(), "connections.db")))
+runner = asyncio.Runner()
+
+def handler(event, context):
+    for identifier in event.get("ids", ()):
+        store.save(identifier)
+        store.authenticate(identifier, {"user_id": "bench"})
+    if "domain" not in event:
+        return None
+    given = event["domain"], event["stage"], event["data"]
+    begin = time.perf_counter()
+    counts = runner.run(store.abroadcast(*given)) if event["waits"] else store.broadcast(*given)
+    return {"seconds": time.perf_counter() - begin, "counts": list(counts)}
+"""
+FRAMEWORK_PARTS = ("protocol", "runtime", "transport")
+IDS_AT_ONCE = 1000
 KEY = base64.b64encode(bytes(16)).decode()
 MESSAGE = b"x" * 100
 
@@ -138,6 +160,36 @@ class Sockets:
                         key.fileobj.sendall(posts.pop())  # type: ignore[union-attr]
             return time.perf_counter() - begin
 
+    @cached_property
+    def framework(self) -> str:
+        """The name of a function that has all connections in its store."""
+        root = ROOT / "src"
+        code = {"app.py": (FRAMEWORK_SOURCE.encode(), 0o644)}
+        for path in (root / "venturekit" / "__init__.py", *(root / "venturekit").rglob("*.py")):
+            parts = path.relative_to(root).parts
+            if len(parts) == 2 or parts[1] in FRAMEWORK_PARTS:
+                code["/".join(parts)] = (path.read_bytes(), 0o644)
+        self.running.create("framework", PYTHON_RUNTIME, "app.handler", archive(code))
+        self.running.wait_active("framework")
+        for start in range(0, len(self.ids), IDS_AT_ONCE):
+            self._invoke({"ids": self.ids[start : start + IDS_AT_ONCE]})
+        return "framework"
+
+    def framework_broadcast(self, *, waits: bool) -> float:
+        """Seconds of a broadcast by the framework's store, within its function; every client has its message."""
+        clients, name = self.clients[0], self.framework
+        event = {"domain": f"127.0.0.1:{self.port}", "stage": "dev", "data": MESSAGE.decode(), "waits": waits}
+        told = self._invoke(event)
+        if told.get("counts") != [len(clients), 0, 0]:
+            raise Unavailable(f"{name} answered {str(told)[:300]}, and there are {len(clients)} clients")
+        for client in clients:
+            if client.recv(65536)[2:] != MESSAGE:
+                raise Unavailable("a client got something else")
+        return float(told["seconds"])  # type: ignore[arg-type]
+
+    def _invoke(self, event: object) -> dict[str, object]:
+        return self.running.call("POST", "/2015-03-31/functions/framework/invocations", event) or {}
+
     def _post(self, identifier: str) -> bytes:
         path = f"{self.path}/@connections/{quote(identifier, safe='')}"
         credential = "AWS4-HMAC-SHA256 Credential=bench/20200101/us-east-1/execute-api/aws4_request, Signature=0"
@@ -166,6 +218,16 @@ def broadcast(sockets: Sockets) -> Measured:
     return Measured(
         statistics.median(times),
         f"{len(sockets.ids):,} connections, {SENDERS} keep-alive senders; {min(times):.2f} to {max(times):.2f} s",
+    )
+
+
+def framework_broadcast(sockets: Sockets) -> Measured:
+    """How long a message to all takes a function that sends it by ``connection_store.broadcast()``."""
+    sockets.framework_broadcast(waits=False)
+    times = [sockets.framework_broadcast(waits=False) for _ in range(sockets.rounds)]
+    waited = statistics.median(sockets.framework_broadcast(waits=True) for _ in range(sockets.rounds))
+    return Measured(
+        statistics.median(times), f"{len(sockets.ids):,} connections, SQLite, 16 at once; abroadcast {waited:.2f} s"
     )
 
 

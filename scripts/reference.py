@@ -1,11 +1,16 @@
-"""Write docs/reference/cli.md and settings.md from what `vk` declares, or check that they are current (--check)."""
+"""Write the pages of docs/reference from what the code declares, or check that they are current (--check)."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
+import enum
 import inspect
+import re
 import sys
+import textwrap
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+WIDTH = 100
+EXPLAINED = r"``\w+``(?:, ``\w+``)*:"
 NOTE = "<!-- Written by scripts/reference.py: change the declarations, not this page. -->"
 
 
@@ -34,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def pages() -> dict[str, str]:
     """The text of each page by its file name."""
-    return {"cli.md": commands_page(), "settings.md": settings_page()}
+    return {"cli.md": commands_page(), "client.md": client_page(), "settings.md": settings_page()}
 
 
 def is_current(page: Path, text: str) -> bool:
@@ -125,6 +132,141 @@ def option_row(option: Any) -> tuple[str, str, str]:
         names += f" `{option.metavar}`"
     has_default = not option.is_flag and option.default not in (None, "", [])
     return names, f"`{option.default}`" if has_default else "", option.help or ""
+
+
+def client_page() -> str:
+    """The public names of `venturekit.client`, by what they are."""
+    import venturekit.client
+    from venturekit.client import Command, LambdaServiceException, Output, Structure, errors
+
+    public = {name: getattr(venturekit.client, name) for name in venturekit.client.__all__}
+    kinds = {name: value for name, value in public.items() if inspect.isclass(value)}
+    failures = [name for name, kind in kinds.items() if issubclass(kind, Exception)]
+    choices = [name for name, kind in kinds.items() if issubclass(kind, enum.Enum)]
+    commands = [name for name, kind in kinds.items() if issubclass(kind, Command)]
+    outputs = [name for name, kind in kinds.items() if issubclass(kind, Output)]
+    structures = [name for name, kind in kinds.items() if issubclass(kind, Structure)]
+    clients = ["LambdaClient", "AsyncLambdaClient"]
+    sections = {
+        "Clients": clients,
+        "Commands": commands,
+        "Outputs": outputs,
+        "Structures": [name for name in structures if name not in (*commands, *outputs)],
+        "Enumerations": choices,
+        "Configuration, answers, streams, pages": [
+            name for name in public if name not in (*clients, *failures, *choices, *structures)
+        ],
+    }
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("LambdaClientError")
+    drawn = "LambdaClientError" + tree[2].partition("\n\n")[0]
+    rows = [
+        (f"`{name}`", inline(first_paragraph(kinds[name])), f"`{kinds[name].__mro__[1].__name__}`")
+        for name in sorted(failures, key=lambda name: (issubclass(kinds[name], LambdaServiceException), name))
+    ]
+    return document(
+        "# The client of the Lambda API",
+        NOTE,
+        markdown(inspect.getdoc(venturekit.client) or ""),
+        *(
+            part
+            for title, names in sections.items()
+            for part in (f"## {title}", *(part for name in names for part in class_parts(name, public[name])))
+        ),
+        "## Errors",
+        f"```text\n{drawn}\n```",
+        markdown(inspect.getdoc(LambdaServiceException) or ""),
+        table(("Error", "Meaning", "Is a"), rows),
+    )
+
+
+def class_parts(name: str, kind: Any) -> Iterable[str]:
+    """What a class is, its members or values, and its methods."""
+    from venturekit.client import Structure
+
+    yield f"### `{name}`"
+    yield markdown(inspect.getdoc(kind) or "")
+    if issubclass(kind, enum.Enum):
+        yield ", ".join(f"`{member.value}`" for member in kind)
+        return
+    members = getattr(kind, "members", ()) if isinstance(getattr(kind, "members", ()), tuple) else ()
+    if members:
+        types = {
+            name: text
+            for base in reversed(kind.__mro__)
+            for name, text in vars(base).get("__annotations__", {}).items()
+        }
+        rows = [
+            (f"`{member}`", f"`{plain_type(types[member])}`", "yes" if member in kind.required else "")
+            for member in members
+        ]
+        yield table(("Member", "Type", "Required"), rows)
+        return
+    own = {"plain", "replaced"} if issubclass(kind, Structure) else None
+    shown: set[str] = set()
+    for base in kind.__mro__ if own is None else (kind,):
+        for method, value in vars(base).items():
+            is_public = not method.startswith("_") if own is None else method in own
+            if is_public and method not in shown and base.__module__.startswith("venturekit."):
+                shown.add(method)
+                yield from method_parts(name, method, value)
+
+
+def method_parts(name: str, method: str, value: Any) -> Iterable[str]:
+    """A method or property with what its docstring says."""
+    if isinstance(value, property):
+        yield f"`{name}.{method}`: {inline(first_paragraph(value.fget))}"
+    elif inspect.isfunction(value):
+        yield f"#### `{name}.{method}`"
+        forms = [signature(found) for found in typing.get_overloads(value) or [value]]
+        yield "\n".join(("```python", *forms, "```"))
+        yield markdown(inspect.getdoc(value) or "")
+
+
+def signature(function: Any) -> str:
+    """How a function is declared, in one line or in several."""
+    node: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    returns = "" if node.returns is None else f" -> {ast.unparse(node.returns)}"
+    arguments = re.sub(r"^self(?:, /)?(?:, )?", "", ast.unparse(node.args))
+    start = f"{'async ' if isinstance(node, ast.AsyncFunctionDef) else ''}def {node.name}("
+    line = f"{start}{arguments}){returns}"
+    if len(line) <= WIDTH:
+        return line
+    # At the commas that are not within brackets.
+    parts = re.findall(r"(?:[^,\[\]]|\[[^\]]*\])+", arguments)
+    return "\n".join((start, *(f"    {part.strip()}," for part in parts), f"){returns}"))
+
+
+def plain_type(text: str) -> str:
+    """An annotation without the names of modules, and without the aliases that hide members."""
+    return re.sub(r"\b(?:enums\.|_(?=[A-Z]))|(?<=EventStream)Output\b", "", text)
+
+
+def first_paragraph(value: Any) -> str:
+    """What a docstring begins with, in one line."""
+    return " ".join((inspect.getdoc(value) or "").partition("\n\n")[0].split())
+
+
+def inline(text: str) -> str:
+    """A text whose code is between single backticks."""
+    return text.replace("``", "`")
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown, without its sources: what is indented is code, lines that explain a name are a list."""
+    parts: list[str] = []
+    is_all_code = announced = False
+    for block in docstring.split("\n\n"):
+        # Where a docstring is one line and code, the indentation of the code is not seen.
+        is_all_code = is_all_code or (announced and not block.startswith("    "))
+        announced = block.endswith("::") and not is_all_code
+        if is_all_code or block.startswith("    "):
+            parts.append(f"```python\n{textwrap.dedent(block)}\n```")
+        elif re.match(EXPLAINED, block):
+            lines = (f"- {line}" if re.match(EXPLAINED, line) else f"  {line}" for line in block.split("\n"))
+            parts.append(inline("\n".join(lines)))
+        elif not block.startswith("Source"):
+            parts.append(inline(re.sub(r"::$", ":", block)))
+    return "\n\n".join(parts).replace("\n```\n\n```python\n", "\n\n")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

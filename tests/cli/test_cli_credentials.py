@@ -13,7 +13,10 @@ from venturekit.cli.credentials import new_secrets, summary
 from venturekit.service.access.credentials_file import CredentialsFile, read_document, write_document
 from venturekit.service.config import ConfigurationError, Settings, check_settings
 
-READING = ["lambda:Get*", "lambda:List*", "logs:FilterLogEvents", "venturekit:Get*", "venturekit:List*"]
+READING = [
+    *("lambda:Get*", "lambda:List*", "logs:Describe*", "logs:FilterLogEvents", "logs:GetLogEvents"),
+    *("venturekit:Get*", "venturekit:List*"),
+]
 NOT_SHOWN_AGAIN = "vk: the secret is not shown again; it is kept in keys.json, which nobody but you can read\n"
 
 

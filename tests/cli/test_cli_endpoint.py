@@ -152,6 +152,7 @@ def test_a_name_that_nobody_knows_is_unreachable(vk):
     [
         (b"", 4, "closed the connection"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", 4, "no service at"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n{}", 4, "the answer is longer than"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n<p/>", 1, "is not a Lambda service: status 404"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<p/>", 1, "is not a Lambda service: no JSON"),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n[]", 1, "is not a Lambda service: status 500"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import venturekit.client
 from venturekit.cli.doctor import _running, examine
 from venturekit.cli.exits import CommandError
 from venturekit.cli.serve import build_parser
@@ -213,7 +214,7 @@ def reference():
     return module
 
 
-@pytest.mark.parametrize("page", ["cli.md", "settings.md"])
+@pytest.mark.parametrize("page", ["cli.md", "client.md", "settings.md"])
 def test_the_pages_of_the_reference_are_current(reference, page):
     assert reference.pages()[page] == (ROOT / "docs" / "reference" / page).read_text(), "run scripts/reference.py"
 
@@ -237,7 +238,9 @@ def test_every_setting_and_command_is_on_the_pages(reference):
         assert f" `{setting.variable}` " in pages["settings.md"]
     for command in ("serve", "run", "invoke", "logs", "doctor", "functions", "events"):
         assert f"\n## `vk {command}`\n" in pages["cli.md"]
-    assert json.dumps(pages).count("Written by scripts/reference.py") == 2
+    for name in venturekit.client.__all__:
+        assert f"`{name}`" in pages["client.md"]
+    assert json.dumps(pages).count("Written by scripts/reference.py") == 3
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 functions"), (1, "1 function"), (2, "2 functions")])

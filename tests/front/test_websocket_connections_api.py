@@ -133,13 +133,17 @@ def test_a_presigned_request_is_asked_about(sockets: Lab) -> None:
         ("nonsense", "dev", 410),
         (draw_connection_id(API), "prod", 403),
     ],
+    # Drawn anew by every process that collects the tests.
+    ids=("own", "other", "nonsense", "stage"),
 )
 def test_a_connection_that_is_not_there(sockets: Lab, identifier: str, stage: str, status: int) -> None:
     assert manage(sockets, "POST", identifier, b"x", stage=stage).status == status
 
 
 @pytest.mark.parametrize(
-    ("identifier", "status"), [(draw_connection_id(API), 410), (draw_connection_id("o"), 403), ("x", 403)]
+    ("identifier", "status"),
+    [(draw_connection_id(API), 410), (draw_connection_id("o"), 403), ("x", 403)],
+    ids=("own", "other", "nonsense"),
 )
 def test_without_an_api_the_id_says_which(sockets: Lab, identifier: str, status: int) -> None:
     answer = sockets.ask("GET", f"/dev/@connections/{identifier}", headers=[OWN_HEADER], host="localhost:9002")

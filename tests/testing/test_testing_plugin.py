@@ -49,10 +49,11 @@ def test_nothing_is_left():
 MODULE_THAT_SETS_UP = """
 import sqlite3
 from venturekit.runtime import DbApiTransactions, handler, set_transaction_provider
-from venturekit.runtime.patterns import configure_circuit_breaker
+from venturekit.runtime.patterns import configure_circuit_breaker, create_memory_breaker_store
 
 set_transaction_provider(DbApiTransactions(lambda: sqlite3.connect(":memory:")))
-configure_circuit_breaker(failure_threshold=1)
+store = create_memory_breaker_store()
+configure_circuit_breaker(failure_threshold=1, store=store)
 
 @handler(transactional=True)
 def main(body, ctx):
@@ -70,7 +71,8 @@ def test_what_a_module_has_set_up_stays(vk_client, number):
     from venturekit.runtime.patterns.breakers import breakers
 
     assert vk_client(app.main).get("/").data == 7
-    assert breakers().failure_threshold == 1
+    assert (breakers().failure_threshold, breakers().store) == (1, app.store)
+    assert breakers().of("target").may_call()
     breakers().of("target").failed()
 
 def test_what_was_counted_is_forgotten(vk_reset):

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from venturekit.cli import environ
 from venturekit.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, CommandError
 from venturekit.protocol.http1 import request_head
-from venturekit.transport.connections import Connections, Limits, Outgoing
+from venturekit.transport.connection import Limits, Outgoing
+from venturekit.transport.connections import Connections
 from venturekit.transport.endpoint import parse_endpoint
 from venturekit.transport.errors import (
     AnswerTimeoutError,
@@ -33,6 +34,8 @@ ANSWER_TIMEOUT_SECONDS: Final = 60.0
 HEALTH_TIMEOUT_SECONDS: Final = 2.0
 INVOKE_TIMEOUT_SECONDS: Final = 960.0
 """A function may run for 900 s; starting it and moving large payloads takes time, too."""
+ANSWER_LIMIT_BYTES: Final = 64 * 1024 * 1024
+"""The longest answer that is read: ten times what Lambda answers."""
 ADVICE: Final = {
     "MissingAuthenticationTokenException": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key that the service "
     "knows; vk reads no profiles",
@@ -107,7 +110,12 @@ class Api:
         # A certificate file that cannot be read is said before anything is tried.
         tls = _tls_of(endpoint.certificate_bundle) if address.scheme == "https" else None
         self._connections = Connections(
-            address, connect_seconds=CONNECT_TIMEOUT_SECONDS, max_open=1, max_idle=1, tls=tls
+            address,
+            connect_seconds=CONNECT_TIMEOUT_SECONDS,
+            max_open=1,
+            max_idle=1,
+            tls=tls,
+            response_limit=ANSWER_LIMIT_BYTES,
         )
 
     def close(self) -> None:

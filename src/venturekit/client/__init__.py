@@ -45,6 +45,8 @@ from venturekit.client.errors import (
     LambdaInvocationError,
     LambdaServiceException,
     MalformedAnswerError,
+    OperationError,
+    PaginationError,
     ParameterValidationError,
     PayloadError,
     PayloadTooLargeError,
@@ -67,6 +69,7 @@ from venturekit.client.invoke_commands import (
     InvokeWithResponseStreamCommand,
     InvokeWithResponseStreamCommandOutput,
 )
+from venturekit.client.paging import AsyncPages, PagedCommand, Pages
 from venturekit.client.service_errors import (
     AccessDeniedException,
     AliasLimitExceededException,
@@ -164,11 +167,15 @@ from venturekit.protocol.sigv4_signer import Credentials
 if TYPE_CHECKING:
     from venturekit.client.async_client import AsyncLambdaClient
     from venturekit.client.async_streams import AsyncEventStream, AsyncInvocationStream
+    from venturekit.client.model_commands import ModelCommand, ModelOutput, ModelStructure
 
 _LATER: Final = {
     "AsyncEventStream": "async_streams",
     "AsyncInvocationStream": "async_streams",
     "AsyncLambdaClient": "async_client",
+    "ModelCommand": "model_commands",
+    "ModelOutput": "model_commands",
+    "ModelStructure": "model_commands",
 }
 
 __all__ = [
@@ -179,6 +186,7 @@ __all__ = [
     "AsyncInvocationStream",
     "AsyncInvokeWithResponseStreamCommandOutput",
     "AsyncLambdaClient",
+    "AsyncPages",
     "CallbackTimeoutException",
     "CapacityProviderLimitExceededException",
     "ClientClosedError",
@@ -263,12 +271,19 @@ __all__ = [
     "MalformedHttpRequestException",
     "MissingAuthenticationTokenException",
     "ModeNotSupportedException",
+    "ModelCommand",
+    "ModelOutput",
+    "ModelStructure",
     "NoPublishedVersionException",
     "NotAuthorized",
     "OnFailure",
     "OnSuccess",
+    "OperationError",
     "OptInRequired",
     "Output",
+    "PagedCommand",
+    "Pages",
+    "PaginationError",
     "ParameterValidationError",
     "PayloadChunk",
     "PayloadError",
@@ -326,7 +341,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs an event loop is loaded when it is first asked for."""
+    """What not every program needs, an event loop for example, is loaded when it is first asked for."""
     module = _LATER.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

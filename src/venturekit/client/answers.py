@@ -11,20 +11,27 @@ from typing import TYPE_CHECKING, Any
 from venturekit.client.errors import LambdaClientError, MalformedAnswerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from venturekit.client.commands import WireResponse
 
 _SHOWN_BYTES = 200
 
 
-def service_error(operation: str, response: WireResponse, url: str) -> LambdaClientError:
-    """The error of a response, by its code; of one without code and message, that it is no Lambda service."""
+def service_error(operation: str, response: WireResponse, url: str, now: float) -> LambdaClientError:
+    """The error of a response, by its code; of one without code and message, that it is no Lambda service.
+
+    ``now`` is the time in epoch seconds, for answers that do not tell it.
+    """
     document = _document(response.body)
     code = _code(response, document)
     message = _first_text(document, "message", "Message", "errorMessage")
-    if not code and message is None and response.status < 500:
+    if not code and message is None and response.status < 500 and response.status != 429:
         shown = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
+        location = response.headers.get("location")
+        what = repr(shown) if location is None else f"which leads to {location[:_SHOWN_BYTES]!r}"
         return MalformedAnswerError(
-            f"what answers at {url} is no Lambda service: status {response.status} to {operation}, {shown!r}"
+            f"what answers at {url} is no Lambda service: status {response.status} to {operation}, {what}"
         )
     from venturekit.client.service_errors import error_for
 
@@ -35,18 +42,21 @@ def service_error(operation: str, response: WireResponse, url: str) -> LambdaCli
         status=response.status,
         request_id=response.headers.get("x-amzn-requestid"),
         details=document,
-        retry_after=_retry_after(response),
+        retry_after=_retry_after(response, now),
     )
+
+
+def check_coding(operation: str, headers: Mapping[str, str]) -> None:
+    """Raises MalformedAnswerError for a body that is compressed: nobody asked for that, and it would be garbage."""
+    coding = headers.get("content-encoding")
+    if coding and coding.lower() != "identity":
+        raise MalformedAnswerError(f"the answer to {operation} is encoded as {coding[:40]!r}, which nobody asked for")
 
 
 def skew_of(response: WireResponse, now: float) -> float | None:
     """The seconds by which the clock of the service is ahead of ours; None if it does not tell the time."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(response.headers["date"]).timestamp() - now
-    except (KeyError, ValueError, TypeError):
-        return None
+    served = _epoch_of(response.headers.get("date"))
+    return None if served is None else served - now
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -69,19 +79,28 @@ def _first_text(document: dict[str, Any], *names: str) -> str | None:
     return next((document[name] for name in names if isinstance(document.get(name), str)), None)
 
 
-def _retry_after(response: WireResponse) -> float | None:
+def _retry_after(response: WireResponse, now: float) -> float | None:
     milliseconds = response.headers.get("x-amz-retry-after", "")
     if milliseconds.isascii() and milliseconds.isdigit():
-        return int(milliseconds) / 1000
+        return float(milliseconds) / 1000
     value = response.headers.get("retry-after", "")
     if value.isascii() and value.isdigit():
         return float(value)
-    if not value:
+    wanted = _epoch_of(value)
+    if wanted is None:
         return None
-    from email.utils import parsedate_to_datetime
+    served = _epoch_of(response.headers.get("date"))
+    return max(wanted - (now if served is None else served), 0.0)
+
+
+def _epoch_of(date: str | None) -> float | None:
+    """A time of HTTP in epoch seconds."""
+    if not date:
+        return None
+    from email.utils import mktime_tz, parsedate_tz
 
     try:
-        now = parsedate_to_datetime(response.headers["date"])
-        return max((parsedate_to_datetime(value) - now).total_seconds(), 0.0)
-    except (KeyError, ValueError, TypeError):
+        parsed = parsedate_tz(date)
+        return None if parsed is None else float(mktime_tz(parsed))
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None

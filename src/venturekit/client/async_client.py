@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from venturekit.client.answers import check_coding
+from venturekit.client.async_conveniences import AsyncConveniences
 from venturekit.client.async_streams import AsyncEventStream, AsyncInvocationStream
 from venturekit.client.async_transport import AsyncTransport
 from venturekit.client.calls import Again, Call, Caller
 from venturekit.client.commands import WireResponse
-from venturekit.client.config import ClientConfig, resolve
-from venturekit.client.errors import ClientClosedError
+from venturekit.client.config import ClientConfig
+from venturekit.client.errors import ClientClosedError, LambdaClientError
 from venturekit.client.failures import transport_error
 from venturekit.client.invocation import invoke_command, response_of, stream_command
 from venturekit.client.invoke_commands import (
     AsyncInvokeWithResponseStreamCommandOutput,
     InvokeWithResponseStreamCommand,
 )
+from venturekit.client.resolution import resolve
 from venturekit.transport.errors import ExchangeError
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from venturekit.client.async_transport import AsyncResponse
     from venturekit.client.calls import SignedRequest
     from venturekit.client.commands import Command
     from venturekit.client.config import ClientOptions
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 OutputT = TypeVar("OutputT")
 
 
-class AsyncLambdaClient:
+class AsyncLambdaClient(AsyncConveniences):
     """The same client for programs with an event loop; it needs ``pip install 'venturekit[client]'``::
 
         async with AsyncLambdaClient(region="eu-west-1") as client:
@@ -42,14 +47,18 @@ class AsyncLambdaClient:
     Raises ClientConfigError for a configuration that makes no client, and without aiohttp.
     """
 
+    # Half a client has a repr, too: some tracebacks show the variables of their frames.
+    region = ""
+    endpoint_url = ""
+
     def __init__(self, config: ClientConfig | None = None, /, **options: Unpack[ClientOptions]) -> None:
         base = ClientConfig() if config is None else config
-        resolved = resolve(base.replaced(**options) if options else base)
+        resolved = resolve(base.with_options(options) if options else base)
         self.config = resolved.config
         self.region = resolved.region
         self.endpoint_url = resolved.endpoint.url
         self._caller = Caller(resolved)
-        self._is_closed = False
+        self._closed = asyncio.Event()
         self._transport = AsyncTransport(resolved)
 
     @overload
@@ -77,7 +86,7 @@ class AsyncLambdaClient:
                 outcome = call.answered(WireResponse(*response))
             if not isinstance(outcome, Again):
                 return outcome
-            await asyncio.sleep(outcome.seconds)
+            await self._wait(outcome.seconds)
 
     async def invoke(
         self,
@@ -104,8 +113,8 @@ class AsyncLambdaClient:
         return AsyncInvocationStream(lambda: self.send(command))
 
     async def aclose(self) -> None:
-        """Close the connections; calls that wait for answers lose them."""
-        self._is_closed = True
+        """Close the connections; calls that wait for answers lose them, retries are given up."""
+        self._closed.set()
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
@@ -122,33 +131,44 @@ class AsyncLambdaClient:
     # --- one attempt ------------------------------------------------------------------------------------------------
 
     async def _open(self, call: Call[Any]) -> AsyncInvokeWithResponseStreamCommandOutput:
-        operation = call.command.operation
         while True:
             request = await self._signed(call)
             try:
                 response = await self._transport.open(request, call.wait_seconds)
-                if response.status == 200:
-                    output = AsyncInvokeWithResponseStreamCommandOutput.of(
-                        {
-                            "StatusCode": response.status,
-                            "ExecutedVersion": response.headers.get("x-amz-executed-version"),
-                            "ResponseStreamContentType": response.headers.get("content-type"),
-                            "EventStream": AsyncEventStream(response, operation, self.endpoint_url),
-                        }
-                    )
-                    call.succeeded(output, response.status, response.headers)
-                    return output
+                if 200 <= response.status < 300:
+                    return self._begun(call, response)
                 refusal = WireResponse(response.status, response.headers, await response.read_all())
             except ExchangeError as problem:
                 again = self._lost(call, problem)
             else:
                 again = call.failed(call.refusal(refusal), refusal)
-            await asyncio.sleep(again.seconds)
+            await self._wait(again.seconds)
+
+    def _begun(self, call: Call[Any], response: AsyncResponse) -> AsyncInvokeWithResponseStreamCommandOutput:
+        operation, headers = call.command.operation, response.headers
+        try:
+            check_coding(operation, headers)
+        except LambdaClientError:
+            response.close()
+            raise
+        output = AsyncInvokeWithResponseStreamCommandOutput.of(
+            {
+                "StatusCode": response.status,
+                "ExecutedVersion": headers.get("x-amz-executed-version"),
+                "ResponseStreamContentType": headers.get("content-type"),
+                "EventStream": AsyncEventStream(response, operation, self.endpoint_url),
+            }
+        )
+        call.succeeded(output, response.status, headers)
+        return output
 
     async def _signed(self, call: Call[Any]) -> SignedRequest:
-        if self._is_closed:
+        if self._closed.is_set():
             raise ClientClosedError(f"{call.command.operation}: the client is closed")
         provider = self._caller.resolved.provider
+        asked = getattr(provider, "asked", None)
+        if asked is not None:
+            return call.signed(await asked())
         # What may wait for files or the network must not keep the event loop.
         blocks = getattr(provider, "blocks", False)
         return call.signed(await asyncio.to_thread(provider) if blocks else provider())
@@ -159,3 +179,9 @@ class AsyncLambdaClient:
             return call.failed(error)
         except type(error) as raised:
             raise raised from problem
+
+    async def _wait(self, seconds: float) -> None:
+        # aclose() ends it; the next attempt then says so.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()

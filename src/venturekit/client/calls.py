@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from venturekit import __version__
-from venturekit.client.answers import service_error, skew_of
+from venturekit.client.answers import check_coding, service_error, skew_of
 from venturekit.client.commands import Command, Output, ResponseMetadata, WireResponse
 from venturekit.client.config import INVOCATION_SECONDS, READ_SECONDS
 from venturekit.client.errors import CredentialsError, LambdaClientError, LambdaServiceException, SignatureError
@@ -15,13 +15,15 @@ from venturekit.client.retries import Attempts, RetryQuota
 from venturekit.protocol.sigv4_signer import RequestSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from venturekit.client.config import ResolvedConfig
+    from venturekit.client.resolution import ResolvedConfig
     from venturekit.protocol.sigv4_signer import Credentials
 
 OutputT = TypeVar("OutputT")
 _USER_AGENT: Final = f"venturekit/{__version__}"
+RESPONSE_LIMIT_BYTES: Final = 64 * 1024 * 1024
+"""The longest answer that is read whole: ten times what Lambda answers."""
 
 
 class SignedRequest:
@@ -45,6 +47,7 @@ class Caller:
         self.resolved = resolved
         self.signer = RequestSigner(resolved.region)
         self.quota = RetryQuota()
+        self.chance: Callable[[], float] = random.random
         self.skew_seconds = 0.0
         self._stamp: tuple[int, str] = -1, ""
 
@@ -82,7 +85,7 @@ class Call(Generic[OutputT]):
             config.max_attempts,
             caller.quota,
             may_repeat=config.retry_invokes or command.may_repeat(),
-            chance=random.random,
+            chance=caller.chance,
         )
         self._has_recovered = False
         self.wait_seconds = config.read_timeout or (INVOCATION_SECONDS if command.is_invocation else READ_SECONDS)
@@ -110,6 +113,8 @@ class Call(Generic[OutputT]):
         if not 200 <= response.status < 300:
             return self.failed(self.refusal(response), response)
         try:
+            if "content-encoding" in response.headers:
+                check_coding(self.command.operation, response.headers)
             output = self.command.read(response)
         except LambdaClientError as error:
             return self.failed(error)
@@ -118,7 +123,11 @@ class Call(Generic[OutputT]):
 
     def refusal(self, response: WireResponse) -> LambdaClientError:
         """The error that a response stands for which is none of success."""
-        return service_error(self.command.operation, response, self._caller.resolved.endpoint.url)
+        try:
+            check_coding(self.command.operation, response.headers)
+        except LambdaClientError as error:
+            return error
+        return service_error(self.command.operation, response, self._caller.resolved.endpoint.url, time.time())
 
     def succeeded(self, output: Any, status: int, headers: Mapping[str, str]) -> None:
         """Note that the call went well."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from venturekit.client.calls import Again, Call, Caller
+from venturekit.client.answers import check_coding
+from venturekit.client.calls import RESPONSE_LIMIT_BYTES, Again, Call, Caller
 from venturekit.client.commands import WireResponse
-from venturekit.client.config import ClientConfig, resolve
-from venturekit.client.errors import ClientClosedError
+from venturekit.client.config import ClientConfig
+from venturekit.client.conveniences import Conveniences
+from venturekit.client.errors import ClientClosedError, LambdaClientError
 from venturekit.client.event_streams import EventStream, InvocationStream
 from venturekit.client.failures import transport_error
 from venturekit.client.invocation import invoke_command, response_of, stream_command
 from venturekit.client.invoke_commands import InvokeWithResponseStreamCommand, InvokeWithResponseStreamCommandOutput
+from venturekit.client.resolution import resolve
 from venturekit.protocol.http1 import request_head
-from venturekit.transport.connections import Connections, Limits, Outgoing
+from venturekit.transport.connection import Limits, Outgoing
+from venturekit.transport.connections import Connections
 from venturekit.transport.errors import ExchangeError
 
 if TYPE_CHECKING:
@@ -24,11 +28,12 @@ if TYPE_CHECKING:
     from venturekit.client.commands import Command
     from venturekit.client.config import ClientOptions
     from venturekit.client.invocation import InvocationResponse, InvocationTypeName, InvokeOptions
+    from venturekit.transport.connections import OpenResponse
 
 OutputT = TypeVar("OutputT")
 
 
-class LambdaClient:
+class LambdaClient(Conveniences):
     """A client of the Lambda API, AWS's or of a service of one's own::
 
         with LambdaClient(region="eu-west-1") as client:
@@ -41,11 +46,15 @@ class LambdaClient:
     Raises ClientConfigError for a configuration that makes no client.
     """
 
+    # Half a client has a repr, too: some tracebacks show the variables of their frames.
+    region = ""
+    endpoint_url = ""
+
     def __init__(self, config: ClientConfig | None = None, /, **options: Unpack[ClientOptions]) -> None:
         from threading import Event
 
         base = ClientConfig() if config is None else config
-        resolved = resolve(base.replaced(**options) if options else base)
+        resolved = resolve(base.with_options(options) if options else base)
         self.config = resolved.config
         self.region = resolved.region
         self.endpoint_url = resolved.endpoint.url
@@ -59,6 +68,7 @@ class LambdaClient:
             pool_seconds=self.config.pool_timeout,
             proxy=resolved.proxy,
             tls=resolved.tls(),
+            response_limit=RESPONSE_LIMIT_BYTES,
         )
 
     def send(self, command: Command[OutputT]) -> OutputT:
@@ -118,9 +128,12 @@ class LambdaClient:
         return InvocationStream(self.send(stream_command(name, payload, options)))
 
     def close(self) -> None:
-        """Close the connections. Calls that other threads still wait for end by themselves, retries are given up."""
+        """Close the connections. Calls that other threads still wait for end by themselves, retries are given up.
+
+        Calls that wait for a connection have sent nothing, and raise ClientClosedError.
+        """
         self._closed.set()
-        self._connections.close()
+        self._connections.end()
 
     def __enter__(self) -> Self:
         return self
@@ -136,28 +149,36 @@ class LambdaClient:
     # --- one attempt ------------------------------------------------------------------------------------------------
 
     def _open(self, call: Call[Any]) -> InvokeWithResponseStreamCommandOutput:
-        operation = call.command.operation
         while True:
             request = self._signed(call)
             try:
                 response = self._connections.open(self._outgoing(request), Limits(call.wait_seconds))
-                if response.status == 200:
-                    output = InvokeWithResponseStreamCommandOutput.of(
-                        {
-                            "StatusCode": response.status,
-                            "ExecutedVersion": response.headers.get("x-amz-executed-version"),
-                            "ResponseStreamContentType": response.headers.get("content-type"),
-                            "EventStream": EventStream(response, operation, self.endpoint_url),
-                        }
-                    )
-                    call.succeeded(output, response.status, response.headers)
-                    return output
+                if 200 <= response.status < 300:
+                    return self._begun(call, response)
                 refusal = WireResponse(response.status, response.headers, response.read_all(_REFUSAL_LIMIT_BYTES))
             except ExchangeError as problem:
                 again = self._lost(call, problem)
             else:
                 again = call.failed(call.refusal(refusal), refusal)
             self._wait(again.seconds)
+
+    def _begun(self, call: Call[Any], response: OpenResponse) -> InvokeWithResponseStreamCommandOutput:
+        operation, headers = call.command.operation, response.headers
+        try:
+            check_coding(operation, headers)
+        except LambdaClientError:
+            response.close()
+            raise
+        output = InvokeWithResponseStreamCommandOutput.of(
+            {
+                "StatusCode": response.status,
+                "ExecutedVersion": headers.get("x-amz-executed-version"),
+                "ResponseStreamContentType": headers.get("content-type"),
+                "EventStream": EventStream(response, operation, self.endpoint_url),
+            }
+        )
+        call.succeeded(output, response.status, headers)
+        return output
 
     def _signed(self, call: Call[Any]) -> SignedRequest:
         if self._closed.is_set():

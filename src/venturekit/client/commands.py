@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from venturekit.client.errors import MalformedAnswerError, ParameterValidationError
-from venturekit.client.structures import Structure
+from venturekit.client.structures import Structure, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from venturekit.client.checks import Check
 
@@ -24,6 +25,7 @@ JSON: Final = "json"
 DROPPED: Final = "dropped"
 
 OutputT = TypeVar("OutputT")
+StructureT = TypeVar("StructureT", bound=Structure)
 
 
 class Field(NamedTuple):
@@ -62,9 +64,15 @@ class ResponseMetadata(NamedTuple):
 class Output(Structure):
     """What a command gives. ``metadata`` tells the id of the request, the HTTP status and how often it was tried."""
 
-    __slots__ = ("metadata",)
+    if TYPE_CHECKING:
+        # No member: as an annotation type checkers would make it an argument.
+        @property
+        def metadata(self) -> ResponseMetadata:
+            """What is known of the answer beside its members."""
+            ...
 
-    metadata: ResponseMetadata
+    else:
+        __slots__ = ("metadata",)
 
     def note(self, metadata: ResponseMetadata) -> None:
         """Keep what is known beside the members; once, by the client."""
@@ -95,6 +103,10 @@ class Command(Structure, Generic[OutputT]):
             if problems:
                 raise ParameterValidationError(self.operation, problems)
 
+    def replaced(self, **members: Any) -> Self:
+        """The same command with other members."""
+        return type(self)(**{**self, **members})
+
     def problems(self) -> list[str]:
         """What is wrong with the input, one sentence each."""
         fields = self.fields
@@ -121,13 +133,14 @@ class Command(Structure, Generic[OutputT]):
             if place == PATH:
                 path = path.replace(f"{{{name}}}", _quoted(value))
             elif place == HEADER:
-                headers[wire] = str(value)
+                # Not str(): of other people's enumerations that is not the text that they are.
+                headers[wire] = str.__str__(value)
             elif place == QUERY:
-                query.append(f"{wire or name}={_quoted(str(value))}")
+                query.append(f"{wire or name}={_quoted(value if isinstance(value, str) else str(value))}")
             elif place == PAYLOAD:
                 body = value.encode() if isinstance(value, str) else value
             elif place == JSON:
-                document[name] = value.plain() if isinstance(value, Structure) else value
+                document[name] = plain(value)
         if query:
             path = f"{path}?{'&'.join(query)}"
         if body is None:
@@ -157,11 +170,21 @@ def document_of(operation: str, response: WireResponse) -> dict[str, Any]:
 
     try:
         document = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise MalformedAnswerError(f"the answer to {operation} is no JSON object: {response.body[:80]!r}")
     return document
+
+
+def output_of(kind: type[StructureT], operation: str, document: Mapping[str, Any]) -> StructureT:
+    """The output that a document is. Raises MalformedAnswerError for members of another type than the API has."""
+    try:
+        return kind.of(document)
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError) as problem:
+        raise MalformedAnswerError(
+            f"the answer to {operation} is not what the API says: {type(problem).__name__}: {problem}"
+        ) from None
 
 
 @lru_cache(maxsize=1024)

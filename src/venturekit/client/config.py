@@ -1,25 +1,21 @@
-"""The configuration of clients: what was given, completed from the environment and the profile files.
-
-Sources: AWS SDKs and Tools Reference Guide, "Configuration and credential file settings", "Service-specific endpoints",
-"Precedence of settings".
-"""
+"""The configuration of clients, as the program gives it; ``resolution.py`` completes it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from venturekit.client import environ
 from venturekit.client.errors import ClientConfigError
 from venturekit.client.retries import MAX_ATTEMPTS
-from venturekit.transport.endpoint import Endpoint, Proxy, parse_endpoint, parse_proxy
-from venturekit.transport.errors import EndpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Self, Unpack
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Self, TypeAlias, Unpack
 
     from venturekit.client.credentials import CredentialsProvider
     from venturekit.protocol.sigv4_signer import Credentials
+
+    Asked: TypeAlias = Callable[[], Credentials | Awaitable[Credentials | None] | None]
+    CredentialsSource: TypeAlias = Credentials | CredentialsProvider | Asked
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
@@ -27,7 +23,8 @@ INVOCATION_SECONDS: Final = 960.0
 """A function may run for 900 s; starting it and moving large payloads takes time, too."""
 MAX_CONNECTIONS: Final = 100
 POOL_SECONDS: Final = 60.0
-LOCAL_REGION: Final = "us-east-1"
+LONGEST_SECONDS: Final = 1_000_000
+"""What a socket takes as a limit: in milliseconds it is a number of 32 bits."""
 
 
 class ClientOptions(TypedDict, total=False):
@@ -35,7 +32,7 @@ class ClientOptions(TypedDict, total=False):
 
     region: str | None
     endpoint_url: str | None
-    credentials: Credentials | CredentialsProvider | None
+    credentials: CredentialsSource | None
     unsigned: bool
     profile: str | None
     connect_timeout: float
@@ -57,8 +54,10 @@ class ClientConfig:
     ``region``: of AWS; else ``AWS_REGION``, ``AWS_DEFAULT_REGION``, the profile's.
     ``endpoint_url``: where the Lambda API is if not at AWS; else ``AWS_ENDPOINT_URL_LAMBDA``, ``AWS_ENDPOINT_URL``, the
     profile's, unless ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`` is true.
-    ``credentials``: ``Credentials``, or a function that gives them and is asked for each request; else the
-    environment's, the profile's, and what botocore finds when it is installed (roles, SSO, containers, instances).
+    ``credentials``: ``Credentials``, or a function that gives them and is asked for each request (see
+    ``CredentialsProvider``), for the asynchronous client a coroutine function, too; else the environment's, the
+    profile's, and what botocore finds when it is installed (roles, SSO, other programs, containers, instances).
+    For an endpoint that is not AWS's, containers and instances are not asked: without keys nothing is signed.
     ``unsigned``: sign nothing, for a service without access keys.
     ``profile``: of the files ``~/.aws/config`` and ``~/.aws/credentials``; else ``AWS_PROFILE``, ``default``.
     ``connect_timeout``, ``read_timeout``: seconds to wait for a connection, and for each part of an answer; without
@@ -67,8 +66,10 @@ class ClientConfig:
     ``retry_invokes``: also repeat invocations of which is not known whether the function has run; it may run twice.
     ``max_connections``, ``pool_timeout``: how many connections may be open at once, and how many seconds to wait for
     one of them.
-    ``proxies``: by scheme, ``{"https": "http://proxy:3128"}``; else ``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``.
-    ``ca_bundle``: the file with the certificate authorities to trust; else ``AWS_CA_BUNDLE``, the system's.
+    ``proxies``: by scheme, ``{"https": "http://user:password@proxy:3128"}``, for every host; else ``HTTPS_PROXY``,
+    ``HTTP_PROXY``, and ``NO_PROXY`` with the hosts, domains and addresses that need none.
+    ``ca_bundle``: file or folder with the certificate authorities to trust; else ``AWS_CA_BUNDLE``, the profile's,
+    ``REQUESTS_CA_BUNDLE``, the system's.
 
     Raises ClientConfigError.
     """
@@ -77,7 +78,7 @@ class ClientConfig:
 
     region: str | None
     endpoint_url: str | None
-    credentials: Credentials | CredentialsProvider | None
+    credentials: CredentialsSource | None
     unsigned: bool
     profile: str | None
     connect_timeout: float
@@ -90,17 +91,28 @@ class ClientConfig:
     ca_bundle: str | None
 
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
-        values: dict[str, Any] = {**_DEFAULTS, **options}
-        for name, value in values.items():
-            if name not in _DEFAULTS:
-                raise TypeError(f"there is no option {name}: the options are {', '.join(_DEFAULTS)}")
-            object.__setattr__(self, name, value)
-        self._check()
+        self._take(_DEFAULTS, options)
 
     def replaced(self, **options: Unpack[ClientOptions]) -> Self:
         """The same with other options."""
-        merged: Any = {**self._options(), **options}
-        return type(self)(**merged)
+        return self.with_options(options)
+
+    def with_options(self, options: ClientOptions) -> Self:
+        """The same as ``replaced``; the options are moved, so that no frame that raises has a password among them."""
+        made = object.__new__(type(self))
+        made._take(self._options(), options)
+        return made
+
+    def _take(self, others: Mapping[str, Any], options: Any) -> None:
+        unknown = next((name for name in options if name not in _DEFAULTS), None)
+        for name in _DEFAULTS:
+            object.__setattr__(self, name, options.get(name, others[name]))
+        # Addresses of proxies hold passwords, and some tracebacks show the variables of their frames.
+        options.clear()
+        del others
+        if unknown is not None:
+            raise TypeError(f"there is no option {unknown}: the options are {', '.join(_DEFAULTS)}")
+        self._check()
 
     def _options(self) -> ClientOptions:
         return {name: getattr(self, name) for name in self.__slots__}  # type: ignore[return-value]
@@ -110,14 +122,31 @@ class ClientConfig:
             value = getattr(self, name)
             if value is None and name == "read_timeout":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ClientConfigError(f"{name} is {value!r}: it is a number of seconds above 0")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_SECONDS:
+                raise ClientConfigError(
+                    f"{name} is {value!r}: it is a number of seconds above 0, {LONGEST_SECONDS} at most"
+                )
         for name in ("max_attempts", "max_connections"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ClientConfigError(f"{name} is {value!r}: it is a whole number, 1 at least")
-        if self.unsigned and self.credentials is not None:
+        for name, kind, wanted in _TYPES:
+            if not isinstance(getattr(self, name), kind):
+                raise ClientConfigError(f"{name} is of type {type(getattr(self, name)).__name__}: {wanted}")
+        self._check_credentials()
+        if not _are_proxies(self.proxies):
+            raise ClientConfigError('proxies are by scheme, both of them texts: {"https": "http://proxy:3128"}')
+
+    def _check_credentials(self) -> None:
+        from venturekit.protocol.sigv4_signer import Credentials
+
+        given: Any = self.credentials
+        if given is None:
+            return
+        if self.unsigned:
             raise ClientConfigError("unsigned and credentials exclude each other")
+        if isinstance(given, type) or not (isinstance(given, Credentials) or callable(given)):
+            raise ClientConfigError("credentials are Credentials(...), or a function that gives them")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("a configuration cannot be changed: replaced(...) makes another one")
@@ -127,12 +156,20 @@ class ClientConfig:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self._options())
+
     def __repr__(self) -> str:
-        given = ((name, getattr(self, name)) for name in self.__slots__)
+        # Half a configuration has a repr, too: some tracebacks show the variables of their frames.
+        given = ((name, getattr(self, name, _DEFAULTS[name])) for name in self.__slots__)
         shown = (f"{name}={_shown(name, value)}" for name, value in given if value != _DEFAULTS[name])
         return f"ClientConfig({', '.join(shown)})"
 
 
+_TYPES: Final = (
+    *((name, str | None, "it is a text") for name in ("region", "endpoint_url", "profile", "ca_bundle")),
+    *((name, bool, "it is True or False") for name in ("unsigned", "retry_invokes")),
+)
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "region": None,
     "endpoint_url": None,
@@ -150,91 +187,21 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
-class ResolvedConfig(NamedTuple):
-    """All that a client needs to know."""
-
-    config: ClientConfig
-    endpoint: Endpoint
-    region: str
-    provider: CredentialsProvider
-    proxy: Proxy | None
-    ca_bundle: str | None
-
-    def __repr__(self) -> str:
-        return f"ResolvedConfig({self.endpoint.url}, {self.region})"
-
-    def tls(self) -> Callable[[], Any]:
-        """What makes the TLS context, when it is needed. It raises ClientConfigError."""
-        bundle = self.ca_bundle
-
-        def make() -> Any:
-            import ssl
-
-            try:
-                return ssl.create_default_context(cafile=bundle)
-            except OSError as error:
-                raise ClientConfigError(f"the certificates of {bundle} cannot be read: {error}") from None
-
-        return make
-
-
-def resolve(config: ClientConfig) -> ResolvedConfig:
-    """The configuration, completed. Raises ClientConfigError."""
-    from venturekit.client.credentials import choose_provider
-    from venturekit.client.profiles import Profile
-
-    known = environ.variables()
-    profile = Profile(config.profile, known)
-    url = config.endpoint_url or _configured_endpoint(known, profile)
-    region = config.region or environ.region(known) or profile.get("region") or (LOCAL_REGION if url else None)
-    if region is None:
-        raise ClientConfigError("no region: give region=, or set AWS_REGION")
+def _are_proxies(proxies: Any) -> bool:
+    if proxies is None:
+        return True
     try:
-        endpoint = parse_endpoint(url or aws_endpoint(region, known))
-        proxy_url = environ.proxy(known, endpoint.scheme, endpoint.host, config.proxies)
-        proxy = None if proxy_url is None else parse_proxy(proxy_url)
-    except EndpointError as error:
-        raise ClientConfigError(str(error)) from None
-    provider = choose_provider(config, profile, known, must_sign=url is None)
-    return ResolvedConfig(
-        config,
-        endpoint,
-        region,
-        provider,
-        proxy,
-        config.ca_bundle or environ.ca_bundle(known) or profile.get("ca_bundle"),
-    )
+        pairs = proxies.items()
+    except AttributeError:
+        return False
+    return all(scheme in ("http", "https") and isinstance(url, str | None) for scheme, url in pairs)
 
 
-def _configured_endpoint(known: Mapping[str, str], profile: Any) -> str | None:
-    if environ.ignores_endpoints(known) or (profile.get("ignore_configured_endpoint_urls") or "").lower() == "true":
-        return None
-    return environ.endpoint(known) or profile.service_endpoint("lambda") or profile.get("endpoint_url")
-
-
-def aws_endpoint(region: str, known: Mapping[str, str]) -> str:
-    """AWS's own address of a region. Raises ClientConfigError for what is no name of a region."""
-    from re import ASCII, fullmatch
-
-    if fullmatch(r"[a-z]{2,5}(-[a-z0-9]+)+", region, ASCII) is None:
-        raise ClientConfigError(f"{region[:80]!r} is no name of a region, such as eu-west-1")
-    fips, dual = environ.uses_fips(known), environ.uses_dual_stack(known)
-    suffix = next((suffix for start, suffix in _SUFFIXES if region.startswith(start)), ("amazonaws.com", "api.aws"))
-    return f"https://lambda{'-fips' if fips else ''}.{region}.{suffix[1 if dual else 0]}"
-
-
-_SUFFIXES: Final = (
-    ("cn-", ("amazonaws.com.cn", "api.amazonwebservices.com.cn")),
-    ("us-isob-", ("sc2s.sgov.gov", "api.aws.scloud")),
-    ("us-isof-", ("csp.hci.ic.gov", "api.aws.hci.ic.gov")),
-    ("us-iso-", ("c2s.ic.gov", "api.aws.ic.gov")),
-    ("eu-isoe-", ("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk")),
-    ("eusc-", ("amazonaws.eu", "api.amazonwebservices.eu")),
-)
-"""The domains of the partitions that are not the usual one, the second for both kinds of addresses (botocore's
-``partitions.json``)."""
+def _made_again(kind: type[ClientConfig], options: ClientOptions) -> ClientConfig:
+    return kind(**options)
 
 
 def _shown(name: str, value: Any) -> str:
-    # Proxies may hold a password, a function of credentials whatever it likes.
-    return "..." if name in ("credentials", "proxies") else repr(value)
+    # Proxies may hold a password, a function of credentials whatever it likes; and so may an address with a user.
+    is_hidden = name in ("credentials", "proxies") or (name == "endpoint_url" and "@" in value)
+    return "..." if is_hidden else repr(value)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from venturekit.client import checks
-from venturekit.client.commands import JSON, PATH, QUERY, Command, Field, Output, WireResponse, document_of
+from venturekit.client import checks, enums
+from venturekit.client.commands import JSON, PATH, QUERY, Command, Field, Output, WireResponse, document_of, output_of
+from venturekit.client.paging import PagedCommand, Paging
 from venturekit.client.shapes import (
     Concurrency,
     DestinationConfig,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from venturekit.client import enums
     from venturekit.client.shapes import DestinationConfigInput, RecursionConfigInput
 
     _DestinationConfig: TypeAlias = DestinationConfig
@@ -72,7 +72,7 @@ class PutFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
 
     def read(self, response: WireResponse) -> FunctionEventInvokeConfig:
         """The output of a response."""
-        return FunctionEventInvokeConfig.of(document_of(self.operation, response))
+        return output_of(FunctionEventInvokeConfig, self.operation, document_of(self.operation, response))
 
 
 class UpdateFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
@@ -91,7 +91,7 @@ class UpdateFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig])
 
     def read(self, response: WireResponse) -> FunctionEventInvokeConfig:
         """The output of a response."""
-        return FunctionEventInvokeConfig.of(document_of(self.operation, response))
+        return output_of(FunctionEventInvokeConfig, self.operation, document_of(self.operation, response))
 
 
 class GetFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
@@ -107,7 +107,7 @@ class GetFunctionEventInvokeConfigCommand(Command[FunctionEventInvokeConfig]):
 
     def read(self, response: WireResponse) -> FunctionEventInvokeConfig:
         """The output of a response."""
-        return FunctionEventInvokeConfig.of(document_of(self.operation, response))
+        return output_of(FunctionEventInvokeConfig, self.operation, document_of(self.operation, response))
 
 
 class DeleteFunctionEventInvokeConfigCommandOutput(Output):
@@ -139,9 +139,15 @@ class ListFunctionEventInvokeConfigsCommandOutput(Output):
     NextMarker: str | None = None
 
 
-class ListFunctionEventInvokeConfigsCommand(Command[ListFunctionEventInvokeConfigsCommandOutput]):
-    """The configurations of a function, its versions and aliases, a page at a time."""
+class ListFunctionEventInvokeConfigsCommand(
+    PagedCommand[ListFunctionEventInvokeConfigsCommandOutput, FunctionEventInvokeConfig]
+):
+    """The configurations of a function, its versions and aliases: one page. ``paginate`` of a client gives all::
 
+    for config in client.paginate(ListFunctionEventInvokeConfigsCommand(FunctionName="my-function")).items(): ...
+    """
+
+    paging: ClassVar = Paging("Marker", "NextMarker", "FunctionEventInvokeConfigs")
     operation: ClassVar = "ListFunctionEventInvokeConfigs"
     method: ClassVar = "GET"
     path: ClassVar = f"{_EVENT_PATH}/list"
@@ -158,13 +164,16 @@ class ListFunctionEventInvokeConfigsCommand(Command[ListFunctionEventInvokeConfi
     def read(self, response: WireResponse) -> ListFunctionEventInvokeConfigsCommandOutput:
         """The output of a response."""
         document = {"FunctionEventInvokeConfigs": [], **document_of(self.operation, response)}
-        return ListFunctionEventInvokeConfigsCommandOutput.of(document)
+        return output_of(ListFunctionEventInvokeConfigsCommandOutput, self.operation, document)
 
 
 class GetFunctionRecursionConfigCommandOutput(Output):
     """What happens to a function that calls itself in a loop: as the API has it, and as seed 002 has it."""
 
-    readers: ClassVar = {"RecursionConfig": RecursionConfig.of}
+    readers: ClassVar = {
+        "RecursiveLoop": enums.member_of(enums.RecursiveLoop),
+        "RecursionConfig": RecursionConfig.of,
+    }
 
     RecursiveLoop: enums.RecursiveLoop | None = None
     RecursionConfig: _RecursionConfig | None = None
@@ -174,7 +183,7 @@ def _recursion(operation: str, response: WireResponse) -> GetFunctionRecursionCo
     document = document_of(operation, response)
     if "RecursiveLoop" in document:
         document["RecursionConfig"] = {"RecursiveLoop": document["RecursiveLoop"]}
-    return GetFunctionRecursionConfigCommandOutput.of(document)
+    return output_of(GetFunctionRecursionConfigCommandOutput, operation, document)
 
 
 class PutFunctionRecursionConfigCommand(Command[GetFunctionRecursionConfigCommandOutput]):
@@ -232,9 +241,16 @@ class GetFunctionRecursionConfigCommand(Command[GetFunctionRecursionConfigComman
 
 
 class FunctionConfiguration(Output):
-    """The configuration of a function or of one of its versions. ``LastModified`` is a text here, as in the API."""
+    """The configuration of a function or of one of its versions. ``LastModified`` is a text here, as in the API.
 
-    readers: ClassVar = {"Environment": EnvironmentResponse.of}
+    A state that this version does not know is a text, and no member of its enumeration.
+    """
+
+    readers: ClassVar = {
+        "Environment": EnvironmentResponse.of,
+        "State": enums.member_of(enums.State),
+        "LastUpdateStatus": enums.member_of(enums.LastUpdateStatus),
+    }
 
     FunctionName: str | None = None
     FunctionArn: str | None = None
@@ -276,6 +292,8 @@ class FunctionConfiguration(Output):
     CapacityProviderConfig: Mapping[str, Any] | None = None
     ConfigSha256: str | None = None
     DurableConfig: Mapping[str, Any] | None = None
+    RuntimeConfig: Mapping[str, Any] | None = None
+    AcceleratorConfig: Mapping[str, Any] | None = None
 
 
 class GetFunctionConfigurationCommand(Command[FunctionConfiguration]):
@@ -291,7 +309,7 @@ class GetFunctionConfigurationCommand(Command[FunctionConfiguration]):
 
     def read(self, response: WireResponse) -> FunctionConfiguration:
         """The output of a response."""
-        return FunctionConfiguration.of(document_of(self.operation, response))
+        return output_of(FunctionConfiguration, self.operation, document_of(self.operation, response))
 
 
 if TYPE_CHECKING:
@@ -327,4 +345,4 @@ class GetFunctionCommand(Command[GetFunctionCommandOutput]):
 
     def read(self, response: WireResponse) -> GetFunctionCommandOutput:
         """The output of a response."""
-        return GetFunctionCommandOutput.of(document_of(self.operation, response))
+        return output_of(GetFunctionCommandOutput, self.operation, document_of(self.operation, response))

@@ -6,6 +6,10 @@ Sources: seed 002, "Core Types"; the botocore model ``lambda/2015-03-31``.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class InvocationType(StrEnum):
@@ -63,3 +67,9 @@ class LastUpdateStatus(StrEnum):
     Successful = "Successful"
     Failed = "Failed"
     InProgress = "InProgress"
+
+
+def member_of(kind: type[StrEnum]) -> Callable[[Any], Any]:
+    """What reads a member by its value; a value that is not known yet stays a text."""
+    known: dict[str, StrEnum] = {str(member): member for member in kind}
+    return lambda value: known.get(value, value) if isinstance(value, str) else value

@@ -97,6 +97,8 @@ LambdaClientError
 │   └── ValidationException
 ├── LambdaInvocationError                   the function failed
 │   └── StreamInvocationError               after its stream had begun
+├── OperationError                          there is no such operation, or none that can be called by name
+├── PaginationError                         the pages of a list have no end
 ├── WaiterError                             what was waited for has not come, or cannot come any more
 └── ClientClosedError                       the client was closed
 
@@ -105,7 +107,7 @@ Sources: the botocore model ``lambda/2015-03-31``; AWS Lambda API reference, "Co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,14 +115,25 @@ if TYPE_CHECKING:
     from venturekit.client.invocation import InvocationResponse
 
 
+_FAILURES: Final = (500, 502, 503, 504)
+
+
 class LambdaClientError(Exception):
-    """A call has failed. ``retryable``: another try may succeed, and this one has done nothing."""
+    """A call has failed. ``retryable``: another try may succeed.
+
+    ``outcome_unknown``: this one may have been carried out all the same; an invocation that is repeated may run twice.
+    """
 
     retryable = False
+    outcome_unknown = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Derived classes are made of other arguments than of a message, and have to pass from process to process.
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class ClientConfigError(LambdaClientError, ValueError):
@@ -221,7 +234,12 @@ class LambdaServiceException(LambdaClientError):
     @property
     def retryable(self) -> bool:  # type: ignore[override]
         """Whether another try may succeed."""
-        return self.is_throttle or self.is_transient or self.status in (500, 502, 503, 504)
+        return self.is_throttle or self.is_transient or self.outcome_unknown
+
+    @property
+    def outcome_unknown(self) -> bool:  # type: ignore[override]
+        """Whether the request may have been carried out all the same: the service failed, and not before it began."""
+        return self.status in _FAILURES and not (self.is_throttle or self.is_transient)
 
     @property
     def reason(self) -> str | None:
@@ -256,13 +274,22 @@ class LambdaInvocationError(LambdaClientError):
         self.response = response
         self.function_error = response.function_error
         found = {} if details is None else details
-        self.error_type: str | None = found.get("errorType")
-        self.error_message: str | None = found.get("errorMessage")
-        self.stack_trace: list[Any] = found.get("stackTrace") or found.get("trace") or []
+        self.error_type = _text_of(found.get("errorType"))
+        self.error_message = _text_of(found.get("errorMessage"))
+        trace = found.get("stackTrace") or found.get("trace")
+        self.stack_trace: list[Any] = trace if isinstance(trace, list) else []
 
 
 class StreamInvocationError(LambdaInvocationError):
     """The function failed after its stream had begun; ``response.payload`` is empty, for the chunks were handed out."""
+
+
+class OperationError(LambdaClientError, ValueError):
+    """There is no operation of this name, or it cannot be called by its name; the text says which can."""
+
+
+class PaginationError(LambdaClientError):
+    """The service has given one marker twice: the pages of its list would have no end."""
 
 
 class WaiterError(LambdaClientError):
@@ -275,3 +302,15 @@ class WaiterError(LambdaClientError):
 
 class ClientClosedError(LambdaClientError):
     """The client was closed."""
+
+
+def _text_of(value: Any) -> str | None:
+    # Functions may answer anything.
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _rebuilt(kind: type[LambdaClientError], args: tuple[Any, ...], state: Mapping[str, Any]) -> LambdaClientError:
+    made = kind.__new__(kind, *args)
+    made.args = args
+    made.__dict__.update(state)
+    return made

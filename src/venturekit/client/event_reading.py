@@ -55,6 +55,8 @@ class EventReader:
                 return InvokeWithResponseStreamResponseEvent(PayloadChunk=PayloadChunk(Payload=message.payload))
             if name == "InvokeComplete":
                 complete = InvokeComplete.of(_document(message))
+                if not all(isinstance(complete.get(name, ""), str) for name in InvokeComplete.members):
+                    raise StreamError(f"the last event of the stream holds what is no text: {message.payload[:80]!r}")
                 self.is_complete = True
                 return InvokeWithResponseStreamResponseEvent(InvokeComplete=complete)
             # Events that are not known yet are handed on under their own names.
@@ -74,7 +76,7 @@ def _document(message: Message) -> dict[str, Any]:
 
     try:
         found = json.loads(message.payload or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise StreamError(f"an event of the stream is no JSON object: {message.payload[:80]!r}")

@@ -139,11 +139,11 @@ def decoded_log(log: str | None) -> str | None:
     """The end of the log as a text."""
     if log is None:
         return None
-    from binascii import Error, a2b_base64
+    from binascii import a2b_base64
 
     try:
         return a2b_base64(log).decode("utf-8", "replace")
-    except Error:
+    except ValueError:
         return log
 
 
@@ -185,7 +185,7 @@ def _failure(kind: type[FailureT], response: InvocationResponse, answer: bytes) 
 
     try:
         details = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         details = None
     if not isinstance(details, dict):
         details = {}

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.client.errors import ConnectError, LambdaClientError, LambdaServiceException, TransportError
+from venturekit.client.errors import (
+    ConnectError,
+    LambdaClientError,
+    LambdaServiceException,
+    PoolError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +26,6 @@ _QUOTA: Final = 500
 _RETRY_COST: Final = 5
 _TIMEOUT_COST: Final = 10
 _REFUND: Final = 1
-_REPEATED_STATUSES: Final = (500, 502, 503, 504)
 
 
 class RetryQuota:
@@ -90,5 +95,8 @@ class Attempts:
             # Of an invocation that was throttled the function has not run.
             if error.is_throttle or error.is_transient:
                 return True
-            return self._may_repeat and error.status in _REPEATED_STATUSES
+            return self._may_repeat and error.outcome_unknown
+        if isinstance(error, PoolError):
+            # It has waited for as long as it may.
+            return False
         return isinstance(error, ConnectError) or (self._may_repeat and isinstance(error, TransportError))

@@ -290,6 +290,8 @@ class RequestEntityTooLargeException(LambdaServiceException):
 class RequestTimeoutException(LambdaServiceException):
     """The request did not arrive in time."""
 
+    is_transient = True
+
 
 class ServiceUnavailable(LambdaServiceException):
     """The service does not answer now."""
@@ -347,9 +349,21 @@ SERVICE_ERRORS: Final = {
 """The classes by the codes that stand for them on the wire."""
 
 
+_THROTTLES: Final = frozenset(
+    {
+        *("Throttling", "ThrottledException", "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded"),
+        *("BandwidthLimitExceeded", "LimitExceededException", "SlowDown", "PriorRequestNotComplete"),
+    }
+)
+"""What AWS's front ends also call throttles (AWS SDKs and Tools Reference Guide, "Retry behavior")."""
+
+
 def error_for(code: str, status: int) -> type[LambdaServiceException]:
-    """The class of a code; of one that is not known, by its status."""
+    """The class of a code; of one that has none, by what it means, or by its status."""
     found = SERVICE_ERRORS.get(code)
     if found is not None:
         return found
-    return ThrottledError if status == 429 else LambdaServiceException
+    if code == "ValidationError":
+        # Lambda's page of common errors calls it so; the service itself, ValidationException.
+        return ValidationException
+    return ThrottledError if status == 429 or code in _THROTTLES else LambdaServiceException

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from venturekit.client.enums import RecursiveLoop, member_of
 from venturekit.client.structures import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from typing import TypeAlias, TypedDict
-
-    from venturekit.client import enums
+    from typing import Literal, TypeAlias, TypedDict
 
     class DestinationInput(TypedDict, total=False):
         """``OnSuccess`` and ``OnFailure`` as a dictionary."""
 
-        Destination: str
+        Destination: str | None
 
     class DestinationConfigInput(TypedDict, total=False):
         """``DestinationConfig`` as a dictionary."""
 
-        OnSuccess: DestinationInput | OnSuccess
-        OnFailure: DestinationInput | OnFailure
+        OnSuccess: DestinationInput | OnSuccess | None
+        OnFailure: DestinationInput | OnFailure | None
 
     class RecursionConfigInput(TypedDict, total=False):
         """``RecursionConfig`` as a dictionary."""
 
-        RecursiveLoop: enums.RecursiveLoop | str
+        RecursiveLoop: _RecursiveLoop | Literal["Allow", "Terminate"]
+
+    _RecursiveLoop: TypeAlias = RecursiveLoop
 
 
 class OnSuccess(Structure):
@@ -60,11 +61,15 @@ class DestinationConfig(Structure):
 class RecursionConfig(Structure):
     """What happens to a function that calls itself in a loop, in the form of seed 002; the API has it flat."""
 
-    RecursiveLoop: enums.RecursiveLoop | None = None
+    readers: ClassVar = {"RecursiveLoop": member_of(RecursiveLoop)}
+
+    RecursiveLoop: _RecursiveLoop | Literal["Allow", "Terminate"] | None = None
 
 
 class PayloadChunk(Structure):
     """A piece of what a function streams."""
+
+    secret: ClassVar = frozenset({"Payload"})
 
     Payload: bytes = b""
 

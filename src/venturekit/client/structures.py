@@ -67,7 +67,14 @@ class Structure(Mapping[str, Any]):
 
     def plain(self) -> dict[str, Any]:
         """The same as dictionaries and lists."""
-        return {name: _plain(value) for name, value in self.__dict__.items()}
+        return {name: plain(value) for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: Any) -> None:
+        # What pickle and copy would do by setting attributes.
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(own or {})
+        for name, value in (slots or {}).items():
+            object.__setattr__(self, name, value)
 
     def __getitem__(self, name: str) -> Any:
         return self.__dict__[name]
@@ -88,7 +95,9 @@ class Structure(Mapping[str, Any]):
         raise AttributeError(f"{type(self).__name__} cannot be changed: make another one")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and self.__dict__ == dict(other)
+        if isinstance(other, Structure):
+            return type(self) is type(other) and self.__dict__ == other.__dict__
+        return self.__dict__ == dict(other) if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -99,8 +108,10 @@ class Structure(Mapping[str, Any]):
     def _shown(self, name: str, value: Any) -> str:
         if name in self.secret:
             return "..."
-        if isinstance(value, bytes | bytearray | memoryview | str) and len(value) > _LONGEST_SHOWN:
-            return f"<{len(value)} {'characters' if isinstance(value, str) else 'bytes'}>"
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"<{len(value)} bytes>"
+        if isinstance(value, str) and len(value) > _LONGEST_SHOWN:
+            return f"<{len(value)} characters>"
         return repr(value)
 
 
@@ -114,11 +125,12 @@ def structures_of(kind: type[Structure]) -> Callable[[Any], list[Any]]:
     return lambda found: [kind.of(each) for each in found]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Structure):
-        return value.plain()
+def plain(value: Any) -> Any:
+    """A value with dictionaries and lists instead of structures and tuples, without members that are None."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items() if each is not None}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value
 
 

@@ -101,7 +101,13 @@ class ConnectionsApi:
         """The API that the address names, or the connection's id if it names none."""
         if address.api_id is not None:
             return await self._gateway.api_of(address)
-        api = self._table.websocket_api_with(tag_of(address.connection_id or ""))
+        connection_id = address.connection_id or ""
+        connection = self._gateway.find(connection_id)
+        if connection is not None:
+            # Tags are short: those of two APIs may be the same.
+            api = self._table.websocket_api(connection.session.api_id)
+        else:
+            api = self._table.websocket_api_with(tag_of(connection_id))
         return api if api is not None and api.stage == address.stage else None
 
     async def _refusal(self, call: Call, api: WebSocketApi, address: WebSocketAddress, body: bytes) -> str | None:

@@ -170,11 +170,11 @@ class WebSocketConnection(asyncio.Protocol):
             return int(received.code), NO_STATUS if is_unsaid else received.reason
         return ABNORMAL if sent is None else (int(sent.code), sent.reason)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float, *, is_farewell: bool = False) -> None:
         """Close the connection if it is past one of its times; ``now`` as the loop tells it."""
         limits = self._limits
         if self._closing_at is not None:
-            if (now - self._closing_at) * 1000 > limits.close_ms:
+            if (now - self._closing_at) * 1000 > (limits.farewell_ms if is_farewell else limits.close_ms):
                 self.abort()
         elif self._is_unread(now):
             self.abort()

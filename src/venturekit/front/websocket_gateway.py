@@ -230,7 +230,7 @@ class WebSocketGateway:
         for connection in self:
             if self._table.websocket_api(connection.session.api_id) is None:
                 connection.close(*GOING_AWAY)
-            connection.sweep(now)
+            connection.sweep(now, is_farewell=self._ends)
 
     def drain(self) -> None:
         """Nobody connects any more, and all are told to go."""

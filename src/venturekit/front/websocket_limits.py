@@ -33,5 +33,7 @@ class WebSocketLimits:
     pong_ms: int = 20_000
     close_ms: int = 5_000
     """How long a client gets to take part in the closing handshake."""
+    farewell_ms: int = 2_000
+    """The same when the service ends, which waits for five seconds: the functions of ``$disconnect`` come after it."""
     integrations: int = 512
     """Functions that run at once for all WebSocket APIs together; the others' turns come."""

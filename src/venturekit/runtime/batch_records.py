@@ -78,7 +78,7 @@ class BatchFailedError(Exception):
     Its first exception is its cause.
     """
 
-    def __init__(self, failures: Sequence[tuple[BatchRecord, Exception | None]]) -> None:
+    def __init__(self, failures: Sequence[tuple[BatchRecord, BaseException | None]]) -> None:
         self.failures = list(failures)
         first = next((error for _, error in failures if error is not None), None)
         why = "there was no time to begin" if first is None else f"{type(first).__name__}: {first}"

@@ -128,6 +128,8 @@ class BatchHandler(TaskHandler):
         return batch.end()
 
     async def _aone(self, batch: _Batch, record: BatchRecord, limit_ms: int | None) -> bool:
+        from asyncio import CancelledError, current_task
+
         from venturekit.runtime.attempts import within
 
         token = _current.set(record)
@@ -135,7 +137,11 @@ class BatchHandler(TaskHandler):
             record._logger = logger_of(record)
             record.event = body_of(record, self.body_schema)
             await within(self._aattempt(record, record.event, limit_ms), limit_ms)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
+            task = current_task()
+            if isinstance(error, CancelledError) and (task is None or task.cancelling()):
+                # Of the whole batch, and not of something that this record has waited for.
+                raise
             return batch.failed(record, error)
         else:
             return batch.succeeded(record)
@@ -155,7 +161,7 @@ class _Batch:
         self._deadline = Deadline(ctx)
         self._records = records_of(ctx.event, ctx)
         self._succeeded: set[BatchRecord] = set()
-        self._errors: dict[BatchRecord, Exception] = {}
+        self._errors: dict[BatchRecord, BaseException] = {}
         self.lanes = lanes_of(self._records, handler.on_failure or usual_order(self._records))
 
     def limit_ms(self) -> int | None:
@@ -171,7 +177,7 @@ class _Batch:
         self._succeeded.add(record)
         return True
 
-    def failed(self, record: BatchRecord, error: Exception) -> bool:
+    def failed(self, record: BatchRecord, error: BaseException) -> bool:
         self._errors[record] = error
         # What is told to Lambda is an id and nothing else: the log is where the reason is.
         record.logger.error("record failed", {"attempt": record.attempt}, error=error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sys import modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.runtime._process import TRACING_API
 from venturekit.runtime._process import run as run_to_end
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from venturekit.runtime.logs import Logger
 
 _ARGUMENTS = 3
+KEEPS_RESULTS: Final = "venturekit_keeps_results"
+"""The attribute of functions that keep their results themselves, as ``@idempotent`` makes them."""
 
 
 class HandlerConfigError(TypeError):
@@ -52,6 +54,12 @@ class WrappedFunction:
         self.__name__ = getattr(fn, "__name__", type(fn).__name__)
         self.__doc__ = getattr(fn, "__doc__", None)
         self.__module__ = getattr(fn, "__module__", self.__module__)
+        if transactional and getattr(fn, KEEPS_RESULTS, False):
+            raise HandlerConfigError(
+                f"{self.__name__} is @idempotent and transactional: its result would be kept before its transaction is "
+                "committed, and given again when it was not. Take @idempotent from it, and give the handler "
+                "middleware=[idempotency_middleware(key=...)]"
+            )
         self.transactional = transactional
         self.middleware = [middleware_of(given) for given in middleware]
         self.is_async = False

@@ -358,18 +358,20 @@ class Service:
         environments = data_dir / "environments"
         # A service that was killed could not remove what its functions had written.
         remove_tree(environments)
+        isolation = isolation_policy(settings, data_dir, runtime_directory, own.path)
         return EnvironmentHost(
             HostSettings(
                 directory=environments,
                 runtime_directory=runtime_directory,
                 pycache_directory=data_dir / "pycache",
                 ric_directory=RIC_DIRECTORY,
+                records_directory=data_dir / "records" if isolation is None else None,
                 region=settings.region,
                 idle_seconds=settings.idle_timeout,
                 starting_limit=max(8, 4 * (os.cpu_count() or 1)),
                 tenant_environments_limit=max(1, settings.concurrency * 5 // 2),
                 python=python,
-                isolation=isolation_policy(settings, data_dir, runtime_directory, own.path),
+                isolation=isolation,
                 find_nodes=lambda: find_nodes(self._environ, home),
             ),
             loop=asyncio.get_running_loop(),

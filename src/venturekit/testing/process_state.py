@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def between_tests() -> Iterator[None]:
     """Forgets before and after a test what tests leave: the default invoker, counts of breakers, clocks, event loops.
 
-    The transaction provider and the limits of the breakers stay as the modules have set them up: a module does that
-    when it is imported, which happens once. What a test sets in their place is taken back.
+    The transaction provider, the limits of the breakers and their store stay as the modules have set them up: a module
+    does that when it is imported, which happens once. What a test sets in their place is taken back; what a store in
+    memory knows of breakers is forgotten.
     """
     provider, limits = _settings()
     _forget_all_but(provider, limits)
@@ -28,16 +29,19 @@ def between_tests() -> Iterator[None]:
         _forget_all_but(provider or set_since, limits or limits_since)
 
 
-def _settings() -> tuple[Any, tuple[int, int] | None]:
+def _settings() -> tuple[Any, tuple[int, int, Any] | None]:
     state = _process.state
-    limits = state.breakers and (state.breakers.failure_threshold, state.breakers.reset_timeout_ms)
-    return state.transactions, limits
+    made = state.breakers
+    return state.transactions, made and (made.failure_threshold, made.reset_timeout_ms, made.store)
 
 
-def _forget_all_but(provider: Any, limits: tuple[int, int] | None) -> None:
+def _forget_all_but(provider: Any, limits: tuple[int, int, Any] | None) -> None:
     _process.reset()
     _process.state.transactions = provider
     if limits is not None:
         from venturekit.runtime.patterns.breakers import breakers
+        from venturekit.runtime.patterns.record_stores import MemoryRecordStore
 
+        if isinstance(limits[2], MemoryRecordStore):
+            limits[2].clear()
         breakers().configure(*limits)

@@ -1,8 +1,4 @@
-"""Connections to one server: made when needed, kept for the next request, several at once for several threads.
-
-A response with a length is read into its bytes directly, a large request is sent from where it lies: bodies of the
-size that Lambda takes are not copied on the way. Source of the protocol: RFC 9112.
-"""
+"""Connections to one server: made when needed, kept for the next request, several at once for several threads."""
 
 from __future__ import annotations
 
@@ -10,31 +6,18 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from venturekit.protocol.http1 import HEAD_LIMIT_BYTES, HttpError, ResponseHead, ResponseParser, parse_head
-from venturekit.transport.dialing import dial, failure_text, usual_tls
-from venturekit.transport.errors import (
-    AnswerTimeoutError,
-    ConnectionLostError,
-    ExchangeError,
-    MalformedAnswerError,
-    PoolError,
-)
-from venturekit.transport.timed_socket import TimedSocket
+from venturekit.transport.connection import Connection, Limits, Outgoing
+from venturekit.transport.dialing import dial, usual_tls
+from venturekit.transport.errors import ClosedError, ExchangeError, PoolError
 
 if TYPE_CHECKING:
-    import io
-    import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from queue import SimpleQueue
 
+    from venturekit.protocol.http1 import ResponseHead
     from venturekit.transport.endpoint import Endpoint, Proxy
 
-IDLE_SECONDS: Final = 50.0
-"""How long a connection may rest: load balancers close theirs after a minute."""
 CONNECT_SECONDS: Final = 5.0
-_START: Final = b"HTTP/"
-_JOINED_LIMIT_BYTES: Final = 16_384
-_READ_BYTES: Final = 65_536
-_BUFFER_BYTES: Final = 32_768
 
 
 class HttpResponse(NamedTuple):
@@ -43,23 +26,6 @@ class HttpResponse(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
-
-
-class Outgoing:
-    """A request: all that comes before its body, and the body. What signs it is not in the repr."""
-
-    __slots__ = ("body", "head")
-
-    def __init__(self, head: bytes, body: bytes | bytearray | memoryview) -> None:
-        self.head = head
-        self.body = body
-
-
-class Limits(NamedTuple):
-    """How long a request may take: to wait for each part of the answer, and in all (monotonic seconds)."""
-
-    wait_seconds: float | None
-    deadline: float | None = None
 
 
 class Connections:
@@ -90,15 +56,21 @@ class Connections:
         self._tls = tls
         self._tls_context: Any = None
         self._response_limit = response_limit
+        self._is_ended = False
         self._begin()
 
     def _begin(self) -> None:
-        from threading import Semaphore
+        # Not a semaphore: garbage gives connections back in the middle of anything, and would wait for its own lock.
+        from queue import Empty, SimpleQueue
 
+        self._empty = Empty
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._max_open):
+            self._free.put(None)
+        # Last: another thread may look at it meanwhile.
         self._process = os.getpid()
-        self._idle: list[_Connection] = []
-        self._busy: set[_Connection] = set()
-        self._free = Semaphore(self._max_open)
 
     def exchange(self, request: Outgoing, limits: Limits) -> HttpResponse:
         """Send a request and read its response whole. Raises ExchangeError."""
@@ -117,6 +89,7 @@ class Connections:
         connection = self._taken(limits)
         try:
             response = connection.send(request, limits)
+            connection.allow_pauses()
             return OpenResponse(self, connection, response)
         except BaseException:
             self._give_back(connection, False)
@@ -128,32 +101,55 @@ class Connections:
         for connection in idle:
             connection.close()
 
+    def end(self) -> None:
+        """Close them for good: who waits for one, or asks for one later, gets ClosedError."""
+        self._is_ended = True
+        self.close()
+        # Whoever waits passes it on to the next.
+        self._free.put(None)
+
     def interrupt(self) -> None:
         """Close all connections, those that other threads wait at included: their requests fail."""
         self.close()
         for connection in list(self._busy):
+            self.wake(connection)
+
+    def wake(self, connection: Connection) -> None:
+        """End a connection under whoever waits at it. What a forked process has from its parent is the parent's."""
+        if self._process == os.getpid():
             connection.interrupt()
 
-    def _taken(self, limits: Limits) -> _Connection:
+    def _taken(self, limits: Limits) -> Connection:
         if self._process != os.getpid():
             # What the parent has open is the parent's.
             self._begin()
         seconds = self._pool_seconds
         if limits.deadline is not None:
             seconds = min(seconds, limits.deadline - time.monotonic())
-        if not self._free.acquire(timeout=max(seconds, 0)):
-            raise PoolError(f"all {self._max_open} connections to {self.endpoint.url} were in use for {seconds:g} s")
+        slots, home = self._free, self._idle
+        self._wait_for(slots, max(seconds, 0.0))
         try:
+            if self._is_ended:
+                raise ClosedError("the connections were closed")
             connection = self._kept() or self._made(limits)
             # Of those that were made before a close() or a fork none comes back.
-            connection.home = self._idle
+            connection.home = home
+            connection.slots = slots
             self._busy.add(connection)
             return connection
         except BaseException:
-            self._free.release()
+            slots.put(None)
             raise
 
-    def _kept(self) -> _Connection | None:
+    def _wait_for(self, slots: SimpleQueue[None], seconds: float) -> None:
+        try:
+            slots.get(timeout=seconds)
+        except self._empty:
+            raise PoolError(
+                f"all {self._max_open} connections to {self.endpoint.url} were in use for {seconds:g} s"
+            ) from None
+
+    def _kept(self) -> Connection | None:
         """A connection that is still open on the other side, as far as that can be known."""
         while True:
             try:
@@ -165,38 +161,45 @@ class Connections:
                 return connection
             connection.close()
 
-    def _made(self, limits: Limits) -> _Connection:
+    def _made(self, limits: Limits) -> Connection:
         seconds = self._connect_seconds
         if limits.deadline is not None:
             seconds = min(seconds, limits.deadline - time.monotonic())
         if self.endpoint.scheme == "https" and self._tls_context is None:
             self._tls_context = self._tls() if self._tls is not None else usual_tls()
-        return _Connection(dial(self.endpoint, self._proxy, self._tls_context, seconds))
+        return Connection(dial(self.endpoint, self._proxy, self._tls_context, seconds))
 
-    def _give_back(self, connection: _Connection, is_kept: bool) -> None:
+    def _give_back(self, connection: Connection, is_kept: bool) -> None:
         self._busy.discard(connection)
-        idle = self._idle
-        if is_kept and connection.home is idle and len(idle) < self._max_idle:
+        idle, home = self._idle, connection.home
+        # What rests and the list of what rests would keep each other, when nobody wants them any more.
+        connection.home = None
+        if is_kept and home is idle and len(idle) < self._max_idle:
             connection.rest()
             idle.append(connection)
+            if idle is not self._idle:
+                # They were closed meanwhile, and it may have come too late for that.
+                connection.close()
         else:
             connection.close()
-        self._free.release()
+        connection.slots.put(None)
 
 
 class OpenResponse:
     """A response whose body is read piece by piece. Read to its end or close it: until then it has a connection."""
 
-    def __init__(self, owner: Connections, connection: _Connection, head: ResponseHead) -> None:
+    def __init__(self, owner: Connections, connection: Connection, head: ResponseHead) -> None:
         self.status = head.status
         self.headers = head.headers
         self._owner = owner
-        self._connection: _Connection | None = connection
+        self._connection: Connection | None = connection
         self._pieces = connection.pieces(head)
 
     def read(self) -> bytes:
         """What has come of the body, b"" at its end. Raises ExchangeError."""
-        if self._connection is None:
+        # Another thread may close it meanwhile.
+        connection = self._connection
+        if connection is None:
             return b""
         try:
             piece = next(self._pieces, b"")
@@ -204,7 +207,7 @@ class OpenResponse:
             self._finish(False)
             raise
         if not piece:
-            self._finish(self._connection.is_reusable)
+            self._finish(connection.is_reusable)
         return piece
 
     def read_all(self, limit: int) -> bytes:
@@ -219,20 +222,31 @@ class OpenResponse:
         self.close()
         return b"".join(pieces)[:limit]
 
-    def finish(self, seconds: float) -> None:
-        """Nothing more is wanted: keep the connection if the body ends now, within so many seconds, else close it."""
-        if self._connection is not None:
-            self._connection.limit_to(seconds)
-            try:
-                is_over = not self.read()
-            except ExchangeError:
-                return
-            if not is_over:
-                self.close()
+    def finish(self, seconds: float) -> bytes:
+        """The body should be over: keep the connection if it ends within so many seconds, else close it.
+
+        Gives what came all the same.
+        """
+        connection = self._connection
+        if connection is None:
+            return b""
+        connection.limit_to(seconds)
+        try:
+            rest = self.read()
+        except ExchangeError:
+            return b""
+        self.close()
+        return rest
 
     def close(self) -> None:
-        """Close the connection if the body has not ended: the server sees that nobody wants the rest."""
-        self._finish(False)
+        """Close the connection if the body has not ended: the server sees that nobody wants the rest.
+
+        Another thread that waits for the body sees the end of the connection.
+        """
+        connection = self._connection
+        if connection is not None:
+            self._owner.wake(connection)
+            self._finish(False)
 
     def __del__(self) -> None:
         # Whoever forgets to read or close it would else take a connection away from all others, for good.
@@ -242,174 +256,3 @@ class OpenResponse:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._owner._give_back(connection, is_kept)
-
-
-class _Connection:
-    """One connection, for one request at a time."""
-
-    __slots__ = ("_reader", "_resting_since", "_socket", "_timed", "home", "is_reusable")
-
-    def __init__(self, connection: socket.socket) -> None:
-        from io import BufferedReader
-
-        self._socket = connection
-        self._timed = TimedSocket(connection)
-        self._reader: io.BufferedReader = BufferedReader(self._timed, _BUFFER_BYTES)
-        self._resting_since = 0.0
-        self.is_reusable = False
-        self.home: list[_Connection] | None = None
-
-    def rest(self) -> None:
-        self._resting_since = time.monotonic()
-
-    def is_fresh(self) -> bool:
-        """Whether it rested shortly, and nothing came meanwhile: the end, or what nobody asked for."""
-        return time.monotonic() - self._resting_since < IDLE_SECONDS and not is_readable(self._socket)
-
-    def limit_to(self, seconds: float) -> None:
-        """From now on each wait is so long at most."""
-        self._timed.wait_seconds = seconds
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def interrupt(self) -> None:
-        """End it under whoever waits at it."""
-        try:
-            self._socket.shutdown(2)
-        except OSError:
-            pass
-
-    def send(self, request: Outgoing, limits: Limits) -> ResponseHead:
-        """Send a request and read the head of the response. Raises ExchangeError."""
-        self.is_reusable = False
-        timed = self._timed
-        timed.wait_seconds, timed.deadline = limits
-        broken: OSError | None = None
-        try:
-            timed.limit()
-            self._write(request)
-        except TimeoutError as problem:
-            raise AnswerTimeoutError("the request could not be sent in time") from problem
-        except OSError as problem:
-            # Who refuses a request may answer before having read it, and close.
-            broken = problem
-        try:
-            return self._read_head()
-        except ExchangeError:
-            if broken is not None:
-                raise ConnectionLostError(f"the request could not be sent: {failure_text(broken)}") from broken
-            raise
-
-    def read_body(self, head: ResponseHead, limit: int | None) -> bytes:
-        """All of the body. Raises ExchangeError."""
-        if head.framing != "length":
-            pieces, size = [], 0
-            for piece in self.pieces(head):
-                size += len(piece)
-                _check_size(size, limit)
-                pieces.append(piece)
-            return b"".join(pieces)
-        _check_size(head.length, limit)
-        try:
-            body = self._reader.read(head.length)
-        except OSError as problem:
-            raise _reading_failure(problem) from problem
-        if len(body) < head.length:
-            raise ConnectionLostError(f"the connection was closed after {len(body)} of {head.length} bytes")
-        self.is_reusable = head.reusable and not self._holds_more()
-        return body
-
-    def pieces(self, head: ResponseHead) -> Iterator[bytes]:
-        """The body as it comes. Raises ExchangeError while iterating."""
-        parser = ResponseParser()
-        parser.begin(head)
-        while not parser.complete:
-            try:
-                received = self._reader.read1(_READ_BYTES)
-                if received:
-                    parser.feed(received)
-                else:
-                    parser.end()
-            except OSError as problem:
-                raise _reading_failure(problem) from problem
-            except HttpError as problem:
-                kind = MalformedAnswerError if received else ConnectionLostError
-                raise kind(str(problem)) from None
-            piece = parser.take()
-            if piece:
-                yield piece
-        self.is_reusable = parser.reusable
-
-    def _holds_more(self) -> bool:
-        """Whether more has come than the answer, which nobody asked for."""
-        self._timed.is_paused = True
-        try:
-            return bool(self._reader.peek())
-        finally:
-            self._timed.is_paused = False
-
-    def _write(self, request: Outgoing) -> None:
-        connection = self._socket
-        if len(request.body) <= _JOINED_LIMIT_BYTES:
-            connection.sendall(request.head + request.body)
-        else:
-            connection.sendall(request.head)
-            connection.sendall(request.body)
-
-    def _read_head(self) -> ResponseHead:
-        while True:
-            try:
-                head = parse_head(self._head_bytes())
-            except TimeoutError as problem:
-                raise AnswerTimeoutError("no answer came in time") from problem
-            except OSError as problem:
-                raise ConnectionLostError(f"it broke before the answer: {failure_text(problem)}") from problem
-            except HttpError as problem:
-                raise MalformedAnswerError(str(problem)) from None
-            if not head.is_interim:
-                return head
-
-    def _head_bytes(self) -> bytes:
-        """All before the first empty line. Raises OSError, HttpError, ConnectionLostError."""
-        reader = self._reader
-        block = b""
-        while True:
-            ahead = reader.peek()
-            if not ahead:
-                text = "within the head of the answer" if block else "before the answer"
-                raise ConnectionLostError(f"the connection was closed {text}")
-            # The end of the head may lie across what came before and what came now.
-            begin = max(len(block) - 3, 0)
-            known = len(block)
-            block += ahead
-            if not block.startswith(_START[: len(block)]):
-                raise HttpError(f"this is no HTTP response: {block[:80]!r}")
-            end = block.find(b"\r\n\r\n", begin)
-            if end >= 0:
-                reader.read(end + 4 - known)
-                return block[:end]
-            reader.read(len(ahead))
-            if len(block) > HEAD_LIMIT_BYTES:
-                raise HttpError(f"the headers are longer than {HEAD_LIMIT_BYTES} bytes")
-
-
-def is_readable(connection: Any) -> bool:
-    """Whether something has come before anything was asked: the end of the connection, or what nobody wants."""
-    from select import POLLIN, poll
-
-    # Not select(): it takes no descriptor above 1023.
-    waiting = poll()
-    waiting.register(connection, POLLIN)
-    return bool(waiting.poll(0))
-
-
-def _check_size(size: int, limit: int | None) -> None:
-    if limit is not None and size > limit:
-        raise MalformedAnswerError(f"the answer is longer than {limit} bytes")
-
-
-def _reading_failure(problem: OSError) -> ExchangeError:
-    if isinstance(problem, TimeoutError):
-        return AnswerTimeoutError("the answer did not go on in time")
-    return ConnectionLostError(f"the connection broke within the answer: {failure_text(problem)}")

@@ -56,8 +56,21 @@ def usual_tls() -> Any:
 
 
 def failure_text(problem: BaseException) -> str:
-    """What an error says, its name if it says nothing."""
+    """What an error says, its name if it says nothing; of TLS, what can be done about it."""
+    verified = getattr(problem, "verify_message", None)
+    if verified is not None:
+        advice = _CERTIFICATE_ADVICE.get(getattr(problem, "verify_code", 0), _AUTHORITY_ADVICE)
+        return f"its certificate is not accepted ({verified.rstrip('.')}): {advice}"
+    if getattr(problem, "reason", None) in _NO_TLS:
+        return f"it does not speak TLS ({problem.reason}): is its address one of http://?"  # type: ignore[attr-defined]
     return str(problem) or type(problem).__name__
+
+
+_AUTHORITY_ADVICE: Final = "name the certificates of its authority (ca_bundle, AWS_CA_BUNDLE)"
+_HOST_ADVICE: Final = "the address has to name the host as the certificate does"
+_CERTIFICATE_ADVICE: Final = {10: "it has to be renewed", 62: _HOST_ADVICE, 64: _HOST_ADVICE}
+"""By the numbers that OpenSSL gives to what it finds: expired, another host, another address (``x509_vfy.h``)."""
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 
 def _left(deadline: float) -> float:
@@ -69,11 +82,7 @@ def _left(deadline: float) -> float:
 
 def _tunnel(connection: socket.socket, endpoint: Endpoint, proxy: Proxy, deadline: float) -> None:
     """Ask the proxy for a way to the endpoint (RFC 9110, "CONNECT")."""
-    where = f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
-    lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
-    if proxy.authorization is not None:
-        lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+    connection.sendall(_connect_request(endpoint, proxy))
     received = b""
     # Byte by byte: what follows the answer belongs to TLS.
     while not received.endswith(b"\r\n\r\n"):
@@ -86,4 +95,19 @@ def _tunnel(connection: socket.socket, endpoint: Endpoint, proxy: Proxy, deadlin
             raise HttpError("the proxy's answer has no end")
     status = parse_head(received[:-4]).status
     if not 200 <= status < 300:
-        raise HttpError(f"the proxy answered {status}")
+        raise HttpError(proxy_refusal(status))
+
+
+def proxy_refusal(status: int) -> str:
+    """What a proxy says that opens no tunnel."""
+    advice = ": it wants a user and his password (http://user:password@host:port)" if status == 407 else ""
+    return f"the proxy answered {status}{advice}"
+
+
+def _connect_request(endpoint: Endpoint, proxy: Proxy) -> bytes:
+    # Not a variable of who sends it: the frames of a failure may be shown, and the password with them.
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    lines = [f"CONNECT {host}:{endpoint.port} HTTP/1.1", f"Host: {host}:{endpoint.port}"]
+    if proxy.authorization is not None:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()

@@ -40,7 +40,7 @@ class Proxy(NamedTuple):
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """An endpoint of its address. Raises EndpointError, a ValueError."""
+    """An endpoint of its address. Raises EndpointError, a ValueError, without what may be a password."""
     from urllib.parse import urlsplit
 
     try:
@@ -49,10 +49,13 @@ def parse_endpoint(url: str) -> Endpoint:
     except ValueError:
         host = port = None
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or not _is_legal(url):
-        raise EndpointError(f"{url!r} is no address of an endpoint: http://host:port or https://host is")
+    shown = repr(url[:200]) if "@" not in url else "what was given"
+    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.query or parts.fragment:
+        raise EndpointError(f"{shown} is no address of an endpoint: http://host:port or https://host is")
     if parts.username is not None or parts.password is not None:
         raise EndpointError(f"the endpoint {host!r} holds a user: Lambda APIs know access keys only")
+    if not _is_legal(url) or not _is_host(host):
+        raise EndpointError(f"{shown} is no address of an endpoint: it holds what no address holds")
     return Endpoint(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), parts.path.rstrip("/"))
 
 
@@ -61,12 +64,17 @@ def parse_proxy(url: str) -> Proxy:
     from urllib.parse import unquote, urlsplit
 
     try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        # An address without a scheme is taken as other tools take it.
+        parts = urlsplit(url if "://" in url else f"http://{url.removeprefix('//')}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise EndpointError("the address of the proxy cannot be read: http://host:port is one") from None
-    if parts.scheme != "http" or not host:
-        raise EndpointError(f"a proxy of the scheme {parts.scheme!r} is not served: http://host:port is")
+        host = port = None
+        parts = urlsplit("http:")
+    if parts.scheme != "http":
+        known = parts.scheme if parts.scheme in _PROXY_SCHEMES else "its own"
+        raise EndpointError(f"a proxy of the scheme {known} is not served: http://host:port is")
+    if not host or port == 0 or not _is_host(host) or not _is_legal(url):
+        raise EndpointError("the address of the proxy cannot be read: http://host:port is one")
     authorization = None
     if parts.username is not None:
         from binascii import b2a_base64
@@ -76,6 +84,16 @@ def parse_proxy(url: str) -> Proxy:
     return Proxy(host, port or 80, authorization)
 
 
+_PROXY_SCHEMES = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")
+
+
 def _is_legal(url: str) -> bool:
     """Whether nothing in it would tear the head of a request."""
     return url.isascii() and url.isprintable() and " " not in url
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is a name or an address, of which no character means something else in a request."""
+    from re import ASCII, fullmatch
+
+    return fullmatch(r"[\w.-]+|[0-9a-f:.]+(?:%25[\w.-]+)?", host, ASCII) is not None

@@ -3,6 +3,7 @@
 ExchangeError
 ├── ConnectError            no connection: nothing was sent
 │   └── PoolError           every connection that may be open is in use
+├── ClosedError             the connections were closed for good: nothing was sent
 ├── AnswerTimeoutError      no answer, or no more of it, in time
 ├── ConnectionLostError     the connection broke before the answer was whole
 └── MalformedAnswerError    what came is no HTTP
@@ -16,15 +17,11 @@ class EndpointError(ValueError):
 
 
 class ExchangeError(Exception):
-    """A request has failed on its way. ``is_sent``: some of it may have reached the server."""
-
-    is_sent = True
+    """A request has failed on its way."""
 
 
 class ConnectError(ExchangeError):
     """No connection was made: nothing was sent. ``reason`` says why, ``is_timeout``: it was not made in time."""
-
-    is_sent = False
 
     def __init__(self, message: str, *, reason: str = "", is_timeout: bool = False) -> None:
         super().__init__(message)
@@ -34,6 +31,10 @@ class ConnectError(ExchangeError):
 
 class PoolError(ConnectError):
     """Every connection that may be open is in use, and none came back in time."""
+
+
+class ClosedError(ExchangeError):
+    """The connections were closed for good: nothing was sent."""
 
 
 class AnswerTimeoutError(ExchangeError):

@@ -29,7 +29,7 @@ from venturekit.runtime.invocation.invokers import (
     create_local_invoker,
 )
 from venturekit.runtime.invocation.request import LambdaReply, LambdaRequest
-from venturekit.transport import connections
+from venturekit.transport import connection as transport_connection
 from venturekit.transport.endpoint import parse_endpoint
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_a_connection_that_is_over_is_not_used_again(first: Any, server: Server,
 def test_a_connection_that_has_rested_too_long_is_not_used_again(
     server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(transport_connection, "IDLE_SECONDS", 0.0)
     call = caller.of(server.url)
     call()
     call()

@@ -28,10 +28,14 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import reveal_type
 
 from venturekit.runtime import (
-    BaseContext, Handler, InvokeResult, LambdaInvoker, Logger, Middleware, NotFoundError, RequestContext, Response,
-    TaskContext, UserContext, ainvoke, compose, create_invoker, create_lambda_invoker, current_context,
-    default_function_name_resolver, handler, invoke, is_venture_error, logger, success, task_handler,
+    BaseContext, BatchRecord, Handler, InvokeResult, LambdaInvoker, Logger, Middleware, NotFoundError, RequestContext,
+    Response, TaskContext, UserContext, ainvoke, batch_handler, compose, create_invoker,
+    create_lambda_invoker, create_memory_idempotency_store, create_memory_saga_store, current_context,
+    default_function_name_resolver, handler, idempotency_middleware, idempotent, invoke, is_venture_error, logger,
+    parallel, saga, step, success, task_handler,
 )
+from venturekit.runtime.patterns import Record, RecordPage, RecordStore, SagaRecord
+from venturekit.runtime.ws import Connection, connection_store
 
 
 class User(BaseModel):
@@ -184,6 +188,125 @@ def narrowed(error: Exception) -> str:
     return ""
 
 
+class Order(TypedDict):
+    sku: str
+
+
+def reserve(order: Order) -> Order:
+    return order
+
+
+async def release(order: Order) -> None: ...
+
+
+def any_order(order: dict[str, Any]) -> dict[str, Any]:
+    return order
+
+
+order_saga = saga(
+    "order",
+    [
+        step("reserve", reserve, release, retries=1, timeout_ms=100),
+        parallel("both", [step("any", any_order), {"name": "dict", "execute": any_order}]),
+        {"name": "ship", "execute": lambda order: None, "retryDelayMs": 5},
+    ],
+    store=create_memory_saga_store(),
+)
+reveal_type(order_saga.run({"sku": "tea"}, id="1").record)  # reveals SagaRecord
+reveal_type(order_saga.run().record.error)  # reveals dict[str, str] | None
+reveal_type(order_saga.resume("1", retry_failed=True).success)  # reveals bool
+reveal_type(order_saga.find("running", limit=2).records)  # reveals list[SagaRecord]
+reveal_type(order_saga.stuck(older_than_seconds=5))  # reveals list[SagaRecord]
+step("reserve", 5)  # error
+step("reserve", reserve, timeout=5)  # error
+parallel("both", [parallel("inner", [])])  # error
+saga("order", reserve)  # error
+order_saga.run({}, "1", "2")  # error
+
+
+class OwnStore:
+    def read(self, id: str, now: float, /) -> Record | None:
+        return None
+
+    def write(
+        self, id: str, value: dict[str, Any], now: float, /, *, version: int, expires_at: float | None = None,
+        keys: Any = None,
+    ) -> bool:
+        return True
+
+    def delete(self, id: str, now: float, /, *, version: int | None = None) -> bool:
+        return True
+
+    def find(self, key: str, value: str, now: float, /, *, limit: int = 100, after: str | None = None) -> RecordPage:
+        return RecordPage([], None)
+
+
+class AwaitedStore:
+    async def read(self, id: str, now: float, /) -> Record | None:
+        return None
+
+    async def write(
+        self, id: str, value: dict[str, Any], now: float, /, *, version: int, expires_at: float | None = None,
+        keys: Any = None,
+    ) -> bool:
+        return True
+
+    async def delete(self, id: str, now: float, /, *, version: int | None = None) -> bool:
+        return True
+
+    async def find(
+        self, key: str, value: str, now: float, /, *, limit: int = 100, after: str | None = None
+    ) -> RecordPage:
+        return RecordPage([], None)
+
+
+stores: list[RecordStore] = [OwnStore(), AwaitedStore()]
+no_store: RecordStore = object()  # error
+
+
+@idempotent(key="order_id")  # error
+def no_key(order_id: str) -> None: ...
+
+
+@idempotent(key=lambda order_id, cents: order_id, store=create_memory_idempotency_store())
+def charge(order_id: str, cents: int) -> int:
+    return cents
+
+
+@idempotent(store=create_memory_idempotency_store())
+async def acharge(order_id: str) -> int:
+    return 1
+
+
+reveal_type(charge("1", 5))  # reveals int
+charge(5, 5)  # error
+idempotency_middleware(ttl_seconds="day")  # error
+
+
+@batch_handler(body=Data, timeout_ms=100)
+def batch(body: Data, record: BatchRecord) -> None:
+    reveal_type(record.attempt)  # reveals int | None
+
+
+@batch_handler(body=Data)  # error
+def wrong_batch(body: int) -> None: ...
+
+
+@batch_handler
+async def abatch(body: Any) -> None: ...
+
+
+async def waits_for_sagas() -> None:
+    reveal_type((await order_saga.arun({})).context)  # reveals dict[str, Any]
+    reveal_type(await acharge("1"))  # reveals int
+    async for each in connection_store.aget_by_tenant("t"):
+        reveal_type(each.tenant_id)  # reveals str | None
+
+
+known: Connection | None = connection_store.get("c")
+reveal_type(connection_store.broadcast("d", "s", {"a": 1}).sent)  # reveals int
+reveal_type(connection_store.authenticate("c", {"user_id": "u"}).user_id)  # reveals str | None
+connection_store.send_to_user("d", "s", 5, {})  # error
 logger.info("m", {"a": 1}, b=lambda: 2)
 logger.error(lambda: "m", error=NotFoundError("a", 1))
 """

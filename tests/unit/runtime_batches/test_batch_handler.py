@@ -22,7 +22,9 @@ from venturekit.runtime import (
     TaskTimeoutError,
     TaskValidationError,
     batch_handler,
+    create_memory_idempotency_store,
     current_context,
+    idempotent,
     set_transaction_provider,
     timeout_middleware,
 )
@@ -416,3 +418,79 @@ def test_lanes_of_records_without_a_group() -> None:
 
     records: Any = [Bare("a"), Bare("b")]
     assert lanes_of(records, "skip_group") == [[records[0]], [records[1]]]
+
+
+@pytest.mark.parametrize("concurrency", [1, 10])
+def test_a_record_that_is_cancelled_by_what_it_awaits_has_failed(concurrency: int) -> None:
+    """The records behind it are processed all the same, and the log says why it comes again."""
+    done: list[int] = []
+    said: list[Any] = []
+
+    async def fn(number: int, record: Any) -> None:
+        if number == 0:
+            inner = asyncio.ensure_future(asyncio.Event().wait())
+            asyncio.get_running_loop().call_soon(inner.cancel)
+            await inner
+        done.append(number)
+
+    main = batch_handler(fn, concurrency=concurrency, logger=Logger(write=said.append))
+    event = sqs_event(0, 1, 2)
+    assert main(event) == ids(event, 0)
+    assert done == [1, 2]
+    (line,) = [json.loads(line) for line in said if "record failed" in line]
+    assert line["errorType"] == "CancelledError"
+
+
+def test_a_batch_that_is_cancelled_ends() -> None:
+    begun, ended = [], []
+
+    async def fn(number: int) -> None:
+        begun.append(number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(number)
+
+    main = batch_handler(fn, concurrency=2, logger=SILENT)
+
+    async def scene() -> None:
+        running = asyncio.ensure_future(main.acall(sqs_event(0, 1, 2)))
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 20)
+
+    asyncio.run(scene())
+    assert sorted(begun) == sorted(ended) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_process_is_not_the_failure_of_a_record(error: type[BaseException]) -> None:
+    def fn(body: Any, record: Any, logger: Any) -> None:
+        raise error
+
+    with pytest.raises(error):
+        made(fn)(sqs_event(1, 2))
+
+
+@both
+def test_messages_with_one_id_come_again_if_one_of_them_failed(kind: str) -> None:
+    event = sqs_event(1, 2, 3)
+    event["Records"][2]["messageId"] = event["Records"][0]["messageId"]
+    assert made(Doing(3), kind)(event) == ids(event, 0)
+
+
+def test_once_for_each_message() -> None:
+    """A message that was processed, and whose deletion was lost, comes again."""
+    doing = Doing(2)
+    store = create_memory_idempotency_store()
+
+    @idempotent(key=lambda body, record: record.message_id, store=store)
+    def once(body: int, record: BatchRecord) -> None:
+        doing(body, record, None)
+
+    main = batch_handler(once, logger=SILENT)
+    event = sqs_event(1, 2)
+    assert main(event) == main(event) == ids(event, 1)
+    assert doing.bodies == [1, 2, 2]

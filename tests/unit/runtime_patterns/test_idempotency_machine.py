@@ -179,6 +179,8 @@ class Calling(RuleBasedStateMachine):
         if record is None or record.value["status"] != "completed":
             if self.kept is not None and self.kept[1] > self.clock.now:
                 raise AssertionError("a result that was kept has gone before its end")
+            # It was over when another call has begun; a clock that is set back then does not bring it back.
+            self.kept = None
             return
         found = (record.value["result"], record.value["until"])
         if self.kept is not None and self.kept[1] > self.clock.now:

@@ -298,7 +298,7 @@ def test_functions_that_cannot_be_idempotent() -> None:
     with pytest.raises(HandlerConfigError, match="its store is asynchronous"):
         idempotent(store=Asynchronous())(lambda: 1)
     with pytest.raises(HandlerConfigError, match="belong together"):
-        idempotent(store=create_memory_idempotency_store(), serialize=str)(lambda: 1)
+        idempotent(store=create_memory_idempotency_store(), serialize=str, name="f")(lambda: 1)
     with pytest.raises(TypeError, match="no store of records"):
         idempotent(store={})  # type: ignore[arg-type]
 
@@ -314,7 +314,7 @@ def test_a_store_that_is_asynchronous_without_saying_so() -> None:
             return store.write(*arguments, **options)
 
     ran: list[int] = []
-    decorated = idempotent(store=Sly())(lambda: ran.append(1))  # type: ignore[arg-type]
+    decorated = idempotent(store=Sly(), name="sly")(lambda: ran.append(1))  # type: ignore[arg-type]
     with pytest.raises(AsyncStoreError, match="async def"):
         decorated()
     assert ran == []

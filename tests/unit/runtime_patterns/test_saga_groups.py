@@ -286,9 +286,9 @@ def test_calls_of_a_step_carry_its_key(lab: Lab, target: Target) -> None:
 
 
 def test_the_key_is_the_same_in_each_attempt_and_after_a_crash(lab: Lab, target: Target) -> None:
-    lab.store.fail(2, StoreDownError())
+    lab.store.fail(2, Crash())
     made = lab.saga(calling(lab, "pay", ("charge", {}))._replace(retries=1))
-    with pytest.raises(StoreDownError):
+    with pytest.raises(Crash):
         lab.run(made, {}, "4#2")
     lab.clock.now += 100
     lab.store.heal()

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from venturekit.runtime.patterns.saga_workers import Attempt, Outcome
 
 ID = "1"
+# Longer than any lease: a minute after the longest wait before another attempt.
+LATER_SECONDS = 65
 OUTCOMES = (
     "ok",
     "ok",
@@ -61,8 +63,9 @@ class MixedWorker:
     def outcome(self) -> Outcome:
         return _run(self._waiting.pop(self._chance.randrange(len(self._waiting))))
 
-    def abandon(self, *, wait: bool) -> None:
+    def abandon(self, *, wait: bool) -> bool:
         self._waiting.clear()
+        return True
 
 
 class World:
@@ -170,7 +173,7 @@ class Sagas(RuleBasedStateMachine):
     def run(self, begins: bool, write: int | None, late: bool, dies: bool, waits: bool) -> None:
         world = self.world
         if waits:
-            world.clock.now += 61
+            world.clock.now += LATER_SECONDS
         if write is not None:
             world.store.fail(write, Crash() if dies else StoreDownError(), late=late)
         self.attempt(world.flow(begins=begins))
@@ -181,7 +184,7 @@ class Sagas(RuleBasedStateMachine):
         """Their steps in any order; the time does not pass between them, as it does not within a lease."""
         world = self.world
         if waits:
-            world.clock.now += 61
+            world.clock.now += LATER_SECONDS
         flows: dict[int, Any] = {number: world.flow(begins=number == 0) for number in range(count)}
         given: dict[int, Any] = dict.fromkeys(flows)
         for turn in [*turns, *(number for number in flows for _ in range(100))]:
@@ -199,7 +202,7 @@ class Sagas(RuleBasedStateMachine):
         for turn in range(6):
             # At last nothing stands in the way any more.
             world.calm = turn == 5
-            world.clock.now += 61
+            world.clock.now += LATER_SECONDS
             self.attempt(world.flow(begins=True))
         record = world.saga.get(ID)
         assert record is not None

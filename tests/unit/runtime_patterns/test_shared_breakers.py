@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.runtime_patterns.idempotency_lab import Asynchronous, Clock, Faulty
-from venturekit.runtime import invoke
+from venturekit.runtime import _process, ainvoke, invoke
 from venturekit.runtime.invocation.request import LambdaReply
 from venturekit.runtime.patterns import (
     CircuitBreaker,
@@ -268,8 +268,6 @@ def test_asynchronous_stores() -> None:
     asyncio.run(scene())
     with pytest.raises(AsyncStoreError, match="acall"):
         Lab(1, Asynchronous()).all[0].call(lambda: 1)
-    with pytest.raises(TypeError, match="one that blocks"):
-        configure_circuit_breaker(store=Asynchronous())  # type: ignore[arg-type]
 
 
 def test_what_does_not_count_is_an_answer_of_the_probe_too() -> None:
@@ -349,8 +347,6 @@ def test_the_breakers_of_invoke_share_too(monkeypatch: pytest.MonkeyPatch) -> No
             Down.calls += 1
             return LambdaReply(200, b'{"errorMessage": "x"}', function_error="Unhandled")
 
-    from venturekit.runtime import _process
-
     store = create_memory_breaker_store()
     configure_circuit_breaker(failure_threshold=2, store=store)
     _process.state.invoker = Down()
@@ -364,6 +360,69 @@ def test_the_breakers_of_invoke_share_too(monkeypatch: pytest.MonkeyPatch) -> No
     configure_circuit_breaker(failure_threshold=2, store=store)
     invoke(target, fallback={"statusCode": 503, "data": None})
     assert Down.calls == 2, "another environment has been told"
+
+
+class Flaky:
+    """A target that is down until it is not."""
+
+    def __init__(self) -> None:
+        self.calls, self.is_down = 0, True
+
+    def invoke(self, request: Any) -> LambdaReply:
+        self.calls += 1
+        return LambdaReply(200, b'"x"', function_error="Unhandled" if self.is_down else None)
+
+    async def ainvoke(self, request: Any) -> LambdaReply:
+        return self.invoke(request)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
+def test_ainvoke_takes_any_store(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENTURE_STAGE", "dev")
+    store: Any = create_memory_breaker_store() if kind == "blocking" else Asynchronous()
+    configure_circuit_breaker(failure_threshold=2, reset_timeout_ms=0, store=store)
+    target = _process.state.invoker = Flaky()
+    call: dict[str, Any] = {"function": "pay", "project": "shop", "fallback": "instead"}
+
+    async def scene() -> None:
+        for _ in range(2):
+            assert (await ainvoke(**call)).data == "instead"
+        (report,) = await alist_shared_breakers(store)
+        assert (report.state, target.calls) == (OPEN, 2)
+        # The probe fails, then it does not.
+        assert (await ainvoke(**call)).data == "instead"
+        target.is_down = False
+        assert (await ainvoke(**call)).data == "x"
+        (report,) = await alist_shared_breakers(store)
+        assert (report.state, target.calls) == (CLOSED, 4)
+
+    asyncio.run(scene())
+
+
+def test_invoke_says_so_when_it_would_have_to_wait_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENTURE_STAGE", "dev")
+    configure_circuit_breaker(store=Asynchronous())
+    target = _process.state.invoker = Flaky()
+    with pytest.raises(AsyncStoreError, match=r"use ainvoke\(\), or a store that blocks"):
+        invoke(function="pay", project="shop", fallback=None)
+    assert target.calls == 0
+    target.is_down = False
+    assert invoke(function="pay", project="shop").data == "x", "without a fallback there is no breaker"
+
+
+def test_a_store_that_is_back_is_looked_at_every_second_again() -> None:
+    store = Faulty("x" * 8)
+    lab = Lab(2, store)
+    lab.all[1]._store = store.store
+    first, second = lab.all
+    while store.script:
+        assert first.may_call()
+        lab.clock.now += 1
+    while not store.done[8:]:
+        assert first.may_call()
+        lab.clock.now += 1
+    second.failed(), second.failed()
+    assert first.may_call() is False, "what the others have told is known within a second"
 
 
 def test_without_a_store_nothing_has_changed() -> None:

@@ -106,17 +106,17 @@ def test_a_key_that_was_not_declared_is_refused(client: Any) -> None:
 
 
 def test_the_table_has_its_indexes_and_its_time_to_live(client: Any) -> None:
-    store = DynamoDbRecordStore("made-twice", client=client, keys=("user", "t"))
+    store = DynamoDbRecordStore("records-made-twice", client=client, keys=("user", "t"))
     store.create_table()
     store.create_table()
-    table = client.describe_table(TableName="made-twice")["Table"]
+    table = client.describe_table(TableName="records-made-twice")["Table"]
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
     assert set(indexes) == {"key_user", "key_t"}
     assert [key["AttributeName"] for key in indexes["key_t"]["KeySchema"]] == ["key_t", "id"]
     assert indexes["key_t"]["Projection"] == {"ProjectionType": "ALL"}
-    live = client.describe_time_to_live(TableName="made-twice")["TimeToLiveDescription"]
+    live = client.describe_time_to_live(TableName="records-made-twice")["TimeToLiveDescription"]
     assert live == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
 
 

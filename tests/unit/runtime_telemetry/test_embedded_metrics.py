@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_values_at_the_edge(value: Any, lines: Lines) -> None:
     assert lines[0]["m"] == value
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 1025, "ü", None, 3, "_aws"])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 1025, "ü", None, 3, "_aws", "a\tb"])
 def test_names_that_are_none(name: Any, lines: Lines) -> None:
     metrics = made(lines)
     for use in (metrics.add, metrics.add_property):
@@ -147,6 +148,34 @@ def test_names_that_are_none(name: Any, lines: Lines) -> None:
     metrics.add("x" * 1024, 1)
 
 
+@pytest.mark.parametrize("namespace", ["x" * 256, "Shop!", ":Shop", "Shop(a)", "AWS/Shop"])
+def test_namespaces_that_are_none(namespace: str) -> None:
+    with pytest.raises(MetricError, match="namespace"):
+        create_metrics(namespace)
+    assert create_metrics("Shop/orders_1.2-3#4:5 6" + "x" * 232).namespace
+
+
+def test_threads_of_an_invocation_lose_nothing(lines: Lines) -> None:
+    """They have no context, unless somebody has taken it along."""
+    metrics = made(lines, {"service": "orders"})
+
+    def fn(event: Any) -> None:
+        metrics.add_dimensions(customer="acme")
+        metrics.add("inside", 1)
+        threads = [threading.Thread(target=metrics.add, args=("outside", number)) for number in range(3)]
+        threads.append(threading.Thread(target=metrics.add_dimensions, args=({"customer": "other"},)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    task_handler(fn, middleware=[metrics_middleware(metrics)], logger=SILENT)({})
+    assert (values_of(lines, "inside"), sorted(values_of(lines, "outside"))) == ([1], [0, 1, 2])
+    metrics.add("later", 1)
+    metrics.flush()
+    assert "customer" not in lines[-1]
+
+
 @pytest.mark.parametrize(
     ("dimensions", "said"),
     [
@@ -156,6 +185,8 @@ def test_names_that_are_none(name: Any, lines: Lines) -> None:
         ({"d": "ü"}, "the dimension 'd'"),
         ({"x" * 251: "x"}, "1 to 250 characters"),
         ({":d": "x"}, "cannot be called"),
+        ({"d": "two\nlines"}, "the dimension 'd'"),
+        ({"d\x00": "x"}, "a dimension"),
         ({f"d{n}": "x" for n in range(31)}, "has 30 dimensions at most, and not 31"),
     ],
 )

@@ -29,6 +29,7 @@ from venturekit.runtime import (
     invoke,
     task_handler,
 )
+from venturekit.runtime.patterns import configure_circuit_breaker
 from venturekit.runtime.ws import ws_handler
 from venturekit.testing import (
     FakeInvoker,
@@ -300,6 +301,26 @@ def test_calls_that_fail(kind: str, spans: Spans, invoker: FakeInvoker) -> None:
     assert [attributes(call)["error.type"] for call in calls] == ["404", "function_error"]
     assert all(call.status.status_code is StatusCode.ERROR for call in calls)
     assert "faas.invoked_name" in attributes(calls[1])
+
+
+@both
+def test_a_call_whose_fallback_is_used(kind: str, spans: Spans, invoker: FakeInvoker) -> None:
+    """The caller goes on; that its call has failed is to be seen all the same, and so is that none was made."""
+    configure_circuit_breaker(failure_threshold=1)
+    target: dict[str, Any] = {"fallback": {"statusCode": 200, "data": []}}
+    for _ in range(2):
+        if kind == "sync":
+            assert invoke("missing", **target).status_code == 200
+        else:
+            assert asyncio.run(ainvoke("missing", **target)).status_code == 200
+    failed, open_ = spans.all
+    for span in (failed, open_):
+        assert span.status.status_code is StatusCode.ERROR
+        assert "http.response.status_code" not in attributes(span), "nobody has answered"
+    assert attributes(failed)["error.type"] == "target_not_found"
+    assert [event.name for event in failed.events] == ["exception"]
+    assert attributes(open_)["error.type"] == "circuit_open"
+    assert not open_.events
 
 
 def test_a_call_that_nobody_waits_for(spans: Spans, invoker: FakeInvoker) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from venturekit.runtime import SagaCompensationError, TaskContext, invoke, saga, step, task_handler
+from venturekit.runtime import SagaCompensationError, SagaError, TaskContext, invoke, saga, step, task_handler
 
 Order = dict[str, Any]
 
@@ -61,8 +61,11 @@ def _resumed(order_id: str) -> Any:
     try:
         return _told(order_saga.resume(order_id).record)
     except SagaCompensationError as error:
-        # It is logged, and found by order_saga.find("failed"): the others still go on.
+        # It is logged, and found by order_saga.find("failed").
         return _told(error.result.record)
+    except SagaError as error:
+        # Somebody else was faster, or its time is not enough: the others still go on.
+        return {"orderId": order_id, "status": "stuck", "why": str(error)}
 
 
 def _told(record: Any) -> dict[str, Any]:

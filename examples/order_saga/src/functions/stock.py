@@ -1,4 +1,4 @@
-"""Stock: goods are put aside for an order, and put back."""
+"""Stock: goods are delivered, put aside for an order, and put back."""
 
 from __future__ import annotations
 
@@ -15,8 +15,19 @@ class OutOfStockError(Exception):
 
 @task_handler(middleware=[idempotency_middleware()])
 def main(event: dict[str, Any]) -> dict[str, Any]:
-    """Reserve or release."""
-    return reserve(**_rest(event)) if event["action"] == "reserve" else release(**_rest(event))
+    """Deliver, reserve or release."""
+    return ACTIONS[event["action"]](**_rest(event))
+
+
+def deliver(sku: str, count: int) -> dict[str, Any]:
+    """More of something has come."""
+    with database() as shop:
+        (available,) = shop.execute(
+            "INSERT INTO stock VALUES (?, ?) ON CONFLICT (sku) DO UPDATE SET available = available + excluded.available"
+            " RETURNING available",
+            (sku, count),
+        ).fetchone()
+    return {"available": available}
 
 
 def reserve(orderId: str, sku: str, count: int) -> dict[str, Any]:  # noqa: N803 - names of the event
@@ -38,6 +49,9 @@ def release(orderId: str) -> dict[str, Any]:  # noqa: N803
         for sku, count in found:
             shop.execute("UPDATE stock SET available = available + ? WHERE sku = ?", (count, sku))
     return {"released": len(found)}
+
+
+ACTIONS = {"deliver": deliver, "reserve": reserve, "release": release}
 
 
 def _rest(event: dict[str, Any]) -> dict[str, Any]:

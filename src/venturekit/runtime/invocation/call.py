@@ -152,7 +152,7 @@ class Invoker:
         call = Call(target, self._resolver, **options)
         breaker = call.breaker()
         if breaker is not None and not breaker.may_call():
-            return call.instead()
+            return call.refused()
         attempt = 0
         while True:
             try:
@@ -162,7 +162,9 @@ class Invoker:
                 if delay is None:
                     return call.fail(error, breaker)
             else:
-                return call.succeed(result, breaker)
+                if breaker is not None:
+                    breaker.succeeded()
+                return result
             pause(delay)
             attempt += 1
 
@@ -195,8 +197,8 @@ class Invoker:
     async def _acall(self, target: Any, /, **options: Any) -> InvokeResult[Any]:
         call = Call(target, self._resolver, **options)
         breaker = call.breaker()
-        if breaker is not None and not breaker.may_call():
-            return call.instead()
+        if breaker is not None and not await breaker.amay_call():
+            return call.refused()
         attempt = 0
         while True:
             try:
@@ -204,9 +206,11 @@ class Invoker:
             except InvokeError as error:
                 delay = call.delay(error, attempt)
                 if delay is None:
-                    return call.fail(error, breaker)
+                    return await call.afail(error, breaker)
             else:
-                return call.succeed(result, breaker)
+                if breaker is not None:
+                    await breaker.asucceeded()
+                return result
             await apause(delay)
             attempt += 1
 
@@ -402,20 +406,39 @@ class Call:
 
     def fail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
         """The fallback, or the error is raised."""
-        if breaker is None:
-            raise error
-        # Nor does a caller without time say anything of it.
-        if self._was_sent and not _is_refused_request(error):
+        if breaker is not None and self._counts(error):
             breaker.failed()
+        return self._failed(error)
+
+    async def afail(self, error: InvokeError, breaker: Any) -> InvokeResult[Any]:
+        """The same within an event loop."""
+        if breaker is not None and self._counts(error):
+            await breaker.afailed()
+        return self._failed(error)
+
+    def _counts(self, error: InvokeError) -> bool:
+        """Whether it says something of the target: a caller without time does not."""
+        return self._was_sent and not _is_refused_request(error)
+
+    def _failed(self, error: InvokeError) -> InvokeResult[Any]:
+        if self._fallback is None:
+            raise error
         if (ctx := current_context()) is not None:
             ctx.logger.warn("target unavailable: its fallback is used", {"target": self.name, "why": error.message})
+        _note_fallback(error)
         return self.instead()
 
-    def succeed(self, result: InvokeResult[Any], breaker: Any) -> InvokeResult[Any]:
-        """The result."""
-        if breaker is not None:
-            breaker.succeeded()
-        return result
+    def refused(self) -> InvokeResult[Any]:
+        """The fallback, because the breaker is open."""
+        _note_fallback(None)
+        return self.instead()
+
+
+def _note_fallback(error: InvokeError | None) -> None:
+    if TRACING_API in modules:
+        from venturekit.runtime.telemetry.spans import fell_back
+
+        fell_back(error)
 
 
 def _is_refused_request(error: InvokeError) -> bool:

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.protocol.http1 import HttpError, ResponseParser, request_head
-from venturekit.transport import connections
-from venturekit.transport.connections import Connections, HttpResponse, Limits, Outgoing, is_readable
+from venturekit.transport import connection
+from venturekit.transport.connection import Limits, Outgoing, is_readable
+from venturekit.transport.connections import Connections, HttpResponse
 from venturekit.transport.dialing import usual_tls
 from venturekit.transport.errors import (
     AnswerTimeoutError,
@@ -127,7 +128,7 @@ class SignedHttp:
             # Between two invocations no event loop runs that would have noticed an end: the socket itself is asked.
             if (
                 is_open
-                and time.monotonic() - since < connections.IDLE_SECONDS
+                and time.monotonic() - since < connection.IDLE_SECONDS
                 and not is_readable(writer.get_extra_info("socket"))
             ):
                 found = reader, writer

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
+_COME_AGAIN: Final = (408, 425, 429)
 
 
 def idempotency_middleware(
@@ -54,18 +55,22 @@ def idempotency_middleware(
     call by ``invoke()`` to a task the key that came along. A request without one passes through, or is refused with 400
     if ``required``. ``methods``: the others pass through. A key is its sender's own: the same one of another tenant,
     another user, or under another ``name`` (that of the Lambda function) is another key. Put the middleware behind
-    those that find out who asks. Who is not known to anybody shares one scope with everybody else.
+    those that find out who asks: when it turns out later, nothing is kept, and an error is logged. Who is not known to
+    anybody, and has no ``Authorization`` header, shares one scope with everybody else. Calls by ``invoke()`` of a route
+    have a scope of their own.
 
     With another method, path, query or body, a known key is refused with 422; ``payload`` says what has to be the same
-    instead: names of fields of the body (``["amount", "card.number"]``), or a function of the context.
+    instead: method, path and some fields of the body (``["amount", "card.number"]``), or what a function of the context
+    gives.
 
     While the first request runs, the others get 409, or with ``on_pending="wait"`` wait for its answer. Its key is free
-    again when the handler raises or answers with 500 and above, and when the time of the invocation is over (outside
-    of Lambda 15 minutes, or ``pending_seconds``). Everything else is kept for ``ttl_seconds``, a day: status, body,
-    cookies, and headers but those of one request, like ``X-Request-Id``. ``keep``: a function of a response that says
-    whether it is kept. A replay has the header ``Idempotent-Replayed: true``; ``on_replay`` is called with it and the
-    context, and may give another one. When the store is down the answer is 503, or with ``on_store_error="run"`` the
-    handler runs all the same. Streamed responses are refused, for they cannot be kept.
+    again when the handler raises or answers with 408, 425, 429 or 500 and above, and when the time of the invocation is
+    over (outside of Lambda 15 minutes, or ``pending_seconds``). Everything else is kept for ``ttl_seconds``, a day:
+    status, body, cookies, and headers but those of one request, like ``X-Request-Id``. ``keep``: a function of a
+    response that says whether it is kept. A replay has the header ``Idempotent-Replayed: true``; ``on_replay`` is
+    called with it and the context, and may give another one. When the store is down the answer is 503, or with
+    ``on_store_error="run"`` the handler runs all the same. Streamed responses are refused, for they cannot be kept. Of
+    an answer that is too large for the store it is kept that it was given: whoever comes again gets 500.
 
     In a task the result is kept as JSON, and errors are raised. ``clock`` gives epoch seconds.
 
@@ -140,21 +145,28 @@ class _Requests:
         shown = self._name or idempotency_keys.function_name(ctx)
         key = idempotency_keys.key_text(found, shown or "this request")
         fingerprint = idempotency_keys.fingerprint(self._payload(ctx))
-        call = Call(
-            idempotency_keys.record_id(shown, ctx, key), fingerprint, urandom(8).hex(), ctx.get_remaining_time_in_millis
-        )
+        record_id = idempotency_keys.record_id(shown, ctx, key, *_door(ctx))
+        call = Call(record_id, fingerprint, urandom(8).hex(), ctx.get_remaining_time_in_millis)
+        owner = idempotency_keys.owner_of(ctx)
         before = dict(ctx.response_headers) if isinstance(ctx, RequestContext) else {}
         results = Results(shown)
         return self._rules.around(
             call,
             lambda: NEXT,
-            dump=lambda result: self._dump(ctx, result, before, results),
+            dump=lambda result: self._dump(ctx, result, before, results, owner),
             replay=lambda kept: self._replay(ctx, kept, results),
             pause=wait,
         )
 
-    def _dump(self, ctx: BaseContext, result: Any, before: dict[str, str], results: Results) -> Any:
-        if isinstance(result, Response) and result.status_code >= 500:
+    def _dump(
+        self, ctx: BaseContext, result: Any, before: dict[str, str], results: Results, owner: tuple[Any, Any]
+    ) -> Any:
+        if isinstance(result, Response) and (result.status_code >= 500 or result.status_code in _COME_AGAIN):
+            return UNKEPT
+        if idempotency_keys.owner_of(ctx) != owner:
+            # It would be given to whoever comes with the key, without asking who that is.
+            said = "idempotency_middleware() stands before what finds out who asks: nothing is kept. Put it behind"
+            idempotency_keys.log("error", said, {})
             return UNKEPT
         if isinstance(ctx, RequestContext) and result is None:
             return UNKEPT
@@ -206,19 +218,39 @@ def _payload_of(given: Callable[[Any], Any] | Sequence[str] | None) -> Callable[
     if isinstance(given, str) or not all(isinstance(field, str) for field in given):
         raise MiddlewareError(f"payload is a list of names of fields, or a function of the context, and not {given!r}")
     fields = tuple(given)
-    return lambda ctx: idempotency_keys.chosen(_sent(ctx), fields)
+    return lambda ctx: [*_route_of(ctx), *idempotency_keys.chosen(_sent(ctx), fields)]
 
 
 def _whole(ctx: BaseContext) -> Any:
     if not isinstance(ctx, RequestContext):
         return _sent(ctx)
-    return [ctx.method, ctx.path, ctx.query_lists, _sent(ctx)]
+    return [*_route_of(ctx), ctx.query_lists, _sent(ctx)]
+
+
+def _route_of(ctx: BaseContext) -> list[str]:
+    return [ctx.method, ctx.path] if isinstance(ctx, RequestContext) else []
+
+
+def _door(ctx: BaseContext) -> tuple[str, ...]:
+    """By what a request has come in, where its user does not tell: one door asks for more than another."""
+    if not isinstance(ctx, RequestContext):
+        return ()
+    if ctx.is_internal:
+        # No scopes are asked of it.
+        return ("internal",)
+    token = ctx.headers.get("authorization", "")
+    # A signature is another one with every attempt.
+    if ctx.user is not None or not token or token.startswith("AWS4-"):
+        return ()
+    return ("authorization", idempotency_keys.digest(token.encode("utf-8", "surrogatepass")))
 
 
 def _sent(ctx: BaseContext) -> Any:
     if isinstance(ctx, TaskContext):
         return ctx.event
-    assert isinstance(ctx, RequestContext)
+    if not isinstance(ctx, RequestContext):
+        message = getattr(ctx, "message", None)
+        return idempotency_keys.digest(message) if isinstance(message, bytes) else message
     try:
         body = ctx.body
     except VentureError:

@@ -18,6 +18,7 @@ _OF_ONE_REQUEST: Final = frozenset(
         *("x-amzn-requestid", "x-amzn-trace-id", "x-request-id", "x-response-time"),
     )
 )
+_DEEPEST: Final = 100
 _PREFIXES_OF_ONE_REQUEST: Final = ("access-control-", "ratelimit-", "x-venturekit-")
 
 
@@ -37,7 +38,10 @@ def dump_response(response: Response, added: Mapping[str, str]) -> dict[str, Any
     """
     if response.is_streamed:
         raise _streamed(response)
+    can_be_read_once = _has_iterator(response.body)
     body, own_type = response.encoded()
+    if can_be_read_once:
+        response.body = json.loads(body)
     headers = lasting(response.headers)
     if response.raw is None and own_type is not None and response.header("content-type") is None:
         headers["Content-Type"] = own_type
@@ -50,7 +54,7 @@ def dump_response(response: Response, added: Mapping[str, str]) -> dict[str, Any
         kept["body"] = body
     if response.cookies:
         kept["cookies"] = response.cookies
-    if response.enveloped and type(response.body) is dict and "data" in response.body:
+    if body and response.enveloped and type(response.body) is dict and "data" in response.body:
         kept["enveloped"] = True
     if changed := lasting(added):
         kept["added"] = changed
@@ -71,6 +75,15 @@ def load_response(kept: Mapping[str, Any]) -> Response:
     # What it says of its type is all that there is to say.
     response.raw = {}
     return response
+
+
+def _has_iterator(value: Any, depth: int = 0) -> bool:
+    """Whether there is something in a value that is gone when it was written as JSON."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return hasattr(value, "__next__")
+    return depth < _DEEPEST and any(_has_iterator(one, depth + 1) for one in value)
 
 
 def _streamed(response: Response) -> MiddlewareError:

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from venturekit.runtime._process import state
-from venturekit.runtime.middleware.base import is_async
 from venturekit.runtime.patterns.circuit_breaker import (
     FAILURE_THRESHOLD,
     RESET_TIMEOUT_MS,
@@ -57,6 +56,8 @@ class CircuitBreaker:
     """
 
     is_shared = False
+    instead_of_blocking = "acall() and amay_call(), or a store that blocks"
+    """What an error says to do where nothing can be awaited."""
 
     def __init__(
         self,
@@ -182,6 +183,7 @@ class Breakers:
                 name=f"invoke:{target}",
                 store=self.store,
             )
+            breaker.instead_of_blocking = "ainvoke(), or a store that blocks"
         return breaker
 
     def configure(self, failure_threshold: int, reset_timeout_ms: int, store: RecordStore | None = None) -> None:
@@ -189,8 +191,6 @@ class Breakers:
         BreakerMachine(failure_threshold, reset_timeout_ms)  # raises for limits that make no breaker
         if store is not None:
             check_store(store)
-            if is_async(store.read) or is_async(store.write):
-                raise TypeError("the store of the breakers of invoke() has to be one that blocks, and this one is not")
         self.failure_threshold = failure_threshold
         self.reset_timeout_ms = reset_timeout_ms
         self.store = store
@@ -234,8 +234,8 @@ def configure_circuit_breaker(
 
         configure_circuit_breaker(failure_threshold=3, reset_timeout_ms=60_000)
 
-    ``store``: all environments with this store share what they know of a target (``create_circuit_breaker``). It has
-    to be one that blocks, for ``ainvoke`` too.
+    ``store``: all environments with this store share what they know of a target (``create_circuit_breaker``). With one
+    that is asynchronous calls that have a fallback are made by ``ainvoke()``.
 
     Raises ValueError, TypeError.
     """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from venturekit.runtime.errors import ServiceUnavailableError, TaskError, TaskTimeoutError, VentureError
 from venturekit.runtime.patterns.driving import AsyncStoreError
 from venturekit.runtime.patterns.idempotency_errors import IdempotencyKeyReusedError, IdempotencyPendingError
-from venturekit.runtime.patterns.record_checks import ForeignRecordError
+from venturekit.runtime.patterns.record_checks import ForeignRecordError, RecordValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -43,6 +43,9 @@ MARGIN_MS: Final = 100
 _ROUNDS: Final = 100
 UNKEPT: Final[Any] = object()
 """Given for a result that is not to be kept: the next call runs."""
+PROBLEM: Final = "problem"
+"""What is kept of a result that cannot be: why."""
+_FAR_SECONDS: Final = 1e10
 _NOT_OF_THE_STORE: Final = (VentureError, TaskError, AsyncStoreError)
 
 
@@ -62,13 +65,15 @@ class Kept(NamedTuple):
 class Call:
     """One call with a key. ``owner`` is unique to it; ``remaining_ms`` tells how long it may still take."""
 
-    __slots__ = ("fingerprint", "id", "owner", "remaining_ms")
+    __slots__ = ("fingerprint", "id", "is_in_doubt", "owner", "remaining_ms")
 
     def __init__(self, id: str, fingerprint: str, owner: str, remaining_ms: Callable[[], float]) -> None:
         self.id = id
         self.fingerprint = fingerprint
         self.owner = owner
         self.remaining_ms = remaining_ms
+        # Whether a claim was sent, and nothing was heard of it.
+        self.is_in_doubt = False
 
 
 class Idempotency:
@@ -90,8 +95,9 @@ class Idempotency:
         clock: Callable[[], float],
         log: Callable[[str, str, Mapping[str, Any]], None],
     ) -> None:
-        if ttl_seconds <= 0 or (pending_seconds is not None and pending_seconds <= 0):
-            raise ValueError("ttl_seconds and pending_seconds are more than 0")
+        for seconds in (ttl_seconds, pending_seconds):
+            if seconds is not None and not 0 < seconds < _FAR_SECONDS:
+                raise ValueError(f"ttl_seconds and pending_seconds are more than 0, and no {seconds}")
         if on_pending not in ("conflict", "wait"):
             raise ValueError(f"on_pending is 'conflict' or 'wait', and not {on_pending!r}")
         if on_store_error not in ("refuse", "run"):
@@ -122,9 +128,13 @@ class Idempotency:
         """
         try:
             found = yield from self._claimed(call, pause)
-        except _NOT_OF_THE_STORE:
+        except (AsyncStoreError, GeneratorExit, IdempotencyPendingError, IdempotencyKeyReusedError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) or isinstance(error, _NOT_OF_THE_STORE):
+                # A time limit, or a cancellation: nothing will run, so nobody has to wait for it.
+                yield from self._withdrawn(call)
+                raise
             self._without_store(error)
             return (yield run())
         if isinstance(found, Kept):
@@ -172,7 +182,8 @@ class Idempotency:
             if found is not None:
                 version = found
                 continue
-            if patience < delay:
+            # A store may be slow as well, and what is left is known better by whoever ends the call.
+            if min(patience, (call.remaining_ms() - MARGIN_MS) / 1000) < delay:
                 break
             yield pause(delay)
             patience -= delay
@@ -183,11 +194,25 @@ class Idempotency:
         now = self.clock()
         until = now + min(self.pending_seconds or LONGEST_SECONDS, max(call.remaining_ms(), 1) / 1000)
         value = {"status": PENDING, "fingerprint": call.fingerprint, "owner": call.owner, "until": until}
+        call.is_in_doubt = True
         won = yield self.store.write(call.id, value, now, version=version, expires_at=until + GUARD_SECONDS)
+        call.is_in_doubt = False
         return Claim(version + 1, until) if won else None
 
+    def _withdrawn(self, call: Call) -> Flow:
+        """Free the key, if this call has claimed it without having been told."""
+        if not call.is_in_doubt:
+            return
+        try:
+            claim = judge((yield self.store.read(call.id, self.clock())), call, self.clock())
+            if isinstance(claim, Claim):
+                yield from self._given_up(call, claim)
+        except Exception:
+            # What has cut it off is what is raised.
+            return
+
     def _without_store(self, error: Exception) -> None:
-        fields = {"errorType": type(error).__name__, "errorMessage": str(error)}
+        fields = _told(error)
         if not self.runs_without_store:
             self.log("error", "the idempotency store is down: the call is refused", fields)
             raise ServiceUnavailableError("The idempotency store") from error
@@ -207,27 +232,43 @@ class Idempotency:
 
     def _settled(self, call: Call, claim: Claim, value: dict[str, Any] | None) -> Flow:
         """Write how it ended, twice at most, and never over somebody else's record. None deletes it."""
-        trouble: Exception | None = None
-        for attempt in range(2):
-            now = self.clock()
-            if now > claim.until + GUARD_SECONDS:
-                break
+        trouble: BaseException | None = None
+        cut_off: BaseException | None = None
+        is_settled = False
+        for is_first in (True, False):
             try:
-                if attempt and not (yield from self._is_pending_still(call, now)):
-                    return
-                if (yield self._settle(call, claim, value, now)):
-                    return
-            except AsyncStoreError:
+                is_settled = yield from self._try_to_settle(call, claim, value, is_first=is_first)
+            except (AsyncStoreError, GeneratorExit):
                 raise
-            except Exception as error:
+            except RecordValueError as error:
+                assert value is not None
+                # It has run, and nothing is more important than that it does not run again.
+                self.log("error", "the result of an idempotent call cannot be kept", _told(error))
+                trouble, value = error, {**value, "result": {PROBLEM: str(error)}}
+            except BaseException as error:
                 # A time limit that ends here has the last word, but the call has run and should be known to have.
                 trouble = error
-                continue
-            trouble = None
-            break
-        self._log_unsettled(trouble, value)
+                cut_off = cut_off if isinstance(error, Exception) else error
+            else:
+                trouble = None
+                break
+        if not is_settled:
+            self._log_unsettled(trouble, value)
+        if cut_off is not None:
+            raise cut_off
         if isinstance(trouble, TaskTimeoutError | VentureError):
             raise trouble
+
+    def _try_to_settle(
+        self, call: Call, claim: Claim, value: dict[str, Any] | None, *, is_first: bool
+    ) -> Generator[Any, Any, bool]:
+        """Whether it is known how the call ended; False if the record is somebody else's by now."""
+        now = self.clock()
+        if now > claim.until + GUARD_SECONDS:
+            return False
+        if not is_first and not (yield from self._is_pending_still(call, now)):
+            return True
+        return bool((yield self._settle(call, claim, value, now)))
 
     def _settle(self, call: Call, claim: Claim, value: dict[str, Any] | None, now: float) -> Any:
         if value is None:
@@ -242,10 +283,9 @@ class Idempotency:
         record: Record | None = yield self.store.read(call.id, now)
         return record is not None and record.value.get("owner") == call.owner and record.value.get("status") == PENDING
 
-    def _log_unsettled(self, trouble: Exception | None, value: dict[str, Any] | None) -> None:
+    def _log_unsettled(self, trouble: BaseException | None, value: dict[str, Any] | None) -> None:
         if trouble is not None:
-            fields = {"errorType": type(trouble).__name__, "errorMessage": str(trouble)}
-            self.log("error", "the idempotency store is down: how the call ended is not known there", fields)
+            self.log("error", "the idempotency store is down: how the call ended is not known there", _told(trouble))
         elif value is not None and value["status"] == COMPLETED:
             self.log("warn", "the call took longer than it may, and another one has run: its result is not kept", {})
 
@@ -270,3 +310,7 @@ def judge(record: Record | None, call: Call, now: float) -> Kept | Claim | int |
     if value.get("fingerprint") != call.fingerprint:
         raise IdempotencyKeyReusedError()
     return Kept(value.get("result")) if status == COMPLETED else None
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    return {"errorType": type(error).__name__, "errorMessage": str(error)}

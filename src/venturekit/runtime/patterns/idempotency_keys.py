@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 _SHOWN: Final = 200
 
 
-def record_id(name: str, ctx: BaseContext | None, key: str) -> str:
-    """The id of a key within its scope: name, tenant and user. Keys themselves are not kept, and may be long."""
-    tenant, user = (None, None) if ctx is None else (ctx.tenant, ctx.user)
-    parts = [name, None if tenant is None else tenant.id, None if user is None else user.id, key]
+def record_id(name: str, ctx: BaseContext | None, key: str, *more: str) -> str:
+    """The id of a key within its scope: name, tenant, user, and what else there is.
+
+    Keys themselves are not kept, and may be long.
+    """
+    parts = [name, *owner_of(ctx), key, *more]
     return f"{name[:_SHOWN]}#{digest(to_json(parts).encode())}"
+
+
+def owner_of(ctx: BaseContext | None) -> tuple[str | None, str | None]:
+    """Whose a key is: the ids of tenant and user, None where nobody is known."""
+    tenant, user = (None, None) if ctx is None else (ctx.tenant, ctx.user)
+    return None if tenant is None else tenant.id, None if user is None else user.id
 
 
 def key_text(key: Any, shown: str) -> str:
@@ -43,12 +51,21 @@ def fingerprint(value: Any) -> str:
     if isinstance(value, bytes):
         return digest(value)
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=plain)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_told)
     except NotSerializableError:
         raise
     except (TypeError, ValueError, RecursionError) as problem:
         raise NotSerializableError(f"this cannot be written as JSON: {problem}") from None
     return digest(text.encode())
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, set | frozenset):
+        # Their order is another one in every process.
+        return sorted(value, key=fingerprint)
+    if hasattr(value, "__next__"):
+        raise NotSerializableError(f"a value of the type {type(value).__qualname__} can be read once only")
+    return plain(value)
 
 
 def chosen(value: Any, fields: tuple[str, ...]) -> list[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from venturekit.runtime.encoding import to_json
+from venturekit.runtime.encoding import NotSerializableError, plain
 from venturekit.runtime.patterns.idempotency_errors import IdempotencyResultError
+from venturekit.runtime.patterns.idempotency_flow import PROBLEM
 from venturekit.runtime.patterns.idempotency_keys import log
 from venturekit.runtime.wrapped import HandlerConfigError
 
@@ -34,13 +35,13 @@ class Results:
             # It has run, and nothing is more important than that it does not run again.
             fields = {"function": self._shown, "errorType": type(problem).__name__, "errorMessage": str(problem)}
             log("error", "the result of an idempotent call cannot be kept", fields)
-            return {"problem": str(problem)}
+            return {PROBLEM: str(problem)}
 
     def load(self, kept: Any) -> Any:
         """The result again. Raises IdempotencyResultError, and what makes it of JSON."""
-        if "problem" in kept:
+        if PROBLEM in kept:
             raise IdempotencyResultError(
-                f"{self._shown} has run with this key, but its result could not be kept: {kept['problem']}"
+                f"{self._shown} has run with this key, but its result could not be kept: {kept[PROBLEM]}"
             )
         value = kept["value"]
         if self._deserialize is not None:
@@ -53,9 +54,19 @@ class Results:
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON has it: what a replay gives. Raises NotSerializableError."""
+    """A value as JSON has it: what a replay gives. Raises NotSerializableError, ValueError, TypeError."""
     if value is None or type(value) in (bool, int, str):
         return value
     import json
 
-    return json.loads(to_json(value))
+    return json.loads(json.dumps(value, allow_nan=False, default=unread))
+
+
+def unread(value: Any) -> Any:
+    """One level of a value for JSON, that is left as it was. Raises NotSerializableError."""
+    if hasattr(value, "__next__"):
+        raise NotSerializableError(
+            f"a value of the type {type(value).__qualname__} can be read once only, and that is for the caller: "
+            "make it a list"
+        )
+    return plain(value)

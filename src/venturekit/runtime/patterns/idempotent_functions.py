@@ -17,7 +17,7 @@ from venturekit.runtime.patterns.driving import adrive, drive
 from venturekit.runtime.patterns.idempotency_flow import TTL_SECONDS, Call, Idempotency
 from venturekit.runtime.patterns.idempotency_results import Results
 from venturekit.runtime.patterns.idempotency_stores import store_of
-from venturekit.runtime.wrapped import HandlerConfigError, WrappedFunction
+from venturekit.runtime.wrapped import KEEPS_RESULTS, HandlerConfigError, WrappedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -58,7 +58,8 @@ def idempotent(
     function runs as if it were not idempotent. Without it all arguments together are the key. ``payload``: a function
     of the arguments that gives what must be the same when the key is; without it that is all of them, less contexts
     and loggers. A key is one's own: the same key of another tenant, of another user, or under another ``name`` is
-    another one; ``name`` is the Lambda function and the place of the function in the code.
+    another one; ``name`` is the Lambda function and the place of the function in the code. What has no such place, a
+    lambda for example, needs a ``name``; so do functions that are made by one and the same function.
 
     What it returns is kept as JSON for ``ttl_seconds`` (a day): a replay gives a dictionary for a dataclass, unless
     ``result_type`` says what to make of it, or ``serialize`` and ``deserialize``, which make JSON and read it. A result
@@ -86,7 +87,7 @@ def idempotent(
     )
 
     def decorate(fn: Callable[P, R]) -> Callable[P, R]:
-        _check(fn, rules.store)
+        _check(fn, rules.store, name)
         once = _Once(fn, rules, key, payload, name, on_replay)
         once.results = Results(once.shown, result_type, serialize, deserialize)
         if is_async(fn):
@@ -95,18 +96,20 @@ def idempotent(
             async def waiting(*args: P.args, **kwargs: P.kwargs) -> Any:
                 return await adrive(once.flow(args, kwargs, apause))
 
+            setattr(waiting, KEEPS_RESULTS, True)
             return waiting  # type: ignore[return-value]
 
         @wraps(fn)
         def blocking(*args: P.args, **kwargs: P.kwargs) -> Any:
             return drive(once.flow(args, kwargs, pause), instead=_INSTEAD)
 
+        setattr(blocking, KEEPS_RESULTS, True)
         return blocking
 
     return decorate
 
 
-def _check(fn: Any, store: RecordStore) -> None:
+def _check(fn: Any, store: RecordStore, name: str | None) -> None:
     if isinstance(fn, WrappedFunction):
         raise HandlerConfigError(
             f"@idempotent stands below the decorator that makes {fn.__name__} a handler, not above it; around a whole "
@@ -118,6 +121,11 @@ def _check(fn: Any, store: RecordStore) -> None:
         raise HandlerConfigError(f"{getattr(fn, '__name__', fn)} yields what it gives: only a whole result can be kept")
     if is_async(store.write) and not is_async(fn):
         raise HandlerConfigError(f"{getattr(fn, '__name__', fn)} blocks, and its store is asynchronous: use {_INSTEAD}")
+    if not name and getattr(fn, "__qualname__", "<lambda>").endswith("<lambda>"):
+        raise HandlerConfigError(
+            f"{fn!r} has no name of its own: give it one, name='...', that no other function has, for its results are "
+            "found by it"
+        )
 
 
 class _Once:
@@ -153,7 +161,7 @@ class _Once:
         self._payload, self._payload_arity = payload, _arity(payload)
         self._name = name
         self._on_replay = on_replay
-        self._most = _arity(fn)
+        self._most = None if _has_keyword_only(fn) else _arity(fn)
         self.shown = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', type(fn).__name__)}"
 
     def flow(self, args: tuple[Any, ...], kwargs: dict[str, Any], wait: Callable[[float], Any]) -> Any:
@@ -215,3 +223,11 @@ def _arity(fn: Callable[..., Any] | None) -> int | None:
         return arguments_by_position(fn)[1]
     except (TypeError, ValueError):
         return None
+
+
+def _has_keyword_only(fn: Any) -> bool:
+    """Whether it has arguments by name only, whose defaults are arguments too; also when that is not known."""
+    while (inner := getattr(fn, "__wrapped__", None)) is not None:
+        fn = inner
+    code = getattr(fn, "__code__", None)
+    return code is None or code.co_kwonlyargcount > 0

@@ -109,6 +109,13 @@ class MemoryRecordStore:
                 records.append(_record(ids[place], held))
         return RecordPage(records, None)
 
+    def clear(self) -> None:
+        """Forget all records."""
+        with self._lock:
+            self._held.clear()
+            self._found.clear()
+            self._ends.clear()
+
     def __len__(self) -> int:
         return len(self._held)
 

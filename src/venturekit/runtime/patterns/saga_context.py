@@ -16,6 +16,9 @@ def text_of_context(context: Any) -> str:
         text = to_json(context)
     except NotSerializableError as problem:
         raise SagaContextError(f"the context of a saga has to be JSON: {problem}") from None
+    except Exception as problem:
+        # Of what a value makes itself plain with, a model's own code.
+        raise SagaContextError(f"the context of a saga has to be JSON, and could not be written: {problem!r}") from None
     if not text.startswith("{"):
         raise SagaContextError(
             f"the context of a saga is a JSON object, a dict for example, not {type(context).__name__}"

@@ -23,8 +23,8 @@ class SagaStep(NamedTuple):
     """One step: what it does, how that is undone, and how often it is tried. ``group`` is set by ``parallel``."""
 
     name: str
-    execute: Callable[[dict[str, Any]], Any]
-    compensate: Callable[[dict[str, Any]], Any] | None = None
+    execute: Callable[[Any], Any]
+    compensate: Callable[[Any], Any] | None = None
     retries: int = 0
     retry_delay_ms: int = RETRY_DELAY_MS
     timeout_ms: int | None = None
@@ -40,8 +40,8 @@ class SagaGroup(NamedTuple):
 
 def step(
     name: str,
-    execute: Callable[[dict[str, Any]], Any],
-    compensate: Callable[[dict[str, Any]], Any] | None = None,
+    execute: Callable[[Any], Any],
+    compensate: Callable[[Any], Any] | None = None,
     *,
     retries: int = 0,
     retry_delay_ms: int = RETRY_DELAY_MS,

@@ -11,6 +11,7 @@ outcome. A record that was written is therefore enough to go on from: what it sa
 
 from __future__ import annotations
 
+import json
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -273,18 +274,24 @@ def applied(context: dict[str, Any], one: StepRecord) -> dict[str, Any]:
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], list[str] | None]:
     """What was set, and what was removed."""
-    # Python's 1 and True are equal, those of JSON are not.
     changed = {
-        name: value for name, value in after.items() if name not in before or to_json(before[name]) != to_json(value)
+        name: value
+        for name, value in after.items()
+        if name not in before or _compared(before[name]) != _compared(value)
     }
     return changed, [name for name in before if name not in after] or None
+
+
+def _compared(value: Any) -> str:
+    """A value of JSON as what it is compared by: 1 is not True, and the order of names does not matter."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _contradiction(members: list[StepRecord]) -> dict[str, str] | None:
     """Why what these have changed cannot be brought together: the error of the group."""
     setters: dict[str, tuple[str, str]] = {}
     for one in members:
-        changes = {name: to_json(value) for name, value in (one.changed or {}).items()}
+        changes = {name: _compared(value) for name, value in (one.changed or {}).items()}
         for name, text in (*changes.items(), *((name, "") for name in one.removed or ())):
             other, set_to = setters.setdefault(name, (one.name, text))
             if set_to != text:

@@ -196,7 +196,11 @@ class SagaResult(NamedTuple):
 
 def error_of(error: BaseException) -> dict[str, str]:
     """An error as it is stored: its type and its message, which is cut where it is endless."""
-    return {"type": type(error).__name__, "message": str(error)[:_LONGEST_MESSAGE]}
+    try:
+        message = str(error)
+    except Exception as problem:
+        message = f"its message cannot be had: {type(problem).__name__}"
+    return {"type": type(error).__name__, "message": message[:_LONGEST_MESSAGE]}
 
 
 def _text(value: Any) -> str:

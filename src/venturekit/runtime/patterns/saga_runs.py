@@ -14,7 +14,7 @@ from venturekit.runtime.middleware.base import is_async
 from venturekit.runtime.patterns.driving import AsyncStoreError, adrive, drive
 from venturekit.runtime.patterns.saga_context import context_of_text, fingerprint_of, text_of_context
 from venturekit.runtime.patterns.saga_definition import Definition
-from venturekit.runtime.patterns.saga_errors import SagaIdInUseError, SagaNotFoundError
+from venturekit.runtime.patterns.saga_errors import SagaIdInUseError, SagaNotFoundError, SagaRecordError
 from venturekit.runtime.patterns.saga_flow import (
     KEEP_SECONDS,
     STATE_KEY,
@@ -22,6 +22,7 @@ from venturekit.runtime.patterns.saga_flow import (
     Settings,
     check_resumable,
     ended,
+    log_line,
     store_id,
 )
 from venturekit.runtime.patterns.saga_record import LISTED, UNFINISHED, SagaRecord, SagaResult, SagaStatus
@@ -201,7 +202,8 @@ class Saga:
     def find(self, status: str = "failed", *, limit: int = _PAGE, after: str | None = None) -> SagaPage:
         """Sagas of this name that are ``running``, ``compensating`` or ``failed``, in the order of their ids.
 
-        Those that have ended well are not listed, but known by their id. Raises ValueError, what the store raises.
+        Those that have ended well are not listed, but known by their id. What cannot be read is logged and passed over.
+        Raises ValueError, what the store raises.
         """
         return drive(self._found(status, limit, after), instead="await saga.afind(status)")
 
@@ -210,10 +212,15 @@ class Saga:
         return await adrive(self._found(status, limit, after))
 
     def stuck(self, older_than_seconds: float = 300.0, limit: int = 100) -> list[SagaRecord]:
-        """Sagas that have not ended, were not written for so long, and are run by nobody: to be resumed::
+        """Sagas that have not ended, were not written for so long, and are run by nobody: to be resumed. One that
+        cannot go on, because it was begun by other steps for example, must not keep the others from it. Of those that
+        it comes across, ``limit`` at least, it gives the ones that have waited longest, at most ``limit``::
 
         for record in order_saga.stuck():
-            order_saga.resume(record.id)
+            try:
+                order_saga.resume(record.id)
+            except SagaError as problem:
+                logger.error("the order cannot go on", order=record.id, error=problem)
         """
         return drive(self._stuck(older_than_seconds, limit), instead="await saga.astuck()")
 
@@ -230,7 +237,7 @@ class Saga:
             raise ValueError(f"{', '.join(LISTED)} sagas are listed, and not {status!r}: get(id) knows all of them")
         state = f"{self.name}#{SagaStatus(status).value}"
         page: RecordPage = yield self.store.find(STATE_KEY, state, self._clock(), limit=limit, after=after)
-        return SagaPage([_saga_of(record) for record in page.records], page.after)
+        return SagaPage([saga for record in page.records for saga in _readable(record)], page.after)
 
     def _stuck(self, older_than_seconds: float, limit: int) -> Generator[Any, Any, list[SagaRecord]]:
         if older_than_seconds < 0 or limit < 1:
@@ -246,16 +253,22 @@ class Saga:
                     # A list may be older than what it lists, which by now has ended.
                     if not record.is_finished and not is_leased and record.updated_at <= now - older_than_seconds:
                         stuck.append(record)
-                        if len(stuck) == limit:
-                            return stuck
                 after = page.after
-                if after is None:
+                if after is None or len(stuck) >= limit:
                     break
-        return stuck
+        # One that ends its process each time has its turn when the others have had theirs.
+        return sorted(stuck, key=lambda record: record.updated_at)[:limit]
 
     def _read(self, id: str, settings: Settings) -> Generator[Any, Any, tuple[SagaRecord, int] | None]:
         record: Record | None = yield settings.store.read(store_id(self.name, id), settings.clock())
-        return None if record is None else (_saga_of(record), record.version)
+        if record is None:
+            return None
+        found = _saga_of(record)
+        if (found.name, found.id) != (self.name, id):
+            raise SagaRecordError(
+                f"what is stored under {record.id!r} is the saga {found.name!r} with the id {found.id!r}"
+            )
+        return found, record.version
 
     def _settings(self) -> Settings:
         return Settings(self.definition, self.store, self._lease_seconds, self._keep_seconds, self._clock)
@@ -315,3 +328,12 @@ def checked_id(name: str, id: Any) -> str:
 
 def _saga_of(record: Record) -> SagaRecord:
     return SagaRecord.from_dict(record.value, record.id)
+
+
+def _readable(record: Record) -> list[SagaRecord]:
+    """The saga of a list: one that a later version has written must not keep the others from being found."""
+    try:
+        return [_saga_of(record)]
+    except SagaRecordError as problem:
+        log_line("error", "a saga that is listed cannot be read", {"recordId": record.id}, problem)
+        return []

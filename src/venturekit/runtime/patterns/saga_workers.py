@@ -9,115 +9,47 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from venturekit.runtime._process import apause, pause
 from venturekit.runtime.attempts import TimeLimit, within
-from venturekit.runtime.encoding import NotSerializableError
 from venturekit.runtime.invocation.propagation import CallKeys, calls_with
 from venturekit.runtime.middleware.base import is_async
 from venturekit.runtime.patterns.saga_context import context_of_text, text_of_context
-from venturekit.runtime.patterns.saga_errors import SagaContextError, SagaStepTimeoutError
+from venturekit.runtime.patterns.saga_errors import SagaContextError
+from venturekit.runtime.patterns.saga_outcomes import AsynchronousStepError, Attempt, Outcome, Watch, is_cancellation
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
     from contextvars import Context
     from queue import SimpleQueue
 
 _AGES_MS = 10**9
-_NOT_KNOWN = ("Sandbox.", "Runtime.")
-
-
-class Attempt(NamedTuple):
-    """One call of a step's function. ``limit_ms`` is how long it may take; ``is_last_of_time``: by the function's time.
-
-    ``context`` is JSON, so that each attempt has a context of its own to change.
-    """
-
-    number: int
-    name: str
-    function: Callable[[dict[str, Any]], Any]
-    context: str
-    delay_ms: int
-    limit_ms: int | None
-    is_end_of_time: bool
-    key: str
-
-
-class Outcome(NamedTuple):
-    """What became of an attempt: its context, or an error. ``is_interrupted``: the function's time was over."""
-
-    number: int
-    context: dict[str, Any] | None
-    error: Exception | None = None
-    is_interrupted: bool = False
-
-    @property
-    def is_uncertain(self) -> bool:
-        """Whether the step may have done its work although it failed."""
-        return self.error is not None and may_have_run(self.error)
-
-    @property
-    def is_final(self) -> bool:
-        """Whether another attempt would fail like this one."""
-        return isinstance(self.error, SagaContextError | AsynchronousStepError)
-
-
-class AsynchronousStepError(TypeError):
-    """A step gave something to be awaited in a run that cannot wait for it."""
-
-
-def may_have_run(error: BaseException) -> bool:
-    """Whether an error leaves open if the step has done its work: no answer in time, or none that can be read."""
-    if isinstance(error, TimeoutError | ConnectionError | SagaContextError):
-        return True
-    # The errors of invoke(), by their form: who does not call functions need not load them.
-    kind = getattr(error, "kind", None)
-    if kind == "function_error":
-        details = getattr(error, "details", None)
-        told = details.get("errorType") if isinstance(details, dict) else None
-        # The function was stopped, or its process ended.
-        return isinstance(told, str) and told.startswith(_NOT_KNOWN)
-    return kind == "bad_response"
-
-
-class _Limit:
-    """The error that a limit raises, to be known among others of its type."""
-
-    __slots__ = ("raised",)
-
-    def __init__(self) -> None:
-        self.raised: SagaStepTimeoutError | None = None
-
-    def __call__(self, limit_ms: int) -> SagaStepTimeoutError:
-        self.raised = SagaStepTimeoutError(limit_ms)
-        return self.raised
 
 
 def _given_back(attempt: Attempt, context: dict[str, Any], result: Any) -> Outcome:
     """The outcome of a function that ended: None keeps the context, with what the function has put there."""
     try:
         return Outcome(attempt.number, context_of_text(text_of_context(context if result is None else result)))
-    except (SagaContextError, NotSerializableError) as problem:
-        return Outcome(attempt.number, None, SagaContextError(f"the step {attempt.name!r} gave no context: {problem}"))
+    except SagaContextError as problem:
+        return Watch(attempt).failed(SagaContextError(f"the step {attempt.name!r} gave no context: {problem}"))
 
 
 def _run(attempt: Attempt) -> Outcome:
     """Run a blocking function. Raises what is no matter of the step: the end of the invocation's own time."""
     context = context_of_text(attempt.context)
-    made = _Limit()
-    limit = TimeLimit(_limit_ms(attempt), made)
+    watch = Watch(attempt)
+    limit = TimeLimit(_limit_ms(attempt), watch)
     try:
         with limit, calls_with(CallKeys(attempt.key)):
             result = attempt.function(context)
             if isinstance(result, Awaitable):
                 _close(result)
                 raise AsynchronousStepError(f"the step {attempt.name!r} is asynchronous: use arun() and aresume()")
-    except Exception as error:
-        if limit.cut_short:
+    except BaseException as error:
+        if limit.cut_short or not (isinstance(error, Exception) or is_cancellation(error)):
             raise
-        return Outcome(attempt.number, None, error, attempt.is_end_of_time and error is made.raised)
+        return watch.failed(error)
     return _given_back(attempt, context, result)
 
 
@@ -159,9 +91,11 @@ class BlockingWorker:
         if self._outcomes is None:
             self._outcomes = SimpleQueue()
         limit_ms = None if attempt.limit_ms is None else attempt.limit_ms + attempt.delay_ms
-        self._ends[attempt.number] = attempt, None if limit_ms is None else time.monotonic() + limit_ms / 1000
+        end = None if limit_ms is None else time.monotonic() + limit_ms / 1000
         arguments = (copy_context(), attempt, self._outcomes)
         Thread(target=_run_in_thread, args=arguments, name=f"saga-{attempt.name}", daemon=True).start()
+        # Not before it has begun: nobody has to wait for one that could not.
+        self._ends[attempt.number] = attempt, end
 
     def outcome(self) -> Outcome:
         """The next outcome. Raises what ends the invocation."""
@@ -195,13 +129,15 @@ class BlockingWorker:
         number = min(self._ends, key=lambda n: (self._ends[n][1] is None, self._ends[n][1] or 0.0))
         attempt, _ = self._ends.pop(number)
         assert attempt.limit_ms is not None
-        return Outcome(number, None, SagaStepTimeoutError(attempt.limit_ms), attempt.is_end_of_time)
+        watch = Watch(attempt)
+        return watch.failed(watch(attempt.limit_ms))
 
-    def abandon(self, *, wait: bool) -> None:
+    def abandon(self, *, wait: bool) -> bool:
         """Give up: ``wait`` for what is in flight, so that nothing of a saga goes on behind the back of its caller."""
         while wait and self._ends:
             with suppress(Exception):
                 self._outcome_of_thread()
+        return not self._ends
 
 
 def _run_in_thread(context: Context, attempt: Attempt, outcomes: SimpleQueue[Any]) -> None:
@@ -216,11 +152,13 @@ def _run_in_thread(context: Context, attempt: Attempt, outcomes: SimpleQueue[Any
 class AsyncWorker:
     """Runs what is alone in the task that runs the saga, and the steps of a group in tasks of their own."""
 
-    __slots__ = ("_alone", "_tasks")
+    __slots__ = ("_alone", "_tasks", "_threads")
 
     def __init__(self) -> None:
         self._alone: Attempt | None = None
         self._tasks: dict[asyncio.Task[Outcome], int] = {}
+        # The numbers of the steps that block, and run in threads of their own.
+        self._threads: set[int] = set()
 
     def begin(self, attempt: Attempt, *, alone: bool) -> None:
         """Take an attempt on, within an event loop."""
@@ -231,6 +169,8 @@ class AsyncWorker:
 
         task = asyncio.get_running_loop().create_task(_arun(attempt, alone=False), name=f"saga-{attempt.name}")
         self._tasks[task] = attempt.number
+        if not is_async(attempt.function):
+            self._threads.add(attempt.number)
 
     def outcome(self) -> Awaitable[Outcome]:
         """The next outcome. Raises what ends the invocation."""
@@ -248,8 +188,8 @@ class AsyncWorker:
         del self._tasks[first]
         return first.result()
 
-    async def abandon(self, *, wait: bool) -> None:
-        """Give up: ``wait`` for what is in flight, or else cancel it."""
+    async def abandon(self, *, wait: bool) -> bool:
+        """Give up: ``wait`` for what is in flight, or else cancel it, which threads do not heed."""
         import asyncio
 
         for task in self._tasks:
@@ -257,7 +197,9 @@ class AsyncWorker:
                 task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        has_ended = wait or not self._threads & {*self._tasks.values()}
         self._tasks.clear()
+        return has_ended
 
 
 async def _arun(attempt: Attempt, *, alone: bool) -> Outcome:
@@ -266,12 +208,14 @@ async def _arun(attempt: Attempt, *, alone: bool) -> Outcome:
     if not is_async(attempt.function) and alone:
         return await _arun_blocking(attempt)
     context = context_of_text(attempt.context)
-    made = _Limit()
+    watch = Watch(attempt)
     try:
         with calls_with(CallKeys(attempt.key)):
-            result = await within(_called(attempt, context), attempt.limit_ms, made)
-    except Exception as error:
-        return Outcome(attempt.number, None, error, attempt.is_end_of_time and error is made.raised)
+            result = await within(_called(attempt, context), attempt.limit_ms, watch)
+    except BaseException as error:
+        if not _is_of_the_step(error):
+            raise
+        return watch.failed(error)
     return _given_back(attempt, context, result)
 
 
@@ -281,15 +225,34 @@ async def _called(attempt: Attempt, context: dict[str, Any]) -> Any:
     import asyncio
 
     # Beside others: a function that blocks must not hold them up.
-    result = await asyncio.to_thread(attempt.function, context)
+    result = await asyncio.to_thread(_without_end_of_iteration, attempt, context)
     return await result if isinstance(result, Awaitable) else result
+
+
+def _without_end_of_iteration(attempt: Attempt, context: dict[str, Any]) -> Any:
+    try:
+        return attempt.function(context)
+    except StopIteration as error:
+        # A future cannot hold it: whoever waits would wait for ever.
+        raise RuntimeError(f"the step {attempt.name!r} raised StopIteration") from error
+
+
+def _is_of_the_step(error: BaseException) -> bool:
+    """Whether an error is a matter of the step, and does not end the task that runs it."""
+    if isinstance(error, Exception):
+        return True
+    from asyncio import current_task
+
+    # Nobody has asked for this cancellation but the step, which awaited something that was cancelled.
+    task = current_task()
+    return is_cancellation(error) and task is not None and not task.cancelling()
 
 
 async def _arun_blocking(attempt: Attempt) -> Outcome:
     """A blocking function alone in an asynchronous run, interrupted by the timer like any; it may give an awaitable."""
     context = context_of_text(attempt.context)
-    made = _Limit()
-    limit = TimeLimit(_limit_ms(attempt), made)
+    watch = Watch(attempt)
+    limit = TimeLimit(_limit_ms(attempt), watch)
     began = time.monotonic()
     try:
         with calls_with(CallKeys(attempt.key)):
@@ -299,9 +262,9 @@ async def _arun_blocking(attempt: Attempt) -> Outcome:
                 left_ms = attempt.limit_ms
                 if left_ms is not None:
                     left_ms = max(1, left_ms - int((time.monotonic() - began) * 1000))
-                result = await within(result, left_ms, made)
-    except Exception as error:
-        if limit.cut_short:
+                result = await within(result, left_ms, watch)
+    except BaseException as error:
+        if limit.cut_short or not _is_of_the_step(error):
             raise
-        return Outcome(attempt.number, None, error, attempt.is_end_of_time and error is made.raised)
+        return watch.failed(error)
     return _given_back(attempt, context, result)

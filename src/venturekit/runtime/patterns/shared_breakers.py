@@ -37,7 +37,6 @@ LONGEST_PAUSE_MS: Final = 60_000
 KEPT_SECONDS: Final = 86_400
 KEYS: Final[Mapping[str, str]] = {"kind": "breaker"}
 _NOT_OF_THE_STORE: Final = (VentureError, TaskError, AsyncStoreError)
-_INSTEAD: Final = "acall() and amay_call(), or a store that blocks"
 
 
 class SharedCircuitBreaker(CircuitBreaker):
@@ -84,15 +83,15 @@ class SharedCircuitBreaker(CircuitBreaker):
 
     def may_call(self) -> bool:
         """Whether a call should be made now; its outcome must then be told by ``succeeded`` or ``failed``."""
-        return drive(self._may_call(), instead=_INSTEAD)  # type: ignore[no-any-return]
+        return drive(self._may_call(), instead=self.instead_of_blocking)  # type: ignore[no-any-return]
 
     def succeeded(self) -> None:
         """The call went well."""
-        drive(self._succeeded(), instead=_INSTEAD)
+        drive(self._succeeded(), instead=self.instead_of_blocking)
 
     def failed(self) -> None:
         """The call failed."""
-        drive(self._failed(), instead=_INSTEAD)
+        drive(self._failed(), instead=self.instead_of_blocking)
 
     async def amay_call(self) -> bool:
         """The same as ``may_call``, for any store; and so on."""
@@ -247,6 +246,8 @@ class SharedCircuitBreaker(CircuitBreaker):
         with self._lock:
             again, self._is_down = self._is_down, False
             self._pause_ms = REFRESH_MS
+            if again:
+                self._look_at_ms = min(self._look_at_ms, self._clock() * 1000 + REFRESH_MS)
         if again:
             _logger().info("the store of the circuit breaker is back", {"breaker": self.name})
 

@@ -26,10 +26,12 @@ VALUES_LIMIT: Final = 100
 """Values of one metric in one line."""
 DIMENSIONS_LIMIT: Final = 30
 NAME_LIMIT: Final = 1024
+NAMESPACE_LIMIT: Final = 255
 DIMENSION_NAME_LIMIT: Final = 250
 PENDING_LIMIT: Final = 10_000
 """Values that wait; then they are written, though the invocation goes on."""
 VALUE_LIMIT: Final = 2.0**360
+_OF_NAMESPACES: Final = ".-_/#: "
 _RATES: Final = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes")
 _BITS: Final = ("Bits", "Kilobits", "Megabits", "Gigabits", "Terabits")
 UNITS: Final = frozenset(
@@ -57,12 +59,21 @@ class _Pending:
         self.values: dict[tuple[str, str, bool], list[int | float]] = {}
         self.count = 0
 
+    def take(self, *, keep: bool) -> tuple[dict[tuple[str, str, bool], list[int | float]], dict[str, str], Any]:
+        """Values, dimensions and properties, which are then forgotten; with ``keep`` the values alone."""
+        taken = self.values, dict(self.dimensions), dict(self.properties)
+        self.values, self.count = {}, 0
+        if not keep:
+            self.dimensions, self.properties = {}, {}
+        return taken
+
 
 class Metrics:
     """Metrics of a namespace: ``metrics.add("orders", 1, "Count")``. ``create_metrics()`` makes it.
 
     What is added within an invocation is kept with it, and written by ``flush()``, which ``metrics_middleware`` calls
-    at its end. Threads and tasks of an invocation may add at once.
+    at its end. Threads and tasks of an invocation may add at once; a thread has the invocation's dimensions if it was
+    begun with its context (``contextvars.copy_context().run``), and else those of the namespace alone.
     """
 
     def __init__(
@@ -73,7 +84,12 @@ class Metrics:
         write: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.namespace = _checked_name(namespace, "a namespace", NAME_LIMIT)
+        self.namespace = _checked_name(namespace, "a namespace", NAMESPACE_LIMIT)
+        if namespace.startswith(":") or not all(letter.isalnum() or letter in _OF_NAMESPACES for letter in namespace):
+            raise MetricError(
+                f"{namespace!r} is no namespace of CloudWatch, which has letters, digits, blanks and "
+                f"{_OF_NAMESPACES.strip()} only, and no colon at its beginning"
+            )
         if namespace.startswith("AWS/"):
             raise MetricError(f"the namespace {namespace!r} is AWS's own: choose one that does not begin with AWS/")
         self._dimensions = _checked_dimensions({}, dimensions or {})
@@ -134,13 +150,14 @@ class Metrics:
         """Write what was added: one line, or as many as the limits ask for. ``keep``: all but the values stays."""
         with self._lock:
             pending = self._pending()
-            values, pending.values, pending.count = pending.values, {}, 0
-            dimensions, properties = {**self._dimensions, **pending.dimensions}, dict(pending.properties)
-            if not keep:
-                pending.dimensions, pending.properties = {}, {}
+            # A thread that was begun without the context of its invocation has added to what belongs to none.
+            taken = [pending.take(keep=keep)]
+            if pending is not self._outside:
+                taken.append(self._outside.take(keep=keep))
         now_ms = int(self._clock() * 1000)
-        for some in _lines_of(values):
-            self._write(_line(self.namespace, dimensions, properties, some, now_ms))
+        for values, dimensions, properties in taken:
+            for some in _lines_of(values):
+                self._write(_line(self.namespace, {**self._dimensions, **dimensions}, properties, some, now_ms))
 
     def _pending(self) -> _Pending:
         ctx = current_context()
@@ -222,8 +239,11 @@ def _line(
 
 
 def _checked_name(name: Any, what: str, limit: int) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > limit or not name.isascii():
-        raise MetricError(f"the name of {what} is an ASCII text of 1 to {limit} characters, and not {name!r:.100}")
+    if not isinstance(name, str) or len(name) > limit or not _is_plain(name):
+        raise MetricError(
+            f"the name of {what} is an ASCII text of 1 to {limit} characters, none of them a control character, and "
+            f"not {name!r:.100}"
+        )
     if name == "_aws" or (what == "a dimension" and name.startswith(":")):
         raise MetricError(f"{what} cannot be called {name!r}: CloudWatch keeps that for itself")
     return name
@@ -247,14 +267,19 @@ def _checked_dimensions(known: Mapping[str, str], given: Mapping[str, Any]) -> d
     for name, value in given.items():
         _checked_name(name, "a dimension", DIMENSION_NAME_LIMIT)
         text = str(value)
-        if value is None or not text.strip() or len(text) > NAME_LIMIT or not text.isascii():
+        if value is None or len(text) > NAME_LIMIT or not _is_plain(text):
             raise MetricError(
-                f"the dimension {name!r} is an ASCII text of 1 to {NAME_LIMIT} characters, and not {value!r:.100}"
+                f"the dimension {name!r} is an ASCII text of 1 to {NAME_LIMIT} characters, none of them a control "
+                f"character, and not {value!r:.100}"
             )
         made[name] = text
     if len(made) > DIMENSIONS_LIMIT:
         raise MetricError(f"a metric has {DIMENSIONS_LIMIT} dimensions at most, and not {len(made)}")
     return made
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text.strip()) and text.isascii() and text.isprintable()
 
 
 def _refuse_known(given: Mapping[str, Any], taken: set[str], what: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from venturekit.runtime.wrapped import WrappedFunction
 
 FLUSH_MS: Final = 1000
+CIRCUIT_OPEN: Final = "circuit_open"
 _MARGIN_MS: Final = 200
 
 
@@ -192,18 +193,35 @@ def _call_span(tracer: Tracer, target: Any, options: Mapping[str, Any]) -> Itera
         except BaseException as error:
             if name := getattr(error, "target", None):
                 span.set_attribute("faas.invoked_name", str(name))
-            _fail(span, error, str(getattr(error, "kind", None) or type(error).__name__))
+            _fail(span, error, _kind_of(error))
             raise
+
+
+def _kind_of(error: BaseException) -> str:
+    return str(getattr(error, "kind", None) or type(error).__name__)
 
 
 def _note_call(span: Span, result: InvokeResult[Any], target: Any, options: Mapping[str, Any]) -> None:
     if result.target:
         span.set_attribute("faas.invoked_name", result.target)
-    if route_of(target) is not None and options.get("mode") != "async":
+    # Of a fallback the status is nobody's answer.
+    if route_of(target) is not None and options.get("mode") != "async" and not result.is_fallback:
         span.set_attribute("http.response.status_code", result.status_code)
         if result.status_code >= 400:
             span.set_attribute("error.type", str(result.status_code))
             span.set_status(Status(StatusCode.ERROR))
+
+
+def fell_back(error: Exception | None) -> None:
+    """Say in the span of a call why its fallback is used: an error, None for a breaker that is open."""
+    if active_tracer() is None:
+        return
+    span = trace.get_current_span()
+    if error is not None:
+        _fail(span, error, _kind_of(error))
+        return
+    span.set_attribute("error.type", CIRCUIT_OPEN)
+    span.set_status(Status(StatusCode.ERROR))
 
 
 def outgoing(xray: str | None, traceparent: str | None) -> tuple[str | None, str | None]:

@@ -97,12 +97,18 @@ def _authenticate(
         metadata = _metadata_of((yield verify(token)))
     except Exception as problem:
         return _reason_of(problem, ctx)
-    if _is_somebody_else(known, metadata):
-        return ALREADY
+
+    def check(known: Connection) -> None:
+        # Of what is written over: somebody else may have come in by now.
+        if _is_somebody_else(known, metadata):
+            raise TokenError(ALREADY)
+
     try:
-        ctx.looked_up((yield from store.authenticate_flow(ctx.connection_id, metadata)))
+        ctx.looked_up((yield from store.authenticate_flow(ctx.connection_id, metadata, check)))
     except ConnectionNotFoundError:
         return CONNECTION_EXPIRED
+    except TokenError as problem:
+        return problem.reason
     return None
 
 

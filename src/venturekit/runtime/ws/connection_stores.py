@@ -12,7 +12,8 @@ from venturekit.runtime.ws import connections
 from venturekit.runtime.ws.connections import Connection, SendCounts, checked_connection_id, checked_id
 from venturekit.runtime.ws.errors import ConnectionNotFoundError, ManagementError
 from venturekit.runtime.ws.fan_out import CONCURRENCY, afor_each, for_each
-from venturekit.runtime.ws.management import ConnectionManagement, Message, endpoint_of, message_bytes
+from venturekit.runtime.ws.management import ConnectionManagement, Message, api_id_of, endpoint_of, message_bytes
+from venturekit.runtime.ws.websocket_context import WebSocketContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ class ConnectionStore:
         return is_sent
 
     def send_to_user(self, domain: str, stage: str, user_id: str, data: Any) -> SendCounts:
-        """Send a message to all connections of a user: how many took it, had ended, did not take it.
+        """Send a message to all connections of a user to this API: how many took it, had ended, did not take it.
 
         Connections that have ended are removed; that others failed is logged once, as a warning. Raises what the store
         raises, and ValueError, TypeError, MessageTooLargeError.
@@ -179,7 +180,7 @@ class ConnectionStore:
 
     def _send(self, domain: str, stage: str, searches: Searches, data: Any) -> SendCounts:
         tally = _Tally(endpoint_of(domain, stage), message_bytes(data))
-        management = self._management()
+        management, is_meant = self._management(), _is_of(_api_at(domain, stage))
 
         def send(connection: Connection) -> None:
             try:
@@ -191,12 +192,12 @@ class ConnectionStore:
             if not is_sent:
                 self.remove(connection.id)
 
-        for_each(self._found(searches), send, self._concurrency)
+        for_each(filter(is_meant, self._found(searches)), send, self._concurrency)
         return tally.counts()
 
     async def _asend(self, domain: str, stage: str, searches: Searches, data: Any) -> SendCounts:
         tally = _Tally(endpoint_of(domain, stage), message_bytes(data))
-        management = self._management()
+        management, is_meant = self._management(), _is_of(_api_at(domain, stage))
 
         async def send(connection: Connection) -> None:
             try:
@@ -208,7 +209,8 @@ class ConnectionStore:
             if not is_sent:
                 await self.aremove(connection.id)
 
-        await afor_each(self._afound(searches), send, self._concurrency)
+        found = (connection async for connection in self._afound(searches) if is_meant(connection))
+        await afor_each(found, send, self._concurrency)
         return tally.counts()
 
     # --- the store ------------------------------------------------------------------------------------------------
@@ -221,13 +223,18 @@ class ConnectionStore:
             known = yield store.read(known_id, now)
             if known is not None:
                 return connections.connection_of(known)
-            made = connections.saved(known_id, now)
+            made = connections.saved(known_id, now, _api_here())
             if (yield self._write(made, now, version=0)):
                 return made
         raise _contended(known_id)
 
-    def authenticate_flow(self, connection_id: str, metadata: Mapping[str, Any]) -> Flow[Connection]:
-        """``authenticate`` for whoever drives it."""
+    def authenticate_flow(
+        self,
+        connection_id: str,
+        metadata: Mapping[str, Any],
+        check: Callable[[Connection], None] = lambda known: None,
+    ) -> Flow[Connection]:
+        """``authenticate`` for whoever drives it. ``check`` raises where what is known must not be written over."""
         known_id, store = checked_connection_id(connection_id), self._records()
         metadata = connections.checked_metadata(metadata)
         for _ in range(_WRITES):
@@ -235,7 +242,9 @@ class ConnectionStore:
             known = yield store.read(known_id, now)
             if known is None:
                 raise ConnectionNotFoundError(known_id)
-            made = connections.authenticated(connections.connection_of(known), metadata, now)
+            connection = connections.connection_of(known)
+            check(connection)
+            made = connections.authenticated(connection, metadata, now)
             if (yield self._write(made, now, version=known.version)):
                 return made
         raise _contended(known_id)
@@ -327,6 +336,27 @@ class _Tally:
             fields = {"failed": len(self._problems), "why": self._problems[0].message}
             (logger if ctx is None else ctx.logger).warn("connections did not take a message", fields)
         return SendCounts(sum(self._outcomes), self._outcomes.count(False), len(self._problems))
+
+
+def _api_here() -> str | None:
+    """The API whose event is handled."""
+    ctx = current_context()
+    return ctx.api if isinstance(ctx, WebSocketContext) else None
+
+
+def _api_at(domain: str, stage: str) -> str | None:
+    """The API that messages go through; None for a domain of one's own, which tells nothing outside of its events."""
+    api_id = api_id_of(domain)
+    if api_id is not None:
+        return f"{api_id}/{stage.strip('/')}"
+    ctx = current_context()
+    is_here = isinstance(ctx, WebSocketContext) and (ctx.domain, ctx.stage) == (domain, stage.strip("/"))
+    return _api_here() if is_here else None
+
+
+def _is_of(api: str | None) -> Callable[[Connection], bool]:
+    """Which connections messages are for: one API calls those of another gone, which they are not."""
+    return lambda connection: api is None or connection.api is None or connection.api == api
 
 
 def _contended(connection_id: str) -> RuntimeError:

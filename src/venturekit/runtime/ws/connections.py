@@ -26,13 +26,17 @@ KEYS: Final = ("user", "tenant", "state")
 
 
 class Connection(NamedTuple):
-    """A connection that is known. Times are in epoch seconds; ``metadata`` is what ``authenticate`` was given."""
+    """A connection that is known. Times are in epoch seconds; ``metadata`` is what ``authenticate`` was given.
+
+    ``api`` is the id and stage of its API, ``abc/dev``; None where it was not saved by a handler of WebSocket events.
+    """
 
     id: str
     is_authenticated: bool
     connected_at: float
     expires_at: float | None
     metadata: dict[str, Any]
+    api: str | None = None
 
     @property
     def user_id(self) -> str | None:
@@ -53,9 +57,9 @@ class SendCounts(NamedTuple):
     failed: int = 0
 
 
-def saved(connection_id: str, now: float) -> Connection:
+def saved(connection_id: str, now: float, api: str | None = None) -> Connection:
     """A connection that has just been made."""
-    return Connection(connection_id, False, now, now + UNAUTHENTICATED_SECONDS, {})
+    return Connection(connection_id, False, now, now + UNAUTHENTICATED_SECONDS, {}, api)
 
 
 def authenticated(known: Connection, metadata: Mapping[str, Any], now: float) -> Connection:
@@ -63,7 +67,8 @@ def authenticated(known: Connection, metadata: Mapping[str, Any], now: float) ->
 
     Raises ValueError and TypeError for metadata that cannot be kept or would not be found.
     """
-    return Connection(known.id, True, known.connected_at, now + AUTHENTICATED_SECONDS, checked_metadata(metadata))
+    expires_at = now + AUTHENTICATED_SECONDS
+    return known._replace(is_authenticated=True, expires_at=expires_at, metadata=checked_metadata(metadata))
 
 
 def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,11 +110,12 @@ def checked_connection_id(value: Any) -> str:
 
 def value_of(connection: Connection) -> dict[str, Any]:
     """What a store keeps."""
-    return {
+    value = {
         "connectedAt": connection.connected_at,
         "authenticated": connection.is_authenticated,
         "metadata": connection.metadata,
     }
+    return value if connection.api is None else {**value, "api": connection.api}
 
 
 def keys_of(connection: Connection) -> dict[str, str]:
@@ -126,11 +132,12 @@ def connection_of(record: Record) -> Connection:
     """The connection of a record. What somebody else has written there is nobody's authenticated connection."""
     value = record.value
     metadata = value.get("metadata")
-    connected_at = value.get("connectedAt")
+    connected_at, api = value.get("connectedAt"), value.get("api")
     return Connection(
         record.id,
         value.get("authenticated") is True,
         float(connected_at) if isinstance(connected_at, int | float) else 0.0,
         record.expires_at,
         metadata if isinstance(metadata, dict) else {},
+        api if isinstance(api, str) else None,
     )

@@ -70,7 +70,7 @@ def endpoint_of(domain: str, stage: str) -> Endpoint:
 
     The domain may have a port and a path, or be a whole address. Raises ValueError.
     """
-    address = domain if "://" in domain else f"{'http' if is_local(domain) else 'https'}://{domain}"
+    address = domain if "://" in domain else f"{'https' if _speaks_tls(domain) else 'http'}://{domain}"
     try:
         endpoint = parse_endpoint(address)
     except ValueError:
@@ -94,6 +94,20 @@ def is_local(domain: str) -> bool:
     parts = host.split(".")
     is_loopback = len(parts) == 4 and parts[0] == "127" and all(part.isdigit() for part in parts)
     return host in ("localhost", "::1") or host.endswith(".localhost") or is_loopback
+
+
+def _speaks_tls(domain: str) -> bool:
+    """Everybody does but this machine, unless the service of this machine does as a whole."""
+    if not is_local(domain):
+        return True
+    scheme, _, service = (environ.lambda_endpoint() or "").partition("://")
+    return scheme.lower() == "https" and is_local(service)
+
+
+def api_id_of(domain: str) -> str | None:
+    """The id of an API in its own domain, ``abc`` of ``abc.execute-api.…``; None in a domain of one's own."""
+    labels = domain.rpartition("//")[2].split(".")
+    return labels[0] if len(labels) > 2 and labels[1] == _SERVICE else None
 
 
 def region_of(host: str) -> str:
@@ -165,7 +179,7 @@ class ConnectionManagement:
                 self.close()
             # Not every resolver knows the names below localhost, which are this machine all the same.
             is_below = endpoint.host.endswith(".localhost")
-            host = self._hosts[endpoint] = SignedHttp(
+            made = SignedHttp(
                 endpoint._replace(host="localhost") if is_below else endpoint,
                 region=region_of(endpoint.host),
                 credentials=lambda: self._credentials or _environment_credentials(),
@@ -173,6 +187,8 @@ class ConnectionManagement:
                 authority=endpoint.authority,
                 kept=KEPT_CONNECTIONS,
             )
+            # The threads of a first broadcast come here at once.
+            host = self._hosts.setdefault(endpoint, made)
         return host
 
 

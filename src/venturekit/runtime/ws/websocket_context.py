@@ -67,6 +67,12 @@ class WebSocketContext(BaseContext):
         return str(self.requested.get("stage") or "")
 
     @property
+    def api(self) -> str | None:
+        """Which API it is: its id and stage, ``abc/dev``; None where the event does not tell."""
+        api_id = self.requested.get("apiId")
+        return f"{api_id}/{self.stage}" if isinstance(api_id, str) and api_id else None
+
+    @property
     def route_key(self) -> str:
         """The route: ``$connect``, ``$disconnect``, ``$default`` or an action."""
         return str(self.requested.get("routeKey") or "")

@@ -7,7 +7,7 @@ routes for WebSocket APIs".
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from venturekit.runtime.context import _current
 from venturekit.runtime.errors import InternalError, NotFoundError, UnauthorizedError, ValidationError, VentureError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from venturekit.runtime.logs import Logger
 
 OK: Final = 200
+ACTION_LIMIT: Final = 128
+"""What a route key has at most (API Gateway's quotas)."""
 
 
 class WebSocketHandler(WrappedFunction):
@@ -128,7 +130,7 @@ class WebSocketHandler(WrappedFunction):
             finally:
                 yield from self.store.remove_flow(ctx.connection_id)
         if action is None:
-            raise NotFoundError("Action", ctx.action)
+            raise NotFoundError("Action", _shown(ctx.action))
         if action.require_auth:
             ctx.looked_up((yield from self.store.get_flow(ctx.connection_id)))
             if ctx.connection is None or not ctx.connection.is_authenticated:
@@ -194,9 +196,14 @@ def _result_of(value: Any) -> dict[str, Any]:
     return {"statusCode": OK, "body": value if isinstance(value, str) else to_json(value)}
 
 
+def _shown(action: str | None) -> str | None:
+    """An action as it is told and logged: a client may send one that fills its message."""
+    return None if action is None else action[:ACTION_LIMIT]
+
+
 def _failure(ctx: WebSocketContext, error: VentureError) -> dict[str, Any]:
     reply: dict[str, Any] = {
-        "action": ctx.action,
+        "action": _shown(ctx.action),
         "success": False,
         "reason": error.code.lower(),
         "message": error.message,
@@ -213,6 +220,14 @@ def _report(ctx: WebSocketContext, reply: dict[str, Any], *, waits: bool) -> Gen
         ctx.logger.warn("the client could not be told", {"why": str(problem)})
 
 
+@overload
+def ws_handler(
+    fn: Callable[..., Any], /, *, message: Any = None, require_auth: bool = True, **options: Any
+) -> WebSocketHandler: ...
+@overload
+def ws_handler(
+    fn: None = None, /, *, message: Any = None, require_auth: bool = True, **options: Any
+) -> Callable[[Callable[..., Any]], WebSocketHandler]: ...
 def ws_handler(fn: Any = None, /, *, message: Any = None, require_auth: bool = True, **options: Any) -> Any:
     """Make a Lambda handler of a function of (message, ctx, logger), of which it may take fewer::
 
@@ -272,6 +287,8 @@ def ws_routes(routes: Mapping[str, Any], /, *, require_auth: bool = True, **opti
 def _action_of(name: str, given: Any, require_auth: bool) -> Action:
     if not isinstance(name, str) or not name:
         raise HandlerConfigError(f"{name!r} is no route: actions are texts, and so are $connect, $disconnect, $default")
+    if name == EVERY_ROUTE:
+        raise HandlerConfigError("'*' is no route: messages that take no other one take $default")
     if name.startswith("$") and name not in ("$connect", "$disconnect", "$default"):
         raise HandlerConfigError(f"{name!r} is no route of API Gateway: $connect, $disconnect and $default are")
     if not isinstance(given, WebSocketHandler):

@@ -27,7 +27,7 @@ from venturekit.service.environments.node_start import may_wait
 from venturekit.service.environments.pool import Pool
 from venturekit.service.environments.provisioner import Provisioner
 from venturekit.service.environments.runtimes import INVALID_ENTRYPOINT, StartRefusedError, plan_start
-from venturekit.service.environments.sandbox import Sandbox
+from venturekit.service.environments.sandbox import Sandbox, has_room_for_bytecode
 from venturekit.service.environments.spares import Spares
 from venturekit.service.environments.start_queue import StartQueue
 from venturekit.service.environments.tenants import make_room
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from venturekit.service.wire.listener import Clock
 
 logger = logging.getLogger("venturekit.environments")
-BYTECODE_ROOM_BYTES: Final = 32 * 1024 * 1024
-"""Of free disk, below which functions write no compiled code."""
 START_FAILED: Final = "Runtime.StartError"
 
 
@@ -71,6 +69,7 @@ class HostSettings:
     tenant_environments_limit: int = 2500
     python: PythonSettings
     isolation: Policy | None = None
+    records_directory: Path | None = None
     find_nodes: Callable[[], Sequence[Node]] = tuple
 
 
@@ -310,7 +309,7 @@ class EnvironmentHost:
             handler=spec.handler,
             python_path=python_path,
             pycache_prefix=policy.pycache_prefix if policy else str(self.settings.pycache_directory),
-            writes_bytecode=policy is None and self._has_room_for_bytecode(),
+            writes_bytecode=policy is None and has_room_for_bytecode(self.settings.directory),
             isolation=self.isolation_of(environment, plan),
         )
         launcher = self.launcher_for(plan.interpreter if plan.mode == "fork" else None)
@@ -336,11 +335,6 @@ class EnvironmentHost:
             environment.launched(spare.pid, TreeMemory(spare.pid))
         return True
 
-    def _has_room_for_bytecode(self) -> bool:
-        """Whether the disk has room: on a full one Python leaves half of a file, which no import survives later."""
-        disk = os.statvfs(self.settings.directory)
-        return disk.f_bavail * disk.f_frsize >= BYTECODE_ROOM_BYTES
-
     def variables_of(self, environment: Environment) -> dict[str, str]:
         """The environment variables of an environment's runtime."""
         policy = self.settings.isolation
@@ -352,6 +346,7 @@ class EnvironmentHost:
             runtime_directory=policy.runtime_root if policy else self.settings.runtime_directory,
             tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
             log_stream=environment.stream,
+            records=self.settings.records_directory,
         )
 
     def isolation_of(self, environment: Environment, plan: StartPlan | None = None) -> dict[str, Any] | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments.removal import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+BYTECODE_ROOM_BYTES: Final = 32 * 1024 * 1024
+"""Of free disk, below which functions write no compiled code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,9 @@ class Sandbox:
     def remove(self) -> None:
         """Delete everything below the directory, as far as that is possible."""
         remove_tree(self.directory)
+
+
+def has_room_for_bytecode(directory: Path) -> bool:
+    """Whether the disk has room: on a full one Python leaves half of a file, which no import survives later."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize >= BYTECODE_ROOM_BYTES

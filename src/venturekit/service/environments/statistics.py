@@ -8,7 +8,7 @@ from typing import Final
 BOUNDS_MS: Final = tuple(
     step * 10**power / 100 for power in range(1, 8) for step in (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 )
-"""The upper bounds of the classes of durations, 0.1 ms to 800 s: percentiles are told by them within a quarter."""
+"""The upper bounds of the classes of durations, 0.1 ms to 800 s: percentiles are told by them within a third."""
 
 
 class FunctionStatistics:

@@ -27,13 +27,15 @@ def execution_environment_variables(
     runtime_directory: Path,
     tmp: Path | None,
     log_stream: str,
+    records: Path | None = None,
 ) -> dict[str, str]:
     """All variables that the main process starts with.
 
     The customer's variables win where AWS lets them (PATH, LANG, TZ, ...) and cannot name the reserved ones, which
     the API refuses when the function is created. Folders are those that the function sees: below the isolation level
     ``namespace`` there is no ``/var/task``, and ``LAMBDA_TASK_ROOT`` and its like name folders of this machine. ``tmp``
-    None: the function has a ``/tmp`` of its own.
+    None: the function has a ``/tmp`` of its own. ``records`` has a folder for each account, which its functions share
+    for what the framework keeps in files; None where they cannot write to it.
     """
     task_root = str(spec.code_directory)
     layers = [str(layer) for layer in reversed(spec.layers)]
@@ -50,6 +52,8 @@ def execution_environment_variables(
     }
     if tmp is not None:
         overridable["TMPDIR"] = str(tmp)
+    if records is not None:
+        overridable["VENTURE_RECORDS_DIRECTORY"] = str(records / spec.function_arn.split(":")[4])
     if spec.runtime.startswith("python"):
         overridable["PYTHONPATH"] = str(runtime_directory)
     if spec.runtime.startswith("nodejs"):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class ProvisionedConcurrencyOperations:
     """PutProvisionedConcurrencyConfig and Get, Delete and List of the same.
 
-    Texts as recorded, where :mod:`~venturekit.service.functions.faults` says nothing else. Choices: the 404 for an alias
-    is that of the alias operations, the text for SnapStart that of other settings.
+    Texts as recorded, where :mod:`~venturekit.service.functions.faults` says nothing else. Choices: the 404 for an
+    alias is that of the alias operations, the text for SnapStart that of other settings.
     """
 
     def __init__(self, plane: ControlPlane) -> None:
