@@ -41,15 +41,15 @@ def powertools_layer() -> bytes:
 
 
 OBSERVED = """
+import os
+# The X-Ray SDK reads it while it is imported.
+os.environ["AWS_XRAY_DAEMON_ADDRESS"] = os.environ["DAEMON"]
+
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_xray_sdk.core import xray_recorder
-import os
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(auto_patch=False)
-if "DAEMON" in os.environ:
-    xray_recorder.configure(daemon_address=os.environ["DAEMON"])
 
 @tracer.capture_method
 def pay(amount):

@@ -35,7 +35,12 @@ class Powertools:
 
     def create(self, source: str, *, variables: dict[str, str] | None = None, **members: Any) -> str:
         """Create a function that Powertools knows as the service ``shop``."""
-        given = {"POWERTOOLS_SERVICE_NAME": "shop", "POWERTOOLS_METRICS_NAMESPACE": "Shop", **(variables or {})}
+        given = {
+            "POWERTOOLS_SERVICE_NAME": "shop",
+            "POWERTOOLS_METRICS_NAMESPACE": "Shop",
+            "DAEMON": "127.0.0.1:2000",
+            **(variables or {}),
+        }
         defaults = {"Timeout": 30, "MemorySize": 512}
         return self.functions.create(
             source, Layers=[self.layer], Environment={"Variables": given}, **{**defaults, **members}
@@ -54,9 +59,7 @@ def runtime(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def tools(
-    runtime: dict[str, Any], stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Powertools]:
+def tools(runtime: dict[str, Any], stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Powertools]:
     settings = {"account_id": ACCOUNT, "region": REGION, **runtime}
     running = RunningService(tmp_path_factory.mktemp("powertools") / "data", stand_in.environ(), **settings)
     made = Powertools(running, stand_in)

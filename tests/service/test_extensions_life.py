@@ -604,6 +604,40 @@ async def test_bodies_that_are_refused(bench: Bench) -> None:
 
 
 @scenario("uvloop")
+async def test_registrations_that_are_refused_leave_nothing_behind(bench: Bench) -> None:
+    bench.submit()
+    (environment,) = await bench.launched()
+    journal = environment.journal
+    internal = Extension(await bench.connect(environment), "internal")
+    assert error_of(await internal.register("SHUTDOWN")) == (403, "Extension.InvalidEventType")
+    runtime = await bench.connect(environment)
+    assert (await runtime.call("GET", NEXT)).status == 200
+    # As a function does that registers whenever it is invoked.
+    for _ in range(3):
+        assert error_of(await internal.register("INVOKE")) == (403, "Extension.RegistrationClosed")
+    assert environment.journal is journal
+    assert environment.extensions is None
+
+
+@scenario("uvloop")
+async def test_a_runtime_that_gave_up_waiting_while_an_extension_is_busy_may_ask_again(bench: Bench) -> None:
+    life = await Life.running(bench, "one")
+    await life.runtime.respond(life.event)
+    life.runtime.ask("GET", NEXT)
+    await bench.until(lambda: life.environment.state is State.HELD)
+    parked = life.environment.parked
+    assert parked is not None
+    life.runtime.close()
+    await bench.until(lambda: parked.connection.eof)
+    runtime = await bench.connect(life.environment)
+    runtime.ask("GET", NEXT)
+    await bench.until(lambda: life.environment.parked not in (parked, None))
+    event = bench.submit(pool=life.pool)
+    life.extensions[0].ask_next()
+    assert (await runtime.read()).headers["lambda-runtime-aws-request-id"] == event.request_id.decode()
+
+
+@scenario("uvloop")
 async def test_calls_in_the_wrong_order_are_refused(bench: Bench) -> None:
     life = await Life.begin(bench, "one", "two")
     one, _two = life.extensions

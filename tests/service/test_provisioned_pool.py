@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.service.runtime_support import INIT_ERROR, NEXT, scenario
-from venturekit.service.environments.environment import PROVISIONED_INIT_SECONDS
+from venturekit.service.environments.environment import EXIT_GRACE_SECONDS, PROVISIONED_INIT_SECONDS
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.provision import MOST_FAILURES, RETRY_SECONDS
 from venturekit.service.environments.provisioner import INIT_FAILED
@@ -150,6 +150,20 @@ async def test_an_init_that_fails_is_nobodys_answer(bench: Bench, how: str) -> N
     # Two inits may have been under way at the third failure.
     assert bench.log().count("Status: error") in (MOST_FAILURES, MOST_FAILURES + 1)
     await bench.launched(3)
+
+
+@scenario()
+async def test_an_init_that_failed_is_counted_once_when_its_process_lingers(bench: Bench) -> None:
+    bench.host.provisioner.want(bench.pool, 1, "a")
+    (environment,) = await bench.launched(1)
+    answer = await (await bench.connect(environment)).call("POST", INIT_ERROR, body=b"{}")
+    assert (answer.status, environment.state) == (202, State.INIT_FAILED)
+    (again,) = [each for each in await bench.launched(2) if each is not environment]
+    # It does not end itself, and is ended.
+    bench.loop.advance(EXIT_GRACE_SECONDS + 0.1)
+    await bench.until(lambda: environment.state is State.TERMINATED)
+    assert (provision_of(bench.pool).ready, bench.host.provisioner.starting) == (0, 1)
+    assert await bench.launched() == [again]
 
 
 @scenario()

@@ -83,6 +83,17 @@ def test_rules(rule: Any, good: list[Any], bad: list[Any]) -> None:
         ({"body": {"a": [1]}}, {"body": '[{"a": 1}]'}, True),
         ({"body": {"a": [1]}}, {"body": ""}, False),
         ({"body": {"a": [1]}}, {"body": "[" * 100_000}, False),
+        # Not JSON, though Python reads it, and JSON, though Python by itself does not.
+        ({"body": {"a": [1]}}, {"body": '{"a": 1, "b": NaN}'}, False),
+        ({"body": ['{"a": Infinity}']}, {"body": '{"a": Infinity}'}, True),
+        ({"body": {"a": [1]}}, {"body": '{"a": 1, "b": 1%s}' % ("0" * 5000)}, True),
+        ({"body": {"b": [{"numeric": [">", 5]}]}}, {"body": '{"b": 1%s}' % ("0" * 5000)}, True),
+        # Arrays in arrays are one array.
+        ({"a": [1]}, {"a": [[0, [1]]]}, True),
+        ({"a": [{"anything-but": 1}]}, {"a": [[1], [[1]]]}, False),
+        ({"a": {"b": [1]}}, {"a": [[{"b": 0}], [[{"b": 1}]]]}, True),
+        ({"a": {"b": [{"exists": False}]}}, {"a": [1, "text"]}, True),
+        ({"a": {"b": [1]}}, {"a": [1, "text"]}, False),
     ],
 )
 def test_patterns(pattern: Any, record: Any, expected: bool) -> None:
@@ -106,6 +117,8 @@ def test_patterns(pattern: Any, record: Any, expected: bool) -> None:
         *('{"a": [{"numeric": ["==", 1]}]}', '{"a": [{"numeric": ["<", 5, ">", 0]}]}'),
         *('{"a": [{"numeric": [">", 5, "<", 5]}]}', '{"a": [{"numeric": ["=", 6e9]}]}'),
         *('{"a": [{"numeric": ["=", true]}]}', '{"a": [{"numeric": [">", 1, "<"]}]}'),
+        *('{"a": [{"numeric": [">", 1%s]}]}' % ("0" * 400), '{"a": [1%s]}' % ("0" * 5000)),
+        *('{"a":' * 101 + "[1]" + "}" * 101, '{"a":' * 600 + "[1]" + "}" * 600, '{"$or": [{"a": [1]}, ' * 101 + "{}]}" * 101),
         *('{"$or": [{"a": [1]}]}', '{"$or": {"a": [1]}}', '{"$or": [1, 2]}', '{"$or": [{"a": [1]}, {}]}'),
     ],
 )
@@ -113,6 +126,21 @@ def test_what_is_no_pattern(text: str) -> None:
     with pytest.raises(FilterPatternError) as raised:
         FilterPattern(text)
     assert str(raised.value)
+
+
+def test_deep_patterns_decide_deep_records() -> None:
+    """In the depth of a thread's or the loop's own calls."""
+    depth = 100
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": [[value]]}
+    assert FilterPattern('{"a":' * depth + "[1]" + "}" * depth).matches(value)
+
+
+@pytest.mark.parametrize("depth", [700, 1200])
+def test_deep_arrays_are_decided(depth: int) -> None:
+    body = '{"a": ' + "[" * depth + "1" + "]" * depth + "}"
+    assert matches({"body": {"a": [1]}}, {"body": body}) in (True, False)
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "ab", "b"])

@@ -124,7 +124,7 @@ class Environment:
         """The runtime asks for its next event: it is idle, or gets one that waits."""
         state = self.state
         following = _AFTER_NEXT[state]
-        if state is State.IDLE and not self.listens():
+        if following is None and self.parked is not None and not self.listens():
             self.forsake()
             state = self.state
             following = _AFTER_NEXT[state]

@@ -169,7 +169,8 @@ class Pool:
             assert self.provision is not None
             if state in (State.STARTING, State.INIT_HELD):
                 self.host.provisioner.start_ended(self.provision)
-            else:
+            elif state is not State.INIT_FAILED:
+                # That one was never initialised, and has been counted when its init failed.
                 self.host.provisioner.lost(self.provision)
 
     def first_waiting(self) -> Invocation | None:

@@ -91,7 +91,10 @@ def _register(environment: Environment, exchange: Exchange) -> None:
         # A runtime that has asked for an event has no extensions any more.
         group.roster.is_closed = environment.state is not State.STARTING
     extension = group.register(name, events, str(uuid.UUID(environment.host.new_token())))
-    environment.extensions = group
+    if environment.extensions is None:
+        # Only now: a runtime may ask in vain as often as it likes.
+        environment.extensions = group
+        group.telemetry.begin()
     answered = messages.registered(environment.spec, with_account="accountId" in re.split(r"[ ,]+", features))
     identifier = (b"Lambda-Extension-Identifier", extension.identifier.encode())
     exchange.respond(answer(200, [JSON, identifier], answered))

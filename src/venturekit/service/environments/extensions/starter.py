@@ -62,6 +62,7 @@ class ExtensionStarter:
         files = extension_files(environment.spec.layers) if environment.spec.layers else {}
         if files:
             group = environment.extensions = Extensions(environment, runtime_lives=False)
+            group.telemetry.begin()
             group.registered = self._host.loop.create_future()
             for name, path in files.items():
                 self._launch(group, group.roster.expect(name), path)

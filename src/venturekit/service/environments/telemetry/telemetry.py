@@ -28,12 +28,13 @@ class Telemetry:
         self._streams: dict[str, Stream] = {}
         # What an extension that subscribes now has missed; None: nobody subscribes any more.
         self._early: deque[tuple[str, float, Any]] | None = deque(maxlen=EARLY_EVENTS)
-        self._journal = environment.journal = TelemetryJournal(environment.journal, self)
-        if environment.capture is not None:
-            environment.capture.show(self._journal.shows)
-        self._begin()
+        self._journal = TelemetryJournal(environment.journal, self)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """There are extensions: listen from now on."""
+        self.environment.journal = self._journal
+        if self.environment.capture is not None:
+            self.environment.capture.show(self._journal.shows)
         begun = self._journal.begun
         if begun is None:
             return
