@@ -1,4 +1,6 @@
-"""Fetches AWS's runtime interface clients for Node.js from npm and builds their native part from their own sources.
+"""Fetches packages of npm without what they depend on: AWS's runtime interface clients for Node.js, and an extension.
+
+The clients' native part is built from their own sources.
 
 What ``npm install`` runs for them builds libcurl first, with autoconf, libtool and cmake, which takes minutes. Here the
 same C++ files are compiled against node's stable headers, with the machine's libcurl in the place of that one: seconds.
@@ -67,9 +69,28 @@ CLIENTS = (
 )
 
 
-def fetch(client: Client, scratch: Path) -> None:
+@dataclass(frozen=True)
+class Extension:
+    """A package with an extension for layers that needs nothing else, and the hash of its archive."""
+
+    package: str
+    version: str
+    integrity: str
+    folder: Path
+
+
+EXTENSION = Extension(
+    "@sentry/aws-serverless",
+    "10.75.2",
+    "sha512-PuJby/ZJbMExb6CCyuiVCxo2/s2j0Rb0j381smLdRX+RDqgK7Uik0ceiA2Vo+JVDEEQAcufC8tp2ct9i9ZCuqQ==",
+    MODULES / "sentry-extension",
+)
+
+
+def fetch(client: Client | Extension, scratch: Path) -> None:
     """Bring the package to its folder. Raises ClientError when it is not the one of this hash."""
-    command = ["npm", "pack", "--silent", f"{PACKAGE}@{client.version}"]
+    package = PACKAGE if isinstance(client, Client) else client.package
+    command = ["npm", "pack", "--silent", f"{package}@{client.version}"]
     subprocess.run(command, cwd=scratch, check=True, timeout=FETCH_SECONDS, stdout=subprocess.DEVNULL)
     (archive,) = scratch.glob("*.tgz")
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
@@ -116,7 +137,13 @@ def build(client: Client, scratch: Path) -> None:
 
 
 def main() -> int:
-    """Exit status 1 when a client cannot be had, after saying why."""
+    """Exit status 1 when a package cannot be had, after saying why."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            fetch(EXTENSION, Path(scratch))
+        except (ClientError, OSError, ValueError, subprocess.SubprocessError, tarfile.TarError) as error:
+            print(f"{EXTENSION.package} {EXTENSION.version} cannot be had: {error}", file=sys.stderr)
+            return 1
     for client in CLIENTS:
         with tempfile.TemporaryDirectory() as scratch:
             try:

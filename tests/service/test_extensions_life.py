@@ -452,6 +452,54 @@ async def test_an_extension_may_lose_its_connection_and_ask_again(bench: Bench) 
 # --- shutdown -------------------------------------------------------------------------------------------------------
 
 
+@scenario("uvloop")
+async def test_one_that_is_kept_initialised_is_replaced_when_its_extensions_have_ended(bench: Bench) -> None:
+    pool = layer_pool(bench, "one")
+    bench.host.provisioner.want(pool, 1, "a")
+    await bench.until(lambda: bench.launchers.launches)
+    (environment,) = pool.environments
+    (number,) = bench.launchers.launches
+    one = Extension(await bench.connect(environment), "one", number)
+    await one.register(*BOTH)
+    one.ask_next()
+    await bench.launched(1, pool=pool)
+    runtime = await bench.connect(environment)
+    runtime.ask("GET", NEXT)
+    await bench.until(lambda: environment.state is State.IDLE)
+    event = bench.submit(pool=pool)
+    assert environment.invocation is event
+    bench.launchers.exit(environment.number, 3)
+    assert (await one.event())["eventType"] == "INVOKE"
+    # Two extensions of one name would want the same ports.
+    bench.host.sweep(bench.clock.now)
+    assert (event.ended, pool.environments, pool.resetting) == (1, set(), 1)
+    bench.launchers.exit(number)
+    await bench.until(lambda: pool.environments and bench.launchers.launches)
+    (following,) = pool.environments
+    assert (following.provisioned, following.stream, pool.resetting) == (True, environment.stream, 0)
+    bench.host.provisioner.want(pool, 0)
+    for left in [*bench.launchers.launches]:
+        bench.launchers.exit(left)
+    await bench.until(lambda: not bench.tasks and not bench.host.environments)
+
+
+@scenario("uvloop")
+async def test_code_is_released_when_the_last_extension_that_uses_it_has_ended(bench: Bench) -> None:
+    life = await Life.idle(bench, "one")
+    used: list[set[str]] = []
+
+    async def release() -> None:
+        used.append(bench.host.running_code_keys())
+
+    bench.host._release_code = release
+    life.pool.retire()
+    await bench.until(lambda: used)
+    assert used[-1]
+    life.exit_all()
+    await bench.until(lambda: life.gone() and not bench.tasks)
+    assert used[-1] == set()
+
+
 @scenario()
 async def test_the_shutdown_phase_of_external_extensions(bench: Bench) -> None:
     life = await Life.idle(bench, "one")

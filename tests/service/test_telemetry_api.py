@@ -17,6 +17,9 @@ from tests.service.runtime_support import NEXT, scenario
 from tests.service.test_extensions import layer_of
 from tests.service.test_extensions_life import ID, Extension, error_of
 from venturekit.service.environments.lifecycle import State
+from venturekit.service.environments.telemetry.receiver import NotDeliveredError, Receiver
+from venturekit.service.environments.telemetry.subscription import TELEMETRY as TELEMETRY_API
+from venturekit.service.environments.telemetry.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -334,6 +337,21 @@ async def test_ports_of_others_get_nothing(bench: Bench) -> None:
         assert own.requests == [b""] * 3
         await own.close()
         stranger.communicate(b"\n")
+
+
+@scenario("uvloop")
+async def test_an_environment_that_ends_while_it_is_looked_whose_port_it_is(bench: Bench) -> None:
+    own = await Subscriber.begin(bench)
+    subscription = Subscription(TELEMETRY_API, "2022-12-13", ("platform",), "HTTP", await own.listen())
+
+    def roots() -> list[int]:
+        receiver.abort()
+        return [os.getpid()]
+
+    receiver = Receiver(subscription, roots)
+    with pytest.raises(NotDeliveredError, match="ended meanwhile"):
+        await receiver.send([b"{}"])
+    await own.close()
 
 
 @scenario("uvloop")

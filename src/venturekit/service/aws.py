@@ -23,8 +23,8 @@ CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 10.0
 PATIENT_READ_TIMEOUT_SECONDS: Final = 30.0
 """Of calls that wait for something to come, for 20 seconds at most."""
-PATIENT_CONNECTIONS: Final = 128
-"""How many of these are kept open."""
+PATIENT_CONNECTIONS: Final = 160
+"""How many of these are kept open: as many as there are threads that receive and settle messages."""
 CLIENTS_KEPT: Final = 64
 """A destination's ARN names any region, and each region has a client of its own."""
 

@@ -11,12 +11,10 @@ from tests.unit.sources.test_source_poller import NEW, Function, Queue, polled, 
 from venturekit.protocol.lineage import advanced, key_of
 from venturekit.service.sources.batches import Gathering
 from venturekit.service.sources.messages import Item
-from venturekit.service.sources.ports import QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from venturekit.service.sources.invoking import BatchInvocation
     from venturekit.service.sources.poller import Poller
 
 WANTS_JSON = {"Filters": [{"Pattern": '{"body": [{"prefix": "good"}]}'}]}
@@ -170,21 +168,3 @@ def test_a_queue_that_was_made_anew_is_described_anew() -> None:
 
     polled(queue, Function(succeeds), work)
     assert len(described) == 2
-
-
-def test_an_error_that_nobody_thought_of_gives_back_the_concurrency() -> None:
-    function = Function(succeeds)
-
-    def breaks(invocation: BatchInvocation) -> None:
-        function.answer = succeeds
-        raise QueueError("in the place of any")
-
-    function.answer = breaks
-    queue = Queue()
-    queue.put("a", "b")
-
-    async def work(poller: Poller, results: list[str]) -> None:
-        await queue.until(lambda: queue.deleted)
-        assert function.running == 0
-
-    polled(queue, function, work, BatchSize=1)

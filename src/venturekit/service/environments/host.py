@@ -415,7 +415,11 @@ class EnvironmentHost:
             return
         if not environment.sandbox_kept:
             self.remove_sandbox(environment.sandbox)
-        self.settle_retired(environment.pool)
+        pool = environment.pool
+        if pool.retired and environment.extensions is not None and not self.closing:
+            # The pool may have been forgotten long before its extensions have let go of the code.
+            self.spawn(self._release_code())
+        self.settle_retired(pool)
 
     def sweep(self, now: float) -> None:
         """Let go of what has been idle for too long. ``now`` is the coarse monotonic time, in seconds."""

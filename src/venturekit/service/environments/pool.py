@@ -244,6 +244,7 @@ class Pool:
         """The last process of an environment that is being reset has ended."""
         self.resetting -= 1
         self.keep_sandbox(sandbox)
+        self.host.provisioner.fill()
         self.scale()
 
     def drop_sandboxes(self) -> None:

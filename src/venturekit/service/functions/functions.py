@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 _LEFT_OUT: Final = (
-    "no container images, durable functions, code signing or file systems; VpcConfig, TracingConfig, KMSKeyArn and "
+    "no container images, durable functions, capacity providers (and their RuntimeConfig, AcceleratorConfig and "
+    "PublishTo), code signing or file systems; VpcConfig, TracingConfig, KMSKeyArn and "
     "SnapStart are kept and change nothing"
 )
 

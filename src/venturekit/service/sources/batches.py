@@ -25,6 +25,9 @@ FIRST_WORKERS: Final = 5
 MORE_WORKERS_SECONDS: Final = 0.2
 """How far apart the further ones come: 300 in a minute."""
 MOST_WORKERS: Final = 1000
+CROWDED_WAIT_SECONDS: Final = 4
+"""How long a request waits for a message while others wait for their turn. Each request costs a millisecond or so,
+which the invocations of the whole service lack."""
 LONGEST_WAIT_SECONDS: Final = 20
 """The longest that ReceiveMessage waits for a message."""
 
@@ -46,13 +49,13 @@ class Gathering:
         """How many messages to ask for."""
         return min(RECEIVED_AT_ONCE, self._size - len(self.items))
 
-    def add(self, items: Iterable[Item], now: float) -> None:
-        """Take what was received at ``now`` (seconds)."""
+    def add(self, items: Iterable[Item], now: float, latest: float = math.inf) -> None:
+        """Take what was received at ``now`` (seconds). The window of the first ends at ``latest`` at the latest."""
         before = len(self.items)
         self.items.extend(items)
         self._bytes += sum(len(item.record) + 1 for item in self.items[before:])
         if self.items and not before:
-            self._ends = now + self._window_seconds
+            self._ends = min(now + self._window_seconds, max(now, latest))
 
     def is_complete(self, now: float) -> bool:
         """Whether it is time to invoke: it is full, too large for more, or its window is over."""
@@ -92,6 +95,20 @@ def may_add_worker(workers: int, looking: int, limit: int, since_last_seconds: f
     if workers >= min(limit, MOST_WORKERS) or looking:
         return False
     return workers < FIRST_WORKERS or since_last_seconds >= MORE_WORKERS_SECONDS
+
+
+def latest_end(until: float, visibility_seconds: float, timeout_seconds: float) -> float:
+    """When a window has to end whose first message becomes visible again at ``until``.
+
+    Later, the batch would be filled with the same messages, received again. The function gets the time that it may
+    take, half of the visibility timeout at most: that may be as short as the function's timeout.
+    """
+    return until - min(timeout_seconds, visibility_seconds / 2)
+
+
+def is_hasty(asked_seconds: int, waited_seconds: float, count: int) -> bool:
+    """Whether a queue said that it has no message long before it had waited for one, as it had been asked to."""
+    return not count and waited_seconds < asked_seconds / 2
 
 
 def pause_seconds(failures: int, longest_seconds: float) -> float:

@@ -9,15 +9,18 @@ page does not list, are refused, and a body counts as JSON when it is an object 
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BODY: Final = "body"
 OR: Final = "$or"
 NUMBER_LIMIT: Final = 5_000_000_000
+DEPTH_LIMIT: Final = 100
+"""How many objects a pattern may nest: what is decided of a message must not depend on the depth of the stack."""
+_DIGITS_LIMIT: Final = 400
+"""An integer of more digits is more than a float holds, and Python refuses to read those of some thousand."""
 _ABSENT: Final = object()
 _LOWER: Final = {">": lambda value, bound: value > bound, ">=": lambda value, bound: value >= bound}
 _UPPER: Final = {"<": lambda value, bound: value < bound, "<=": lambda value, bound: value <= bound}
@@ -38,6 +41,8 @@ class FilterPattern:
         pattern = _parsed(text)
         if not isinstance(pattern, dict) or not pattern:
             raise FilterPatternError("a pattern is a JSON object that names at least one field")
+        if _depth(pattern) > DEPTH_LIMIT:
+            raise FilterPatternError(f"a pattern nests {DEPTH_LIMIT} objects at most")
         self._matches = _object(pattern, top=True)
 
     def matches(self, record: Mapping[str, Any]) -> bool:
@@ -61,6 +66,32 @@ def _no_constant(name: str) -> Any:
     raise FilterPatternError(f"{name} is not JSON")
 
 
+def _depth(pattern: Any) -> int:
+    """How many objects are within each other."""
+    deepest, todo = 0, [(pattern, 0)]
+    while todo:
+        value, depth = todo.pop()
+        deepest = max(deepest, depth)
+        if isinstance(value, dict):
+            todo += [(inner, depth + 1) for inner in value.values()]
+        elif isinstance(value, list):
+            todo += [(inner, depth) for inner in value]
+    return deepest
+
+
+def _elements(value: list[Any]) -> Iterator[Any]:
+    """What an array and the arrays in it hold, in order, however deep they are."""
+    todo = [iter(value)]
+    while todo:
+        for element in todo[-1]:
+            if isinstance(element, list):
+                todo.append(iter(element))
+                break
+            yield element
+        else:
+            todo.pop()
+
+
 def _object(pattern: Mapping[str, Any], *, top: bool = False) -> Callable[[Any], bool]:
     if not pattern:
         raise FilterPatternError("an empty object matches nothing in particular: name a field, or leave it out")
@@ -71,7 +102,9 @@ def _object(pattern: Mapping[str, Any], *, top: bool = False) -> Callable[[Any],
 
     def matches(value: Any) -> bool:
         if isinstance(value, list):
-            return any(matches(item) for item in value if isinstance(item, dict))
+            objects = [element for element in _elements(value) if isinstance(element, dict)]
+            if objects or not value:
+                return any(map(matches, objects))
         if not isinstance(value, dict):
             # Only rules for what is not there can match then.
             value = {}
@@ -111,10 +144,14 @@ def _json_of(body: Any) -> dict[str, Any] | list[Any] | None:
     if not isinstance(body, str) or body.lstrip(" \t\r\n")[:1] not in ("{", "["):
         return None
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body, parse_constant=_no_constant, parse_int=_whole)
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict | list) else None
+
+
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) <= _DIGITS_LIMIT else float(digits)
 
 
 def _leaf(given: Any) -> Callable[[Any], bool]:
@@ -124,7 +161,7 @@ def _leaf(given: Any) -> Callable[[Any], bool]:
 
     def matches(value: Any) -> bool:
         if isinstance(value, list):
-            return any(rule(item) for item in value for rule in rules)
+            return any(rule(element) for element in _elements(value) for rule in rules)
         return any(rule(value) for rule in rules)
 
     return matches
@@ -229,7 +266,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(value: Any) -> float:
-    if not _is_number(value) or not math.isfinite(value) or abs(value) > NUMBER_LIMIT:
+    if not _is_number(value) or abs(value) > NUMBER_LIMIT:
         raise FilterPatternError(f"numeric takes numbers from -{NUMBER_LIMIT} to {NUMBER_LIMIT}")
     number: float = value
     return number

@@ -108,6 +108,19 @@ def traced(items: Sequence[Item], invoked_arn: str, new_trace: bytes) -> tuple[b
     return best, looping
 
 
+def without(items: Sequence[Item], left: Sequence[Item]) -> list[Item]:
+    """``items`` without those that are ``left``, and without what comes after one of these in its group."""
+    handles = {item.receipt_handle for item in left}
+    groups: set[str] = set()
+    kept = []
+    for item in items:
+        if item.receipt_handle in handles or item.group in groups:
+            groups.update((item.group,) if item.group else ())
+        else:
+            kept.append(item)
+    return kept
+
+
 def _usable(trace: bytes, new_trace: bytes) -> bytes:
     """``trace``, or a new one with its lineage where it is no header."""
     text = trace.decode("latin-1")

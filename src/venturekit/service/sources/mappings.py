@@ -25,6 +25,7 @@ BY_USER: Final = "USER_INITIATED"
 FUNCTION_GONE: Final = "The function that the event source mapping invokes does not exist any more."
 """Why a mapping was disabled; the words are a choice."""
 CLOSING_SECONDS: Final = 2.0
+GIVING_BACK_SECONDS: Final = 1.0
 
 
 class Source:
@@ -107,6 +108,7 @@ class EventSourceMappings:
             poller.abandon()
         for poller in pollers:
             await poller.ended()
+        await asyncio.gather(*(poller.given_back(GIVING_BACK_SECONDS) for poller in pollers))
 
     def _pollers(self) -> Iterable[Poller]:
         return (source.poller for source in self._sources.values() if source.poller is not None)
@@ -145,11 +147,18 @@ class EventSourceMappings:
         except InUseError as error:
             raise faults.in_use(verb) from error
 
-    async def update(self, source: Source, mapping: EventSourceMapping) -> State:
-        """Make of a mapping what it is to be. Returns the state to answer with. Raises ApiError."""
+    async def update(self, source: Source, former: EventSourceMapping, mapping: EventSourceMapping) -> State:
+        """Make of ``former``, but for its tags, what it is to be. Returns the state to answer with.
+
+        Raises ApiError, also when it is not as it was any more: what somebody else changed meanwhile must stay.
+        """
         async with self._committing():
             self.find(mapping.account_id, mapping.uuid)
             self._check_unique(mapping)
+            tags = source.mapping.tags
+            if source.mapping != replace(former, tags=tags):
+                raise faults.in_use("update")
+            mapping = replace(mapping, tags=tags)
             change = Change.UPDATE
             if mapping.enabled is not source.mapping.enabled:
                 change = Change.ENABLE if mapping.enabled else Change.DISABLE
@@ -177,7 +186,10 @@ class EventSourceMappings:
         """Store other tags. Raises ApiError."""
         async with self._committing():
             self.find(mapping.account_id, mapping.uuid)
-            await self._change(source, replace(source.mapping, tags=mapping.tags), source.state)
+            if source.state is State.DELETING:
+                # It is gone from the store, and must not come back.
+                raise faults.unknown_mapping()
+            await self._change(source, replace(source.mapping, tags=mapping.tags), None)
 
     def function_changed(self, account_id: str, function_name: str) -> None:
         """A function, a version or an alias was changed or deleted."""
@@ -217,10 +229,11 @@ class EventSourceMappings:
             except StoreUnavailableError as error:
                 raise faults.store_unavailable(str(error)) from error
 
-    async def _change(self, source: Source, mapping: EventSourceMapping, state: State) -> None:
+    async def _change(self, source: Source, mapping: EventSourceMapping, state: State | None) -> None:
+        """Store what a mapping has become; without a ``state`` it goes on in the one that it has by then."""
         await self._store.put(mapping.account_id, mapping.uuid, mapping.document())
         source.mapping = mapping
-        source.state = state
+        source.state = state or source.state
         if source.poller is not None:
             source.poller.mapping = mapping
 

@@ -125,7 +125,7 @@ class EventSourceMappingOperations:
         )
         if enabled:
             await self._check_queue(mapping)
-        state = await sources.mappings.update(source, replace(mapping, tags=source.mapping.tags))
+        state = await sources.mappings.update(source, former, mapping)
         return self._shown(source, state)
 
     async def get_mapping(self, call: Call) -> Mapping[str, Any]:

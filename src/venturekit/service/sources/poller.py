@@ -12,23 +12,26 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.api.errors import ApiError
 from venturekit.service.sources.batches import (
+    CROWDED_WAIT_SECONDS,
     Gathering,
+    is_hasty,
+    latest_end,
     may_add_worker,
     next_patience_seconds,
     pause_seconds,
     split,
 )
-from venturekit.service.sources.invoking import BatchInvocation, Outcome, traced
+from venturekit.service.sources.invoking import BatchInvocation, Outcome, traced, without
 from venturekit.service.sources.messages import event_of, sorted_out
 from venturekit.service.sources.ports import QueueError
 from venturekit.service.sources.responses import BadBatchResponseError, failed_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from venturekit.service.sources.mapping import EventSourceMapping
     from venturekit.service.sources.messages import Item
@@ -38,12 +41,25 @@ if TYPE_CHECKING:
 QUEUE_PAUSE_SECONDS: Final = 30.0
 """The longest between two requests to a queue that gives no answer."""
 THROTTLED_PAUSE_SECONDS: Final = 2.0
+HASTY_PAUSE_SECONDS: Final = 4.0
 DELETE_TRIES: Final = 3
 DESCRIBED_SECONDS: Final = 60.0
 """After which a queue is asked for its visibility timeout anew."""
 OK: Final = "OK"
 TOO_LATE: Final = "there was no time left to invoke the function before the messages become visible again"
 LOOPING: Final = "PROBLEM: messages are in a loop of invocations of this function and were left in the queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one request brought: what the function gets of ``count`` messages, and when. ``problem``: what went wrong
+    besides, or nothing; ``hasty``: the queue did not wait for messages."""
+
+    items: list[Item]
+    count: int
+    at: float
+    hasty: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +92,10 @@ class Poller:
         self._processing = 0
         self._patience_seconds = 1
         self._failures = 0
+        self._refusals = 0
+        self._not_before = -math.inf
+        self._hasty = 0
+        self._returning: set[asyncio.Future[None]] = set()
         self._last_added = -math.inf
         self._visibility_seconds = 0.0
         self._described = -math.inf
@@ -111,6 +131,11 @@ class Poller:
         for worker in self._workers:
             worker.cancel()
 
+    async def given_back(self, seconds: float) -> None:
+        """Return when the queue has back what had been gathered, after so many seconds at the latest."""
+        if self._returning:
+            await asyncio.wait(set(self._returning), timeout=seconds)
+
     def _add_worker(self) -> None:
         self._last_added = self._around.monotonic()
         worker = asyncio.get_running_loop().create_task(self._work())
@@ -144,6 +169,8 @@ class Poller:
             except QueueError as error:
                 self._failures += 1
                 self._told(f"PROBLEM: {error}")
+                # It may be made anew, and be another one.
+                self._described = -math.inf
                 if len(self._workers) > 1:
                     self._leave()
                     return
@@ -183,6 +210,8 @@ class Poller:
 
     async def _room(self) -> None:
         """Wait while the function is throttled: messages that nobody can work on stay in the queue."""
+        if (seconds := self._not_before - self._around.monotonic()) > 0:
+            await self._pause(seconds)
         tries = 0
         while not self._stopping.is_set():
             mapping = self.mapping
@@ -210,50 +239,99 @@ class Poller:
         until = math.inf
         try:
             while not self._stopping.is_set():
-                found, received, received_at = await self._receive(gathering)
-                if found:
-                    until = min(until, received_at + self._visibility_seconds)
-                gathering.add(found, received_at)
+                received = await self._receive(gathering)
+                if received.items:
+                    until = min(until, received.at + self._visibility_seconds)
+                gathering.add(received.items, received.at, self._latest(until))
+                if received.hasty:
+                    await self._pause(pause_seconds(self._hasty, HASTY_PAUSE_SECONDS) / 4)
                 if not gathering.items:
                     # Something came, and no filter wants it: where it was there is more.
-                    return ([], until) if received else None
+                    return ([], until) if received.count else None
                 if gathering.is_complete(monotonic()):
                     return gathering.items, until
         except QueueError:
             if not gathering.items:
                 raise
             return gathering.items, until
+        except asyncio.CancelledError:
+            self._give_back(gathering.items)
+            raise
         await self._release(gathering.items)
         return None
 
-    async def _receive(self, gathering: Gathering) -> tuple[list[Item], int, float]:
-        """What the function gets of what came, how many messages came, and when."""
+    def _latest(self, until: float) -> float:
+        target, _ = self._target() if self.mapping.window_seconds else (None, "")
+        timeout_seconds = target.timeout_seconds if target is not None else 0
+        return latest_end(until, self._visibility_seconds, timeout_seconds)
+
+    async def _receive(self, gathering: Gathering) -> Received:
+        """What one request brings."""
         around, mapping = self._around, self.mapping
-        patience = 1 if around.receiving.is_crowded else self._patience_seconds
+        patience = self._patience_seconds
+        # Where there has just been something there is more.
+        urgent = patience == 1 or bool(gathering.items)
+        if around.receiving.is_crowded:
+            patience = min(patience, CROWDED_WAIT_SECONDS)
         wait_seconds = gathering.wait_seconds(around.monotonic(), patience)
         room = gathering.room
 
-        def receive() -> tuple[list[Item], int, float]:
+        def receive() -> Received:
+            asked_at = around.monotonic()
             if self._stopping.is_set():
-                return [], 0, around.monotonic()
+                return Received([], 0, asked_at)
             messages = around.queues.receive(mapping.queue_arn, room, wait_seconds)
             received_at = around.monotonic()
             if messages and self._stopping.is_set():
                 # Maybe nobody waits for this thread any more.
                 handles = [message["ReceiptHandle"] for message in messages]
                 around.queues.release(mapping.queue_arn, handles)
-                return [], 0, received_at
-            # The mapping may have other filters by now than when it began to wait.
-            items, unwanted = sorted_out(messages, mapping.queue_arn, self.mapping.patterns)
-            if unwanted:
-                around.queues.delete(mapping.queue_arn, unwanted)
-            return items, len(messages), received_at
+                return Received([], 0, received_at)
+            hasty = is_hasty(wait_seconds, received_at - asked_at, len(messages))
+            items, problem = self._sorted_out(messages)
+            return Received(items, len(messages), received_at, hasty, problem)
 
         self._looking += 1
         try:
-            return await around.receiving.run(receive)
+            received = await around.receiving.run(receive, urgent=urgent)
         finally:
             self._looking -= 1
+        self._hasty = self._hasty + 1 if received.hasty else 0
+        if received.problem:
+            self._told(received.problem)
+        return received
+
+    def _sorted_out(self, messages: Sequence[Mapping[str, Any]]) -> tuple[list[Item], str]:
+        """Delete what no filter wants, and return the rest, with what went wrong. In a thread. Raises QueueError."""
+        # The mapping may have other filters by now than when it began to wait.
+        mapping = self.mapping
+        try:
+            items, unwanted = sorted_out(messages, mapping.queue_arn, mapping.patterns)
+        except Exception as error:
+            raise QueueError(f"what answers for sqs gave a message that is none: {error}") from error
+        try:
+            if unwanted:
+                self._around.queues.delete(mapping.queue_arn, unwanted)
+        except QueueError as error:
+            if not items:
+                raise
+            return items, f"PROBLEM: {error}"
+        return items, ""
+
+    def _give_back(self, items: Sequence[Item]) -> None:
+        """As ``_release``, by a worker that has no time to wait for it."""
+        if not items:
+            return
+        arn, handles = self.mapping.queue_arn, [item.receipt_handle for item in items]
+        returning = self._around.settling.run(lambda: self._around.queues.release(arn, handles))
+        self._returning.add(returning)
+
+        def returned(ended: asyncio.Future[None]) -> None:
+            self._returning.discard(ended)
+            if not ended.cancelled() and (error := ended.exception()) is not None:
+                self._told(f"PROBLEM: {error}")
+
+        returning.add_done_callback(returned)
 
     async def _release(self, items: Sequence[Item]) -> None:
         if items:
@@ -290,8 +368,13 @@ class Poller:
             return everything
         if outcome.refused:
             self._told(f"PROBLEM: {outcome.refused}")
+            # Each time that a message is received brings it nearer to the dead-letter queue.
+            self._refusals += 1
+            pause = pause_seconds(self._refusals, QUEUE_PAUSE_SECONDS)
+            self._not_before = self._around.monotonic() + pause
             await self._release(items)
             return everything
+        self._refusals = 0
         if outcome.error:
             self._told("PROBLEM: Function call failed")
             return everything
@@ -316,6 +399,8 @@ class Poller:
                 if self._around.monotonic() + target.timeout_seconds > until and (tries or not first):
                     # They would become visible while the function works on them.
                     self._told(f"PROBLEM: {TOO_LATE}")
+                    if not tries and self._around.monotonic() < until:
+                        await self._release(items)
                     return None, []
                 problem = target.concurrency.exceeded
                 if target.concurrency.take():
@@ -343,7 +428,7 @@ class Poller:
         around = self._around
         trace, looping = traced(items, target.invoked_arn, around.new_trace())
         if looping and not target.recursion_allowed:
-            items = [item for item in items if item not in looping]
+            items = without(items, looping)
             self._told(LOOPING)
         if not items:
             target.concurrency.release()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+URGENT_IN_A_ROW: Final = 3
+"""After so many urgent calls one of the others has its turn."""
 IDLE_SECONDS: Final = 30.0
 """After which a thread ends that nothing was asked of."""
 
@@ -23,8 +25,10 @@ class CallThreads:
     def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
         self._name = name
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._urgent: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._urgent_in_a_row = 0
+        self._changed = threading.Condition()
         self._threads = 0
         # That wait in line or are being made.
         self._pending = 0
@@ -34,8 +38,11 @@ class CallThreads:
         """Whether calls wait in line: long ones should be shorter then."""
         return self._pending > self._limit
 
-    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Run ``work`` in a thread; a future of the running loop. Raises RuntimeError when no thread could be had."""
+    def run(self, work: Callable[[], T], *, urgent: bool = False) -> asyncio.Future[T]:
+        """Run ``work`` in a thread; a future of the running loop. Raises RuntimeError when no thread could be had.
+
+        ``urgent`` calls do not wait in line behind the others.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -50,28 +57,32 @@ class CallThreads:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, future, result, failure)
 
-        with self._lock:
+        with self._changed:
             if self._pending >= self._threads and self._threads < self._limit:
                 threading.Thread(target=self._serve, name=self._name, daemon=True).start()
                 self._threads += 1
             self._pending += 1
-            self._calls.put(call)
+            (self._urgent if urgent else self._calls).append(call)
+            self._changed.notify()
         return future
 
     def _serve(self) -> None:
-        while True:
-            try:
-                call = self._calls.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                with self._lock:
-                    # A call that counts on this thread may just have been put.
-                    if self._calls.empty():
-                        self._threads -= 1
-                        return
-                continue
+        while (call := self._next()) is not None:
             call()
-            with self._lock:
+            with self._changed:
                 self._pending -= 1
+
+    def _next(self) -> Callable[[], None] | None:
+        """The call whose turn it is; None when there was none for so long that the thread ends."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._urgent or self._calls, IDLE_SECONDS):
+                self._threads -= 1
+                return None
+            if self._urgent and not (self._calls and self._urgent_in_a_row >= URGENT_IN_A_ROW):
+                self._urgent_in_a_row += 1
+                return self._urgent.popleft()
+            self._urgent_in_a_row = 0
+            return self._calls.popleft()
 
 
 def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:

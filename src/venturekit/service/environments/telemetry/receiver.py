@@ -63,6 +63,8 @@ class Receiver:
         self._writer = writer
         if not await loop.run_in_executor(None, listens_in, port, self._root_processes()):
             raise NotDeliveredError(f"port {port} does not belong to a process of the execution environment")
+        if self._writer is not writer:
+            raise NotDeliveredError("the environment ended meanwhile")
         return reader, writer
 
     async def _send_lines(self, records: Sequence[bytes]) -> None:
