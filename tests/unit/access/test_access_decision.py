@@ -260,7 +260,7 @@ def decided(own: list[dict[str, Any]] | None, there: list[dict[str, Any]], reque
     return decide(None if own is None else identity(*own), policy(*there), request)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120)
 @given(identities, policies, requests, st.data())
 def test_a_deny_more_never_grants(
     own: list[dict[str, Any]], there: list[dict[str, Any]], request: Request, data: st.DataObject
@@ -273,7 +273,7 @@ def test_a_deny_more_never_grants(
         assert decided(own, [*there, more_there], request) is not YES
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120)
 @given(identities, policies, requests)
 def test_an_allow_less_never_grants(own: list[dict[str, Any]], there: list[dict[str, Any]], request: Request) -> None:
     if decided(own, there, request) is not YES:
@@ -283,7 +283,7 @@ def test_an_allow_less_never_grants(own: list[dict[str, Any]], there: list[dict[
             assert decided(own, [other for other in there if other is not each], request) is not YES
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120)
 @given(identities, policies, requests, st.randoms(use_true_random=False))
 def test_the_order_of_statements_does_not_matter(
     own: list[dict[str, Any]], there: list[dict[str, Any]], request: Request, random: Any
@@ -294,7 +294,7 @@ def test_the_order_of_statements_does_not_matter(
     assert decided(own, there, request) is expected
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=250)
 @given(st.none() | identities, policies, requests)
 def test_a_decision_is_that_of_the_slow_evaluator(
     own: list[dict[str, Any]] | None, there: list[dict[str, Any]], request: Request
