@@ -31,9 +31,21 @@ if TYPE_CHECKING:
 
 TELEMETRY = "/2022-07-01/telemetry"
 LOGS = "/2020-08-15/logs"
-SUBSCRIBED = (
-    'register("SHUTDOWN")\nassert subscribe(listen(){members}) == (200, "OK")\nuntil_shutdown()\ntime.sleep(0.2)\n'
-)
+# It ends when its own last words have reached it, which are the last there is.
+SUBSCRIBED = """
+ENDED = threading.Event()
+
+class Last(Receiver):
+    def took(self, events):
+        super().took(events)
+        if any("ends by" in str(event["record"]) for event in events):
+            ENDED.set()
+
+register("SHUTDOWN")
+assert subscribe(listen(Last){members}) == (200, "OK")
+until_shutdown()
+ENDED.wait(1.2)
+"""
 FUNCTION = """
 import json
 def handler(event, context):
