@@ -435,7 +435,8 @@ class Leaks:
 
     def processes(self) -> set[int]:
         """All below this one but the launchers, front processes, and those that wait for a Node.js function."""
-        return descendants() - launchers() - fronts() - {spare.pid for spare in self.running.service._host.spares.waiting}
+        waiting = {spare.pid for spare in self.running.service._host.spares.waiting}
+        return descendants() - launchers() - fronts() - waiting
 
     def service_files(self) -> int:
         """Open files, less those of the processes that wait for a Node.js function."""
