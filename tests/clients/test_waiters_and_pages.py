@@ -337,7 +337,11 @@ LISTINGS: dict[str, Callable[[], Listing]] = {
     ),
 }
 # There are no code signing configurations here.
-EMPTY = {"list_code_signing_configs"}
+EMPTY: dict[str, dict[str, str]] = {
+    "list_code_signing_configs": {},
+    "list_event_source_mappings": {},
+    "list_provisioned_concurrency_configs": PAGED,
+}
 NEVER_FOUND = {"list_functions_by_code_signing_config"}
 
 
@@ -447,7 +451,7 @@ def test_a_marker_that_no_page_gave(empty: Any, method: str) -> None:
 @pytest.mark.parametrize("method", sorted(EMPTY))
 def test_a_listing_of_nothing(empty: Any, method: str) -> None:
     for size in (1, 50):
-        assert list(pages_of(empty, method, {}, size)) == [[]]
+        assert list(pages_of(empty, method, EMPTY[method], size)) == [[]]
 
 
 @pytest.mark.parametrize("method", sorted(NEVER_FOUND))

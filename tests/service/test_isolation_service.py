@@ -231,8 +231,8 @@ def test_no_runtime_api_gets_a_port_that_functions_may_connect_to(
             chosen = given.pop(0) if given else None
             return ("127.0.0.1", chosen) if chosen else super().getsockname()
 
-    monkeypatch.setattr("venturekit.service.environments.host.socket.socket", Scripted)
-    found = host._new_port()
+    monkeypatch.setattr("venturekit.service.environments.free_port.socket.socket", Scripted)
+    found = free_port(host.settings.isolation.connect_ports)
     monkeypatch.undo()
     assert given == []
     assert found.getsockname()[1] != allowed

@@ -287,8 +287,8 @@ class Environment:
         if self.state in (State.STARTING, State.INIT_HELD):
             early_ends.init_out_of_time(self)
         elif self.state is State.STOPPING:
-            assert self.extensions is not None
-            self.extensions.look(self.host.monotonic())
+            if self.extensions is not None:
+                self.extensions.look(self.host.monotonic())
         elif self.state is State.INVOKE:
             assert self.invocation is not None
             body = failures.timed_out(self.invocation.request_id, self.spec.timeout_ms)
