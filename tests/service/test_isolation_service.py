@@ -16,6 +16,7 @@ import pytest
 
 from tests.service.harness import FunctionSet, Leaks, RunningService, client_of, descendants, until, zip_of
 from venturekit.cli.doctor import examine
+from venturekit.service.environments.free_port import free_port
 from venturekit.service.environments.isolation.levels import IsolationUnavailableError
 
 if TYPE_CHECKING:
