@@ -375,11 +375,20 @@ def wait_gone(pids: Iterable[int], seconds: float = WAIT_SECONDS) -> None:
 
 def launchers() -> set[int]:
     """The launcher processes that this process has started. (What they fork has the same command line.)"""
+    return _started(b"launcher_process.py")
+
+
+def fronts() -> set[int]:
+    """The front processes that services of this process have started, each when it is first needed."""
+    return _started(b"front/__main__.py")
+
+
+def _started(program: bytes) -> set[int]:
     found = set()
     for pid, parent in parents().items():
         if parent == os.getpid():
             with suppress(OSError):
-                if b"launcher_process.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if program in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.add(pid)
     return found
 
@@ -425,8 +434,9 @@ class Leaks:
         return {launcher.pid for launcher in tuple(self.running.service._host.launchers._launchers.values())}
 
     def processes(self) -> set[int]:
-        """All below this one but the launchers and the processes that wait for a Node.js function."""
-        return descendants() - launchers() - {spare.pid for spare in self.running.service._host.spares.waiting}
+        """All below this one but the launchers, front processes, and those that wait for a Node.js function."""
+        waiting = {spare.pid for spare in self.running.service._host.spares.waiting}
+        return descendants() - launchers() - fronts() - waiting
 
     def service_files(self) -> int:
         """Open files, less those of the processes that wait for a Node.js function."""

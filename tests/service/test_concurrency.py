@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.service.harness import client_of, descendants, launchers, send, until, wait_gone
+from tests.service.harness import client_of, descendants, fronts, launchers, send, until, wait_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -229,7 +229,7 @@ def test_idle_environments_are_let_go(start_service: Callable[..., RunningServic
     functions = running.functions()
     name = functions.create(COUNTER)
     # Each launcher may keep one process that it has forked in advance.
-    before = max(len(descendants() - launchers()), len(launchers()))
+    before = max(len(descendants() - launchers() - fronts()), len(launchers()))
     first, pid = functions.invoke(name).value
     host = running.service._host
     running.do(lambda: host.sweep(time.monotonic() + 500))
@@ -237,7 +237,7 @@ def test_idle_environments_are_let_go(start_service: Callable[..., RunningServic
     running.do(lambda: host.sweep(time.monotonic() + 601))
     wait_gone([pid])
     until(lambda: running.health()["executionEnvironments"] == 0, "the environment is forgotten")
-    assert len(descendants() - launchers()) <= before
+    assert len(descendants() - launchers() - fronts()) <= before
     count, other = functions.invoke(name).value
     assert (count, other != pid) == (1, True)
 
