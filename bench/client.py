@@ -6,30 +6,18 @@ import json
 import os
 import statistics
 import subprocess
-import venv
 from pathlib import Path
 
 import rig
-from rig import BIN, ROOT, Measured, Unavailable
+from rig import ROOT, Measured, Unavailable, peer_environment
 
 CASE = Path(__file__).parent / "client_case.py"
 PEER_PACKAGES = ("boto3", "aiobotocore", "aiohttp")
-INSTALL_SECONDS = 600
 
 
 def peers() -> Path:
     """The Python of an environment that has the peers. Raises Unavailable."""
-    folder = BIN / "clients"
-    python = folder / "bin" / "python"
-    stamp = folder / "ready"
-    if not stamp.exists():
-        venv.create(folder, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *PEER_PACKAGES]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-        if done.returncode:
-            raise Unavailable(f"pip could not install {', '.join(PEER_PACKAGES)}: {done.stderr.strip()[-200:]}")
-        stamp.touch()
-    return python
+    return peer_environment("clients", PEER_PACKAGES)
 
 
 def run(client: str, what: str, port: int = 0) -> dict[str, float]:

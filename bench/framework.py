@@ -7,10 +7,9 @@ import os
 import statistics
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
-from rig import BIN, ROOT, Measured, Service, Unavailable, c_archive
+from rig import ROOT, Measured, Service, Unavailable, c_archive, peer_environment
 
 CASE = Path(__file__).parent / "framework_case.py"
 PEERS = ("powertools", "chalice", "starlette", "fastapi")
@@ -24,22 +23,11 @@ PEER_PACKAGES = (
     "pydantic",
     "boto3",
 )
-INSTALL_SECONDS = 600
 
 
 def peers() -> Path:
     """The Python of an environment that has the peers and Pydantic. Raises Unavailable."""
-    folder = BIN / "frameworks"
-    python = folder / "bin" / "python"
-    stamp = folder / "ready"
-    if not stamp.exists():
-        venv.create(folder, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *PEER_PACKAGES]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-        if done.returncode:
-            raise Unavailable(f"pip could not install {', '.join(PEER_PACKAGES)}: {done.stderr.strip()[-200:]}")
-        stamp.touch()
-    return python
+    return peer_environment("frameworks", PEER_PACKAGES)
 
 
 def run(*arguments: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BIN = HERE / "bin"
+INSTALL_SECONDS = 600
 RIE_WHEEL = "aws-sam-cli==1.170.0"
 PROGRAMS = ("lg", "crt", "crouter", "cst")
 ROLE = "arn:aws:iam::000000000000:role/bench"
@@ -97,6 +99,21 @@ def rie_binary() -> Path:
     partial.chmod(0o755)
     partial.rename(binary)
     return binary
+
+
+def peer_environment(name: str, packages: Sequence[str]) -> Path:
+    """The Python of a virtual environment of that name that has the packages. Raises Unavailable."""
+    folder = BIN / name
+    python = folder / "bin" / "python"
+    stamp = folder / "ready"
+    if not stamp.exists():
+        venv.create(folder, with_pip=True, clear=True)
+        command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *packages]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+        if done.returncode:
+            raise Unavailable(f"pip could not install {', '.join(packages)}: {done.stderr.strip()[-200:]}")
+        stamp.touch()
+    return python
 
 
 def raise_descriptor_limit() -> None:

@@ -14,7 +14,6 @@ from venturekit.client.calls import Again, Call, Caller
 from venturekit.client.commands import WireResponse
 from venturekit.client.config import ClientConfig
 from venturekit.client.errors import ClientClosedError, LambdaClientError
-from venturekit.client.failures import transport_error
 from venturekit.client.invocation import invoke_command, response_of, stream_command
 from venturekit.client.invoke_commands import (
     AsyncInvokeWithResponseStreamCommandOutput,
@@ -81,7 +80,7 @@ class AsyncLambdaClient(AsyncConveniences):
             try:
                 response = await self._transport.exchange(request, call.wait_seconds)
             except ExchangeError as problem:
-                outcome: Any = self._lost(call, problem)
+                outcome: Any = call.lost(problem)
             else:
                 outcome = call.answered(WireResponse(*response))
             if not isinstance(outcome, Again):
@@ -139,7 +138,7 @@ class AsyncLambdaClient(AsyncConveniences):
                     return self._begun(call, response)
                 refusal = WireResponse(response.status, response.headers, await response.read_all())
             except ExchangeError as problem:
-                again = self._lost(call, problem)
+                again = call.lost(problem)
             else:
                 again = call.failed(call.refusal(refusal), refusal)
             await self._wait(again.seconds)
@@ -172,13 +171,6 @@ class AsyncLambdaClient(AsyncConveniences):
         # What may wait for files or the network must not keep the event loop.
         blocks = getattr(provider, "blocks", False)
         return call.signed(await asyncio.to_thread(provider) if blocks else provider())
-
-    def _lost(self, call: Call[Any], problem: ExchangeError) -> Again:
-        error = transport_error(problem, call.command.operation, self.endpoint_url)
-        try:
-            return call.failed(error)
-        except type(error) as raised:
-            raise raised from problem
 
     async def _wait(self, seconds: float) -> None:
         # aclose() ends it; the next attempt then says so.

@@ -11,6 +11,7 @@ from venturekit.client.answers import check_coding, service_error, skew_of
 from venturekit.client.commands import Command, Output, ResponseMetadata, WireResponse
 from venturekit.client.config import INVOCATION_SECONDS, READ_SECONDS
 from venturekit.client.errors import CredentialsError, LambdaClientError, LambdaServiceException, SignatureError
+from venturekit.client.failures import transport_error
 from venturekit.client.retries import Attempts, RetryQuota
 from venturekit.protocol.sigv4_signer import RequestSigner
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from venturekit.client.resolution import ResolvedConfig
     from venturekit.protocol.sigv4_signer import Credentials
+    from venturekit.transport.errors import ExchangeError
 
 OutputT = TypeVar("OutputT")
 _USER_AGENT: Final = f"venturekit/{__version__}"
@@ -145,6 +147,14 @@ class Call(Generic[OutputT]):
                 error.attempts = self._attempts.made
             raise error
         return Again(seconds)
+
+    def lost(self, problem: ExchangeError) -> Again:
+        """When to try again after the request or its answer was lost. Raises TransportError if that is not to be."""
+        error = transport_error(problem, self.command.operation, self._caller.resolved.endpoint.url)
+        try:
+            return self.failed(error)
+        except type(error) as raised:
+            raise raised from problem
 
     def _recovers(self, error: SignatureError, response: WireResponse) -> bool:
         """Whether the request may be right if it is signed once more: by the right clock, or with renewed keys."""

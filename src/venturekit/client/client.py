@@ -11,7 +11,6 @@ from venturekit.client.config import ClientConfig
 from venturekit.client.conveniences import Conveniences
 from venturekit.client.errors import ClientClosedError, LambdaClientError
 from venturekit.client.event_streams import EventStream, InvocationStream
-from venturekit.client.failures import transport_error
 from venturekit.client.invocation import invoke_command, response_of, stream_command
 from venturekit.client.invoke_commands import InvokeWithResponseStreamCommand, InvokeWithResponseStreamCommandOutput
 from venturekit.client.resolution import resolve
@@ -87,7 +86,7 @@ class LambdaClient(Conveniences):
             try:
                 response = self._connections.exchange(self._outgoing(request), Limits(call.wait_seconds))
             except ExchangeError as problem:
-                outcome: Any = self._lost(call, problem)
+                outcome: Any = call.lost(problem)
             else:
                 outcome = call.answered(WireResponse(*response))
             if not isinstance(outcome, Again):
@@ -157,7 +156,7 @@ class LambdaClient(Conveniences):
                     return self._begun(call, response)
                 refusal = WireResponse(response.status, response.headers, response.read_all(_REFUSAL_LIMIT_BYTES))
             except ExchangeError as problem:
-                again = self._lost(call, problem)
+                again = call.lost(problem)
             else:
                 again = call.failed(call.refusal(refusal), refusal)
             self._wait(again.seconds)
@@ -194,13 +193,6 @@ class LambdaClient(Conveniences):
             if proxy.authorization is not None:
                 headers = {**headers, "Proxy-Authorization": proxy.authorization}
         return Outgoing(request_head(request.method, target, headers, len(request.body)), request.body)
-
-    def _lost(self, call: Call[Any], problem: ExchangeError) -> Again:
-        error = transport_error(problem, call.command.operation, self.endpoint_url)
-        try:
-            return call.failed(error)
-        except type(error) as raised:
-            raise raised from problem
 
     def _wait(self, seconds: float) -> None:
         # close() ends it; the next attempt then says so.
