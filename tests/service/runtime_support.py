@@ -23,6 +23,8 @@ from venturekit.service.environments.interpreters import own_interpreter
 from venturekit.service.environments.launcher import ExitStatus, LauncherError, LaunchFailure
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.logs import LogStore
+from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
+from venturekit.service.environments.multi_concurrent_pool import MultiConcurrentPool
 from venturekit.service.environments.ports import EnvironmentSpec
 from venturekit.service.environments.runtimes import PythonSettings
 from venturekit.service.wire.listener import Clock
@@ -400,6 +402,11 @@ class Bench:
         for pool in {*self.host.pools.values(), *(each.pool for each in self.host.environments.values())}:
             states = Counter(environment.state for environment in pool.environments)
             queued = sum(each is pool for each in self.host._start_queue)
+            if isinstance(pool, MultiConcurrentPool):
+                check_multi_concurrent(pool)
+                assert pool.starting == states[State.STARTING] + states[State.INIT_HELD] + queued
+                in_init += states[State.STARTING] + states[State.INIT_HELD]
+                continue
             kept = sum(each.provisioned for each in pool.environments if each.state is State.STARTING)
             assert pool.starting == states[State.STARTING] - kept + queued
             if pool.provision is not None:
@@ -415,7 +422,8 @@ class Bench:
         assert self.host.provisioner.starting == provisioning
         for environment in self.host.environments.values():
             assert (environment.invocation is not None) == (environment.state is State.INVOKE)
-            if environment.state in (State.STARTING, State.INVOKE, State.RESPONDED, State.INIT_FAILED):
+            running = isinstance(environment, MultiConcurrentEnvironment) and environment.running
+            if running or environment.state in (State.STARTING, State.INVOKE, State.RESPONDED, State.INIT_FAILED):
                 assert environment in self.host.watch.environments
             else:
                 assert environment not in self.host.watch.environments
@@ -447,6 +455,17 @@ class Bench:
         assert self.loop.pending == 0
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
         assert self.failures == []
+
+
+def check_multi_concurrent(pool: MultiConcurrentPool) -> None:
+    """The counters of a pool whose environments have several invocations at once agree with them."""
+    assert pool.responded == sum(each.returning for each in pool.environments)
+    assert {*pool.idle} == {each for each in pool.environments if each.state is State.IDLE and each.is_free}
+    assert len(pool.idle) == len({*pool.idle})
+    for environment in pool.environments:
+        assert len(environment.running) <= environment.spec.max_concurrency
+        if environment.running:
+            assert environment.deadline == min(seat.deadline for seat in environment.running.values())
 
 
 def environment_spec(folder: Path, name: str = "f", **fields: Any) -> EnvironmentSpec:

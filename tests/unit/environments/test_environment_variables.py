@@ -119,3 +119,21 @@ def test_secrets_stay_out_of_the_repr() -> None:
     shown = repr(replace(SPEC, variables={"PASSWORD": "hunter2"}))
     assert "hunter2" not in shown
     assert "secret" not in shown
+
+
+def test_a_multi_concurrent_environment_is_told_so() -> None:
+    found = variables(max_concurrency=10, initialization_type="lambda-managed-instances", log_format="JSON")
+    assert found["AWS_LAMBDA_MAX_CONCURRENCY"] == "10"
+    assert found["AWS_LAMBDA_INITIALIZATION_TYPE"] == "lambda-managed-instances"
+    assert "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET" in found
+    assert variables(max_concurrency=10, variables={"AWS_LAMBDA_MAX_CONCURRENCY": "99"}) == {
+        **variables(max_concurrency=10)
+    }
+
+
+@pytest.mark.parametrize(("limit", "workers"), [(3, "3"), (64, "8")])
+def test_node_has_no_more_worker_threads_than_calls(limit: int, workers: str) -> None:
+    found = variables(runtime="nodejs22.x", max_concurrency=limit)
+    assert found["AWS_LAMBDA_NODEJS_WORKER_COUNT"] == workers
+    chosen = variables(runtime="nodejs22.x", max_concurrency=limit, variables={"AWS_LAMBDA_NODEJS_WORKER_COUNT": "2"})
+    assert chosen["AWS_LAMBDA_NODEJS_WORKER_COUNT"] == "2"

@@ -79,7 +79,7 @@ def test_telemetry_names_the_tenant(tenant_id: str) -> None:
     told: dict[str, Any] = {}
     made = spec(tenant_id, "Text", None)
     telemetry: Any = SimpleNamespace(
-        environment=SimpleNamespace(spec=made, invocation=None),
+        environment=SimpleNamespace(spec=made, trace_of=lambda _request_id: b""),
         emit=lambda event, _timestamp, record: told.update({event: record}),
         latency_ms=lambda duration_ms: duration_ms,
     )

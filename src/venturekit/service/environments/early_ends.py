@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from venturekit.service.environments.environment import Environment
-    from venturekit.service.environments.ports import Invocation
 
 UNHANDLED: Final = b"Unhandled"
 
@@ -22,7 +21,7 @@ UNHANDLED: Final = b"Unhandled"
 def init_failed(
     environment: Environment, body_for: Callable[[bytes], bytes | bytearray], error_type: str, reason: str = ""
 ) -> None:
-    """The invocation that has waited longest gets the error, as if this environment had been started for it.
+    """The invocations that have waited longest, as many as this environment would have had, get the error.
 
     Not so if it was started for none; ``reason`` is what is to be said then, if it is not the function's own fault.
     """
@@ -30,10 +29,9 @@ def init_failed(
     if environment.provisioned:
         _provision_failed(environment, reason)
         return
-    invocation = environment.pool.first_waiting()
-    if invocation is not None:
-        _begin_without_runtime(environment, invocation)
-        environment.settle(body_for(invocation.request_id), UNHANDLED, status="error", error_type=error_type)
+    for invocation in environment.pool.first_waiting():
+        seat = environment.begin_without_runtime(invocation)
+        environment.settle_seat(seat, body_for(invocation.request_id), UNHANDLED, "error", error_type)
 
 
 def init_out_of_time(environment: Environment) -> None:
@@ -53,15 +51,16 @@ def init_out_of_time(environment: Environment) -> None:
         environment.leave(State.STOPPING)
         environment.end(TIMEOUT, at_once=True)
         return
-    invocation = environment.pool.first_waiting()
+    waiting = environment.pool.first_waiting()
     # The init phase that is run again does not wait until this one has ended.
     environment.keep_sandbox(at_once=True)
-    if invocation is not None and not environment.suppressed_init:
-        environment.pool.initialise_again(invocation)
-    elif invocation is not None:
-        _begin_without_runtime(environment, invocation)
+    for invocation in waiting:
+        if environment.initialises_again:
+            environment.pool.initialise_again(invocation)
+            continue
+        seat = environment.begin_without_runtime(invocation)
         body = failures.timed_out(invocation.request_id, environment.spec.timeout_ms)
-        environment.settle(body, UNHANDLED, status="timeout")
+        environment.settle_seat(seat, body, UNHANDLED, "timeout", "")
     environment.leave(State.STOPPING)
     environment.end(TIMEOUT, at_once=True)
 
@@ -75,13 +74,11 @@ def extension_failed(environment: Environment, error_type: str, reason: str) -> 
     def body_for(request_id: bytes) -> bytes:
         return failures.failed_to_start(request_id, error_type, reason)
 
-    invocation = environment.invocation
     if environment.state in (State.STARTING, State.INIT_HELD):
         init_failed(environment, body_for, error_type)
     elif environment.state is not State.INIT_FAILED:
         environment.keep_sandbox()
-    if invocation is not None:
-        environment.settle(body_for(invocation.request_id), UNHANDLED, status="error", error_type=error_type)
+    environment.fail_running(body_for, error_type)
     environment.leave(State.STOPPING)
     environment.end(FAILURE)
 
@@ -101,13 +98,3 @@ def _log_init_report(environment: Environment, status: str, error_type: str = ""
         status=status,
         error_type=error_type,
     )
-
-
-def _begin_without_runtime(environment: Environment, invocation: Invocation) -> None:
-    # The log of an invocation whose init failed has its START, END and REPORT all the same.
-    environment.invocation = invocation
-    if not environment.suppressed_init:
-        environment.started_at = environment.host.monotonic()
-    environment.init_reported = True
-    environment.wall_started = environment.host.wall()
-    environment.journal.started(environment.wall_started, invocation.request_id, tail=invocation.tail)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.environments import early_ends, failures
+from venturekit.service.environments import bad_answers, early_ends, failures, memory_use
 from venturekit.service.environments.extensions.shutdown import FAILURE, SPINDOWN, TIMEOUT
 from venturekit.service.environments.lifecycle import TABLE, Event, State, after, allows
-from venturekit.service.environments.runtime_api import LIMITS, RuntimeApi
+from venturekit.service.environments.runtime_api import EVENT_HEAD, LIMITS, RuntimeApi, answered_request_id
 from venturekit.service.wire.listener import Listener
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from venturekit.service.environments.capture import Capture
     from venturekit.service.environments.extensions.group import Extensions
     from venturekit.service.environments.failures import Exit
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from venturekit.service.environments.ports import Invocation
     from venturekit.service.environments.response_body import ResponseBody
     from venturekit.service.environments.sandbox import Sandbox
+    from venturekit.service.environments.seats import Seat
     from venturekit.service.wire.exchange import Exchange
+    from venturekit.service.wire.limits import Limits
 
 UNHANDLED: Final = b"Unhandled"
 SMALL_PAYLOAD_BYTES: Final = 65_536
@@ -32,7 +36,6 @@ PROVISIONED_INIT_SECONDS: Final = 130.0
 EXIT_GRACE_SECONDS: Final = 1.0
 RETURN_SECONDS: Final = 10.0
 """How long a runtime whose connection closed while it waited for an event may take to ask again."""
-MEBIBYTE: Final = 1024 * 1024
 MEMORY_SAMPLE_SECONDS: Final = 0.1
 """How old the memory figure of a REPORT line may be: reading it costs as much as a tenth of a warm invoke."""
 
@@ -90,7 +93,7 @@ class Environment:
         self.sandbox_kept = False
         self.state = State.STARTING
         self.api = RuntimeApi(self)
-        self.listener = Listener(self.api, self.host.clock, LIMITS)
+        self.listener = Listener(self.api, self.host.clock, self._limits)
         self.journal = self.host.logs.open(self.spec, sandbox.log_stream)
         self.stream = sandbox.log_stream
         # A streamed response has begun: the invocation is being answered.
@@ -155,10 +158,19 @@ class Environment:
         else:
             self.pool.called_next(self)
 
-    def answers(self, request_id: bytes) -> bool:
-        """Whether this is the invocation that the runtime has and has not begun to answer."""
+    def seat(self, request_id: bytes) -> Environment | Seat | None:
+        """What is answered for if this is an invocation that the runtime has and has not begun to answer.
+
+        An environment that has one invocation at a time is its own seat.
+        """
         invocation = self.invocation
-        return invocation is not None and invocation.request_id == request_id and not self.streaming
+        if invocation is not None and invocation.request_id == request_id and not self.streaming:
+            return self
+        return None
+
+    def is_late(self, _request_id: bytes) -> bool:
+        """Whether the invocation ran out of time, and the environment goes on."""
+        return False
 
     def answered(self, payload: bytes | bytearray, *, error: bool) -> None:
         """The runtime posted the outcome of its invocation."""
@@ -167,22 +179,6 @@ class Environment:
         self.state = following
         self.pool.responded += 1
         self.settle(payload, UNHANDLED if error else b"")
-
-    def response_too_large(self) -> None:
-        """The runtime posted more than the caller may get."""
-        self.answered(failures.response_too_large(), error=True)
-
-    def cut_off(self) -> None:
-        """The runtime's connection closed in the middle of its answer."""
-        assert self.invocation is not None
-        # Killed for its memory, it is answered for when it is gone: the cut is only how that shows.
-        if not self.over_memory:
-            self.answered(failures.truncated_response(self.invocation.request_id), error=True)
-
-    def invalid_response_mode(self, mode: bytes) -> None:
-        """The runtime named an unknown response mode."""
-        assert self.invocation is not None
-        self.answered(failures.invalid_response_mode(self.invocation.request_id, mode), error=True)
 
     def init_error(self, body: bytes | bytearray, error_type: str) -> bool:
         """The runtime could not initialise. False when it is too late to say so."""
@@ -209,10 +205,10 @@ class Environment:
                 self.host.watch.busy(self)
         elif self.extensions is not None and self.extensions.gone(exchange):
             return
-        elif not exchange.complete and self.invocation is not None and not self.streaming:
-            request_id = self.invocation.request_id
-            if exchange.target.endswith((request_id + b"/response", request_id + b"/error")):
-                self.cut_off()
+        elif not exchange.complete:
+            seat = self.seat(answered_request_id(exchange.target))
+            if seat is not None:
+                bad_answers.cut_off(seat)
 
     def listens(self) -> bool:
         """Whether the connection on which the runtime waits for an event is still open on its side.
@@ -233,6 +229,21 @@ class Environment:
     def wrote(self, message: bytes) -> None:
         """A line or record of the runtime's output has been captured."""
         self.journal.wrote(self.host.wall(), message)
+
+    @property
+    def request_id(self) -> bytes:
+        """The invocation that the runtime has."""
+        assert self.invocation is not None
+        return self.invocation.request_id
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it can go without an invocation being the worse for it."""
+        return self.state in (State.IDLE, State.RESPONDED, State.HELD)
+
+    def trace_of(self, _request_id: bytes) -> bytes:
+        """The trace header of an invocation that the runtime has."""
+        return b"" if self.invocation is None else self.invocation.trace
 
     @property
     def phase(self) -> str:
@@ -261,18 +272,13 @@ class Environment:
         request_id = invocation.request_id
         self.journal.started(wall, request_id, tail=invocation.tail)
         payload = invocation.payload
-        head = (
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: %b\r\n"
-            b"Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: %b\r\n"
-            b"Lambda-Runtime-Trace-Id: %b\r\n%bContent-Length: %d\r\n\r\n"
-            % (
-                request_id,
-                int(wall * 1000) + timeout_ms,
-                invocation.invoked_arn,
-                invocation.trace,
-                invocation.extra_headers,
-                len(payload),
-            )
+        head = EVENT_HEAD % (
+            request_id,
+            int(wall * 1000) + timeout_ms,
+            invocation.invoked_arn,
+            invocation.trace,
+            invocation.extra_headers,
+            len(payload),
         )
         host.watch.busy(self)
         if self.extensions is not None:
@@ -302,19 +308,7 @@ class Environment:
 
     def sample_memory(self, now: float) -> int:
         """Measure the whole process tree. Returns the resident bytes; over the limit the environment is killed."""
-        memory = self.memory
-        if memory is None:
-            return 0
-        used = memory.sample()
-        if self.extensions is not None:
-            used += self.extensions.memory_bytes()
-        self._note_memory(used, now)
-        limit = self.spec.memory_size_mb * MEBIBYTE
-        # Processes that share pages count them twice in the cheap figure: the dear one decides.
-        if used > limit and not self.over_memory and self._proportional_bytes(memory) > limit:
-            self.over_memory = True
-            self.host.kill(self)
-        return used
+        return 0 if self.memory is None else memory_use.sample(self, self.memory, now)
 
     def stop(self, reason: str = SPINDOWN) -> None:
         """Let the environment go. An invocation that it still has fails as if its process had been killed.
@@ -324,8 +318,7 @@ class Environment:
         if not allows(self.state, Event.STOP):
             return
         self.leave(State.STOPPING)
-        if self.invocation is not None:
-            self._process_ended(failures.Exit(signal=9))
+        self._process_ended(failures.Exit(signal=9))
         self.end(reason)
 
     def all_gone(self) -> None:
@@ -360,7 +353,7 @@ class Environment:
             )
         if self.invocation is not None:
             self.keep_sandbox()
-            self._process_ended(ended)
+        self._process_ended(ended)
         if state not in (State.STOPPING, State.INIT_FAILED):
             self.leave(State.TERMINATED)
         self._runtime_gone()
@@ -369,23 +362,28 @@ class Environment:
 
     def settle(self, payload: bytes | bytearray, error: bytes, status: str = "", error_type: str = "") -> None:
         """Log the end of the invocation and tell its outcome."""
-        invocation = self.invocation
+        self.settle_seat(self, payload, error, status, error_type)
+
+    def settle_seat(
+        self, seat: Environment | Seat, payload: bytes | bytearray, error: bytes, status: str, error_type: str
+    ) -> None:
+        """The same for one of several."""
+        invocation = seat.invocation
         assert invocation is not None
-        self.invocation = None
-        self.streaming = False
-        streamed = self.streamed
+        seat.invocation = None
+        seat.streaming = False
+        streamed = seat.streamed
         now = self.host.monotonic()
-        duration_ms = (now - self.started_at) * 1000
-        if self.capture is not None:
-            self.capture.drain()
+        duration_ms = (now - seat.started_at) * 1000
+        self.drain()
         if now - self.memory_sampled_at > MEMORY_SAMPLE_SECONDS and self.memory is not None:
-            self._note_memory(self.memory.sample_main(), now)
+            memory_use.note(self, self.memory.sample_main(), now)
         init_ms = None
         if not self.init_reported:
             self.init_reported = True
             init_ms = self.init_ms
         request_id = invocation.request_id
-        ended_at = self.wall_started + duration_ms / 1000
+        ended_at = seat.wall_started + duration_ms / 1000
         tail = self.journal.ended(
             ended_at,
             (request_id, duration_ms, self.spec.memory_size_mb, self.memory_mb, init_ms),
@@ -393,9 +391,24 @@ class Environment:
             error_type=error_type,
             produced_bytes=len(payload) if streamed is None else streamed.received_bytes,
         )
-        self.streamed = None
+        seat.streamed = None
         self.spec.statistics.settled(duration_ms, failed=bool(error))
         invocation.settle(payload, error, tail)
+
+    def begin_without_runtime(self, invocation: Invocation) -> Environment | Seat:
+        """An invocation whose init failed has its START, END and REPORT all the same."""
+        self.invocation = invocation
+        if not self.suppressed_init:
+            self.started_at = self.host.monotonic()
+        self.init_reported = True
+        self.wall_started = self.host.wall()
+        self.journal.started(self.wall_started, invocation.request_id, tail=invocation.tail)
+        return self
+
+    def fail_running(self, body_for: Callable[[bytes], bytes], error_type: str) -> None:
+        """What the runtime has will not be answered by it; ``body_for`` gives the error of a request id."""
+        if self.invocation is not None:
+            self.settle(body_for(self.invocation.request_id), UNHANDLED, status="error", error_type=error_type)
 
     def end(self, reason: str, *, at_once: bool = False) -> None:
         """End what runs: at once, unless there are extensions, which have a shutdown phase."""
@@ -447,20 +460,23 @@ class Environment:
             self.extensions.runtime_ended()
 
     @property
+    def _limits(self) -> Limits:
+        return LIMITS
+
+    @property
+    def initialises_again(self) -> bool:
+        """Whether an init phase that runs out of time is run once more, as a part of the invocation."""
+        return not self.suppressed_init
+
+    @property
     def _init_seconds(self) -> float:
         timeout_seconds = self.spec.timeout_ms / 1000
         if self.provisioned:
             return max(PROVISIONED_INIT_SECONDS, timeout_seconds)
         return timeout_seconds if self.suppressed_init else INIT_TIMEOUT_SECONDS
 
-    def _proportional_bytes(self, memory: TreeMemory) -> int:
-        others = 0 if self.extensions is None else self.extensions.memory_bytes(proportional=True)
-        return memory.proportional_bytes() + others
-
     def _process_ended(self, ended: Exit) -> None:
-        assert self.invocation is not None
-        body = failures.exited(self.invocation.request_id, self._as_killed(ended))
-        self.settle(body, UNHANDLED, status="error", error_type=self._exit_type)
+        self.fail_running(lambda request_id: failures.exited(request_id, self._as_killed(ended)), self._exit_type)
 
     @property
     def _exit_type(self) -> str:
@@ -469,12 +485,6 @@ class Environment:
     def _as_killed(self, ended: Exit) -> Exit:
         # Out of memory it was killed, whatever its last gasp was.
         return failures.Exit(signal=9) if self.over_memory else ended
-
-    def _note_memory(self, used_bytes: int, now: float) -> None:
-        self.memory_sampled_at = now
-        used_mb = -(-used_bytes // MEBIBYTE)
-        if used_mb > self.memory_mb:
-            self.memory_mb = min(used_mb, self.spec.memory_size_mb)
 
     def _close(self) -> None:
         self.host.watch.rest(self)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from venturekit.service.environments.capture import Capture
-from venturekit.service.environments.environment import Environment
 from venturekit.service.environments.exec_wrapper import wrapper_of
 from venturekit.service.environments.extensions.starter import ExtensionStarter
 from venturekit.service.environments.failures import Exit, exec_error_text
@@ -23,10 +22,11 @@ from venturekit.service.environments.launcher import LauncherError, LauncherSet,
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.machine import no_room_reason
 from venturekit.service.environments.memory import TreeMemory
+from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
+from venturekit.service.environments.multi_concurrent_pool import pool_of
 from venturekit.service.environments.node_start import may_wait
-from venturekit.service.environments.pool import Pool
 from venturekit.service.environments.provisioner import Provisioner
-from venturekit.service.environments.runtimes import INVALID_ENTRYPOINT, StartRefusedError, plan_start
+from venturekit.service.environments.runtimes import INVALID_ENTRYPOINT, StartRefusedError, plan_start, version_names
 from venturekit.service.environments.sandbox import Sandbox, has_room_for_bytecode
 from venturekit.service.environments.spares import Spares
 from venturekit.service.environments.start_queue import StartQueue
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from venturekit.service.environments.environment import Environment
     from venturekit.service.environments.interpreters import Interpreter
     from venturekit.service.environments.isolation.policy import Policy
     from venturekit.service.environments.launcher import ExitStatus, Launcher, LaunchFailure
     from venturekit.service.environments.logs import LogStore
     from venturekit.service.environments.nodes import Node
+    from venturekit.service.environments.pool import Pool
     from venturekit.service.environments.ports import EnvironmentSpec
     from venturekit.service.environments.runtimes import PythonSettings, StartPlan
     from venturekit.service.wire.listener import Clock
@@ -55,7 +57,6 @@ START_FAILED: Final = "Runtime.StartError"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
     """What all environments share. Times in seconds. ``isolation`` None is the level ``process``.
-
     ``find_nodes`` looks for installations of Node.js, and may take a while.
     """
 
@@ -132,13 +133,13 @@ class EnvironmentHost:
         self._compiled_for: set[str] = set()
         self._nodes: asyncio.Future[Sequence[Node]] | None = None
         self._expected: set[tuple[str, int]] = set()
-        processors = len(os.sched_getaffinity(0))
+        self._processors = len(os.sched_getaffinity(0))
         self.spares = Spares(
             lambda: self.launcher_for(None),
             lambda: next(self.numbers),
             loop,
             time.monotonic,
-            lambda: self.starting >= processors,
+            lambda: self.starting >= self._processors,
         )
 
     # --- pools --------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ class EnvironmentHost:
         key = spec.pool_key
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = Pool(self, spec)
+            pool = self.pools[key] = pool_of(self, spec)
         return pool
 
     def keep_only(self, function_arn: str, live: Collection[tuple[str, str]]) -> None:
@@ -233,7 +234,7 @@ class EnvironmentHost:
         self.starting -= 1
         while self._start_queue and self.starting < self.settings.starting_limit and not self.closing:
             pool = self._start_queue.popleft()
-            if len(pool.waiting) < pool.starting:
+            if not pool.needs_start:
                 pool.starting -= 1
                 continue
             self.starting += 1
@@ -253,9 +254,8 @@ class EnvironmentHost:
         make_room(pool)
         number = next(self.numbers)
         sandbox = sandbox or self._new_sandbox(pool.spec, number)
-        environment = Environment(pool, number, sandbox, suppressed_init=suppressed, provisioned=provisioned)
+        environment = pool.make(number, sandbox, suppressed=suppressed, provisioned=provisioned)
         self.environments[number] = environment
-        pool.environments.add(environment)
         self.watch.busy(environment)
         try:
             sandbox.create()
@@ -291,7 +291,8 @@ class EnvironmentHost:
     def _hand_to_launcher(self, environment: Environment, plan: StartPlan) -> None:
         policy = self.settings.isolation
         spec = policy.inside(environment.spec) if policy else environment.spec
-        variables = self.variables_of(environment)
+        socket_path = environment.open_log_socket() if isinstance(environment, MultiConcurrentEnvironment) else ""
+        variables = self.variables_of(environment, socket_path)
         if plan.may_wait and policy is None and self._use_spare(environment, plan, variables):
             return
         environment.capture = capture = Capture(
@@ -335,7 +336,7 @@ class EnvironmentHost:
             environment.launched(spare.pid, TreeMemory(spare.pid))
         return True
 
-    def variables_of(self, environment: Environment) -> dict[str, str]:
+    def variables_of(self, environment: Environment, log_socket: str = "") -> dict[str, str]:
         """The environment variables of an environment's runtime."""
         policy = self.settings.isolation
         return execution_environment_variables(
@@ -347,6 +348,8 @@ class EnvironmentHost:
             tmp=None if policy and policy.has_own_tmp else environment.sandbox.tmp,
             log_stream=environment.stream,
             records=self.settings.records_directory,
+            log_socket=log_socket,
+            processors=self._processors,
         )
 
     def isolation_of(self, environment: Environment, plan: StartPlan | None = None) -> dict[str, Any] | None:
@@ -386,9 +389,7 @@ class EnvironmentHost:
 
     def _log_init_start(self, environment: Environment, plan: StartPlan) -> None:
         spec = environment.spec
-        family = spec.runtime.replace("python3", "python:3").replace("provided.", "provided:")
-        family = family.replace("nodejs", "nodejs:")
-        arn = f"arn:aws:lambda:{self.settings.region}::runtime:{spec.runtime}"
+        family, arn = version_names(spec.runtime, self.settings.region)
         environment.journal.init_started(
             self.wall(), runtime=family, version_arn=arn, phase=environment.phase, warning=plan.warning or ""
         )
@@ -487,7 +488,7 @@ class EnvironmentHost:
         for number in numbers:
             self.spares.ended(number)
             environment = self.environments.get(number)
-            if environment is not None and environment.state in (State.IDLE, State.RESPONDED, State.HELD):
+            if environment is not None and environment.is_at_rest:
                 environment.stop()
 
     def _on_lost(self, numbers: list[int]) -> None:

@@ -36,6 +36,8 @@ def open_journal(spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep
     """The journal of an environment of a function; ``keep`` takes what goes to the log directory."""
     if spec.log_format != "JSON":
         return Journal(spec, stream, group, keep)
+    if spec.max_concurrency:
+        return MultiConcurrentJournal(spec, stream, group, keep)
     return (TenantJournal if spec.tenant_id else JsonJournal)(spec, stream, group, keep)
 
 
@@ -245,3 +247,42 @@ class TenantJournal(JsonJournal):
         if "requestId" in record:
             record = platform_events.with_tenant(record, self._spec.tenant_id)
         super()._event(event, timestamp, record, **level)
+
+
+class MultiConcurrentJournal(JsonJournal):
+    """The log of an environment that has several invocations at once: the tail of each is what names its request id."""
+
+    __slots__ = ("_tails",)
+
+    def __init__(self, spec: EnvironmentSpec, stream: str, group: LogGroup, keep: Keep | None) -> None:
+        super().__init__(spec, stream, group, keep)
+        self._tails: dict[bytes, bytearray] = {}
+
+    def started(self, timestamp: float, request_id: bytes, *, tail: bool) -> None:
+        """As above."""
+        if tail:
+            self._tails[request_id] = bytearray()
+            # Not None: somebody wants to have what is written.
+            self._tail = bytearray()
+        super().started(timestamp, request_id, tail=False)
+
+    def ended(
+        self, timestamp: float, report: Reported, *, status: str = "", error_type: str = "", produced_bytes: int = 0
+    ) -> bytes:
+        """As above."""
+        super().ended(timestamp, report, status=status, error_type=error_type, produced_bytes=produced_bytes)
+        tail = self._tails.pop(report[0], b"")
+        if not self._tails:
+            self._tail = None
+        return bytes(tail[-TAIL_BYTES:])
+
+    def _add_to_tail(self, timestamp: float, message: Message) -> None:
+        text = render(timestamp, message)
+        for request_id, tail in self._tails.items():
+            if request_id in text:
+                tail += text
+                if len(tail) > OUTPUT_BYTES:
+                    del tail[:-TAIL_BYTES]
+
+    def _take_tail(self) -> bytes:
+        return b""

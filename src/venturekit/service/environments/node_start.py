@@ -117,6 +117,8 @@ def _module_folders(spec: EnvironmentSpec) -> Iterator[Path]:
 
 def may_wait(spec: EnvironmentSpec) -> bool:
     """Whether a process that started before it knew the function is as good as one that starts for it."""
+    if spec.max_concurrency:
+        return False
     return not any(name.startswith(_READ_AT_START) and name not in _READ_LATER for name in spec.variables)
 
 

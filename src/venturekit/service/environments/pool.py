@@ -8,12 +8,12 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from venturekit.service.environments.environment import Environment
 from venturekit.service.environments.lifecycle import State
 
 if TYPE_CHECKING:
     import asyncio
 
-    from venturekit.service.environments.environment import Environment
     from venturekit.service.environments.host import EnvironmentHost
     from venturekit.service.environments.ports import EnvironmentSpec, Invocation
     from venturekit.service.environments.provision import Provision
@@ -111,7 +111,7 @@ class Pool:
         self.retired = True
         self.host.provisioner.want(self, 0)
         for environment in tuple(self.environments):
-            if environment.state in (State.IDLE, State.RESPONDED, State.HELD):
+            if environment.is_at_rest:
                 environment.stop()
         self.host.settle_retired(self)
 
@@ -158,7 +158,7 @@ class Pool:
         self.environments.discard(environment)
         self.host.watch.rest(environment)
         if state is State.IDLE:
-            self.idle.remove(environment)
+            self._take_out(environment)
         elif state in (State.RESPONDED, State.HELD):
             self.responded -= 1
         elif state in (State.STARTING, State.INIT_HELD) and not environment.provisioned:
@@ -173,9 +173,15 @@ class Pool:
                 # That one was never initialised, and has been counted when its init failed.
                 self.host.provisioner.lost(self.provision)
 
-    def first_waiting(self) -> Invocation | None:
+    def first_waiting(self) -> list[Invocation]:
         """The invocation that has waited longest, taken out of the queue: an init that failed is its outcome."""
-        return self.waiting.popleft() if self.waiting else None
+        return [self.waiting.popleft()] if self.waiting else []
+
+    def make(self, number: int, sandbox: Sandbox, *, suppressed: bool, provisioned: bool) -> Environment:
+        """Another environment, which has no process yet."""
+        environment = Environment(self, number, sandbox, suppressed_init=suppressed, provisioned=provisioned)
+        self.environments.add(environment)
+        return environment
 
     def initialise_again(self, invocation: Invocation) -> None:
         """The init phase ran out of its ten seconds: it is run once more, within the function's own timeout."""
@@ -190,11 +196,15 @@ class Pool:
             return
         starting = [each for each in self.environments if each.state in (State.STARTING, State.INIT_HELD)]
         answered = [each for each in self.environments if each.state in (State.RESPONDED, State.HELD)]
-        kept = [each for each in (*starting, *self.idle, *answered) if each.provisioned]
+        resting = [each for each in (*self.idle, *answered) if each.is_at_rest]
+        kept = [each for each in (*starting, *resting) if each.provisioned]
         for environment in kept[: provision.surplus]:
             environment.stop()
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _take_out(self, environment: Environment) -> None:
+        self.idle.remove(environment)
 
     def _start_finished(self, environment: Environment) -> None:
         if not environment.suppressed_init:
@@ -203,7 +213,7 @@ class Pool:
     def _ready(self, environment: Environment) -> None:
         if self.waiting:
             environment.deliver(self.waiting.popleft())
-        elif self.retired or (environment.provisioned and self.provision is not None and self.provision.surplus):
+        elif self._is_unwanted(environment):
             # Its state is IDLE already: it leaves as if it had been in the list.
             self.idle.append(environment)
             environment.stop()
@@ -215,15 +225,25 @@ class Pool:
             else:
                 self.idle.insert(bisect_left(self.idle, True, key=_IS_PROVISIONED), environment)
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether invocations wait for all environments that are starting or are going to be."""
+        return len(self.waiting) >= self.starting
+
+    def _is_unwanted(self, environment: Environment) -> bool:
+        surplus = environment.provisioned and self.provision is not None and self.provision.surplus
+        return self.retired or bool(surplus)
+
+    def _missing(self, waiting: int, expected_back: int) -> int:
+        return environments_to_start(waiting, self.starting + self.resetting, expected_back)
+
     def scale(self) -> None:
         """Start environments for the invocations that wait and that no other environment will serve soon."""
         if not self.waiting or self.host.closing:
             return
-        missing = environments_to_start(len(self.waiting), self.starting + self.resetting, self.responded)
-        if missing:
-            for _ in range(missing):
-                self.starting += 1
-                self.host.start(self)
+        for _ in range(self._missing(len(self.waiting), self.responded)):
+            self.starting += 1
+            self.host.start(self)
         if self.responded and self.grace is None:
             self.grace = self.host.loop.call_later(GRACE_SECONDS, self._grace_over)
 
@@ -231,7 +251,7 @@ class Pool:
         self.grace = None
         now = self.host.monotonic()
         overdue = sum(1 for invocation in self.waiting if now - invocation.enqueued >= GRACE_SECONDS / 2)
-        for _ in range(environments_to_start(overdue, self.starting + self.resetting, 0)):
+        for _ in range(self._missing(overdue, 0)):
             self.starting += 1
             self.host.start(self)
         self.scale()
@@ -264,12 +284,16 @@ class Pool:
         """The sandbox that was kept last, if any."""
         return self.sandboxes.pop()[1] if self.sandboxes else None
 
-    def sweep(self, now: float, idle_seconds: float) -> None:
-        """Let go of environments and sandboxes that rest for too long, and of invocations that waited for too long."""
+    def _rested(self, since: float) -> list[Environment]:
+        """The environments that have had nothing to do since then, and are not to be kept initialised."""
         idle = self.idle
         if self.provision is not None:
             idle = idle[: bisect_left(idle, True, key=_IS_PROVISIONED)]
-        for environment in [each for each in idle if now - each.idle_since > idle_seconds]:
+        return [each for each in idle if each.idle_since < since]
+
+    def sweep(self, now: float, idle_seconds: float) -> None:
+        """Let go of environments and sandboxes that rest for too long, and of invocations that waited for too long."""
+        for environment in self._rested(now - idle_seconds):
             environment.stop()
         while self.sandboxes and now - self.sandboxes[0][0] > idle_seconds:
             self.host.remove_sandbox(self.sandboxes.pop(0)[1])

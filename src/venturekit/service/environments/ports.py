@@ -81,6 +81,8 @@ class EnvironmentSpec:
     """What ``AWS_LAMBDA_INITIALIZATION_TYPE`` says."""
     tenant_id: str = ""
     """Whose invocations alone the environment serves, with tenant isolation."""
+    max_concurrency: int = 0
+    """How many invocations an environment may have at once, 0 for the usual kind, which has one."""
 
     @property
     def pool_key(self) -> tuple[str, ...]:

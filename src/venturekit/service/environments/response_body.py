@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.environments import failures
+from venturekit.service.environments import bad_answers
 from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.environments.environment import Environment
     from venturekit.service.environments.runtime_api import RuntimeApi
+    from venturekit.service.environments.seats import Seat
     from venturekit.service.wire.exchange import Exchange
 
 STREAM_LIMIT_BYTES: Final = 200 * 1024 * 1024
@@ -31,29 +32,29 @@ class ResponseBody:
     __slots__ = (
         "_api",
         "_collected",
-        "_environment",
         "_exchange",
         "_invocation",
         "_left",
         "_limit",
         "_live",
         "_pieces",
+        "_seat",
         "began_at",
     )
 
-    def __init__(self, api: RuntimeApi, environment: Environment, exchange: Exchange) -> None:
-        invocation = environment.invocation
+    def __init__(self, api: RuntimeApi, seat: Environment | Seat, exchange: Exchange) -> None:
+        invocation = seat.invocation
         assert invocation is not None  # the runtime has been asked for which one it answers
         self._api = api
-        self._environment = environment
+        self._seat = seat
         self._exchange = exchange
         self._invocation = invocation
         content_type = exchange.headers.get(b"content-type", b"").strip()
         if not 0 < len(content_type) <= CONTENT_TYPE_LIMIT_BYTES:
             content_type = _BINARY
-        self.began_at = environment.host.monotonic()
-        environment.streaming = True
-        environment.streamed = self
+        self.began_at = seat.host.monotonic()
+        seat.streaming = True
+        seat.streamed = self
         self._live = invocation.begin_stream(content_type, exchange.resume)
         self._limit = self._left = STREAM_LIMIT_BYTES if self._live else RESPONSE_LIMIT_BYTES
         self._collected = bytearray()
@@ -85,18 +86,18 @@ class ResponseBody:
         if self._is_over:
             self._api.refuse_late(self._exchange)
             return
-        self._api.response_ended(self._exchange, self._collected, trailers)
+        self._api.response_ended(self._seat, self._exchange, self._collected, trailers)
 
     def aborted(self) -> None:
         """The runtime's connection ended in the middle of the body."""
         self.flush()
         if not self._is_over:
-            self._environment.cut_off()
+            bad_answers.cut_off(self._seat)
 
     def _too_large(self) -> None:
         self.flush()
         self._collected = bytearray()
-        self._environment.answered(failures.response_too_large(self._limit), error=True)
+        bad_answers.too_large(self._seat, self._limit)
         self._api.refuse_too_large(self._exchange, self._limit)
 
     @property
@@ -106,4 +107,4 @@ class ResponseBody:
 
     @property
     def _is_over(self) -> bool:
-        return self._environment.invocation is not self._invocation
+        return self._seat.invocation is not self._invocation

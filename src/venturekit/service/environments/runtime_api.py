@@ -12,7 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from venturekit.service.environments import failures
+from venturekit.service.environments import bad_answers, failures
 from venturekit.service.environments.extensions import api as extension_api
 from venturekit.service.environments.failures import RESPONSE_LIMIT_BYTES
 from venturekit.service.environments.lifecycle import State
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from venturekit.service.environments.environment import Environment
+    from venturekit.service.environments.seats import Seat
     from venturekit.service.wire.exchange import Exchange
 
 PREFIX: Final = b"/2018-06-01/runtime/"
@@ -33,6 +34,12 @@ INVOCATION: Final = PREFIX + b"invocation/"
 INVOCATION_LENGTH: Final = len(INVOCATION)
 ACCEPTED_BODY: Final = b'{"status":"OK"}\n'
 ACCEPTED: Final = answer(202, [(b"Content-Type", b"application/json")], ACCEPTED_BODY)
+EVENT_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: %b\r\n"
+    b"Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: %b\r\n"
+    b"Lambda-Runtime-Trace-Id: %b\r\n%bContent-Length: %d\r\n\r\n"
+)
+"""How an event is handed over: request id, deadline in milliseconds, ARN, trace, further lines, size."""
 JSON: Final = [(b"Content-Type", b"application/json")]
 ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 ERROR_TRAILERS: Final = (b"lambda-runtime-function-error-type", b"lambda-runtime-function-error-body")
@@ -83,6 +90,11 @@ def normalise_error_type(given: bytes | None) -> str:
     return "Function.Unknown" if text.startswith("Function.") else "Runtime.Unknown"
 
 
+def answered_request_id(target: bytes) -> bytes:
+    """The request id in the path of an answer to an invocation."""
+    return target[INVOCATION_LENGTH:].partition(b"/")[0]
+
+
 class RuntimeApi:
     """Reads the calls of one environment's runtime. An Application of the wire package."""
 
@@ -107,10 +119,10 @@ class RuntimeApi:
         mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
         if mode is None:
             return None
-        request_id = exchange.target[INVOCATION_LENGTH:].partition(b"/")[0]
-        if self._refuses(exchange, request_id) or self._refuses_mode(exchange, mode):
+        seat = self._seat(exchange, answered_request_id(exchange.target))
+        if seat is None or self._refuses_mode(seat, exchange, mode):
             return None
-        return ResponseBody(self, self.environment, exchange)
+        return ResponseBody(self, seat, exchange)
 
     def handle(self, exchange: Exchange) -> None:
         headers = exchange.headers
@@ -144,54 +156,63 @@ class RuntimeApi:
     # --- the calls of the runtime -------------------------------------------------------------------------------
 
     def _response(self, exchange: Exchange, request_id: bytes) -> None:
-        if self._refuses(exchange, request_id):
+        seat = self._seat(exchange, request_id)
+        if seat is None:
             return
         mode = exchange.headers.get(b"lambda-runtime-function-response-mode")
         if mode is None:
-            self.response_ended(exchange, exchange.body, exchange.trailers)
-        elif not self._refuses_mode(exchange, mode):
+            self.response_ended(seat, exchange, exchange.body, exchange.trailers)
+        elif not self._refuses_mode(seat, exchange, mode):
             # A stream that is over already: its body was small, and all of it was announced.
-            body = ResponseBody(self, self.environment, exchange)
+            body = ResponseBody(self, seat, exchange)
             body.chunk(bytes(exchange.body))
             body.end(exchange.trailers or {})
 
     def response_ended(
-        self, exchange: Exchange, body: bytes | bytearray, trailers: Mapping[bytes, bytes] | None
+        self,
+        seat: Environment | Seat,
+        exchange: Exchange,
+        body: bytes | bytearray,
+        trailers: Mapping[bytes, bytes] | None,
     ) -> None:
         """The runtime has sent all of a response; trailers may say that the function failed while it did."""
         if trailers and any(trailers.get(name, b"").strip() for name in ERROR_TRAILERS):
-            self.environment.answered(_trailing_error(trailers), error=True)
+            seat.answered(_trailing_error(trailers), error=True)
         else:
-            self.environment.answered(body, error=False)
+            seat.answered(body, error=False)
         exchange.respond(ACCEPTED)
 
     def refuse_late(self, exchange: Exchange) -> None:
         """Answer that there is no such invocation, or that it is over: it may end while it is being answered."""
-        answered = error_answer(400, "InvalidRequestID", "Invalid request ID", close=not exchange.complete)
-        exchange.respond(answered)
+        close = not exchange.complete
+        if self.environment.is_late(answered_request_id(exchange.target)):
+            message = "the invocation has run out of time, and its caller has been told so"
+            exchange.respond(error_answer(410, "InvocationTimedOut", message, close=close))
+        else:
+            exchange.respond(error_answer(400, "InvalidRequestID", "Invalid request ID", close=close))
 
     def _error(self, exchange: Exchange, request_id: bytes) -> None:
-        if not self._refuses(exchange, request_id):
-            self.environment.answered(_error_body(exchange), error=True)
+        seat = self._seat(exchange, request_id)
+        if seat is not None:
+            seat.answered(_error_body(exchange), error=True)
             exchange.respond(ACCEPTED)
 
-    def _refuses(self, exchange: Exchange, request_id: bytes) -> bool:
-        """Whether this was no answer to the invocation that the runtime has, or too large a one."""
-        environment = self.environment
-        if not environment.answers(request_id):
+    def _seat(self, exchange: Exchange, request_id: bytes) -> Environment | Seat | None:
+        """What is answered for. None: there is no such invocation, or the answer is too large, and was refused."""
+        seat = self.environment.seat(request_id)
+        if seat is None:
             self.refuse_late(exchange)
-            return True
-        if exchange.too_large:
-            environment.response_too_large()
+        elif exchange.too_large:
+            bad_answers.too_large(seat)
             self.refuse_too_large(exchange)
-            return True
-        return False
+            return None
+        return seat
 
-    def _refuses_mode(self, exchange: Exchange, mode: bytes) -> bool:
+    def _refuses_mode(self, seat: Environment | Seat, exchange: Exchange, mode: bytes) -> bool:
         """Whether there is no such response mode, in which case the invocation has failed."""
         if mode.strip().lower() == b"streaming":
             return False
-        self.environment.invalid_response_mode(mode)
+        bad_answers.invalid_mode(seat, mode)
         message = f"Invalid function response mode: {mode.decode('latin-1')}"
         answered = error_answer(400, "InvalidFunctionResponseMode", message, close=not exchange.complete)
         exchange.respond(answered)
@@ -237,6 +258,11 @@ class RuntimeApi:
             f"State transition from {state} to {wanted} failed for runtime. Error: State transition is not allowed"
         )
         exchange.respond(error_answer(403, "InvalidStateTransition", message))
+
+    def refuse_crowd(self, exchange: Exchange, limit: int) -> None:
+        """Answer 500: the runtime waits for as many events already as it may have at once (as recorded)."""
+        message = f"{limit} calls of {NEXT.decode()} are waiting already: no more may, by AWS_LAMBDA_MAX_CONCURRENCY"
+        exchange.respond(error_answer(500, "Runtime.TooManyNextRequests", message))
 
     def _method_not_allowed(self, exchange: Exchange) -> None:
         message = f"{NEXT.decode()} takes GET, not {exchange.method.decode('latin-1')}"

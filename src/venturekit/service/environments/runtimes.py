@@ -94,6 +94,12 @@ def is_served(runtime: str) -> bool:
     return runtime.startswith(("python3.", "provided")) or runtime_major(runtime) is not None
 
 
+def version_names(runtime: str, region: str) -> tuple[str, str]:
+    """What the log says of the version of a runtime: its name, such as ``python:3.13``, and its ARN."""
+    family = runtime.replace("python3", "python:3").replace("provided.", "provided:").replace("nodejs", "nodejs:")
+    return family, f"arn:aws:lambda:{region}::runtime:{runtime}"
+
+
 def plan_start(spec: EnvironmentSpec, python: PythonSettings, nodes: Sequence[Node] = ()) -> StartPlan:
     """How to start the main process of ``spec``. Raises StartRefusedError when there is nothing to start.
 
@@ -108,6 +114,9 @@ def plan_start(spec: EnvironmentSpec, python: PythonSettings, nodes: Sequence[No
     else:
         text = f"the runtime {spec.runtime} is not served yet: python3.*, nodejs*.x, provided, provided.al2 and "
         raise StartRefusedError(INVALID_RUNTIME, f"{text}provided.al2023 are")
+    if spec.max_concurrency:
+        # Its workers write lines, each to a connection of its own.
+        plan = replace(plan, framed_log=False, may_wait=False)
     wrapper = wrapper_of(spec)
     if wrapper is None:
         return plan

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from venturekit.service.environments.ports import EnvironmentSpec
 
+MAX_CONCURRENCY: Final = "AWS_LAMBDA_MAX_CONCURRENCY"
+NODE_WORKERS_PER_CPU: Final = 8
 SYSTEM_PATH: Final = ("/usr/local/bin", "/usr/bin/", "/bin")
 
 
@@ -28,6 +30,8 @@ def execution_environment_variables(
     tmp: Path | None,
     log_stream: str,
     records: Path | None = None,
+    log_socket: str = "",
+    processors: int = 1,
 ) -> dict[str, str]:
     """All variables that the main process starts with.
 
@@ -35,7 +39,8 @@ def execution_environment_variables(
     the API refuses when the function is created. Folders are those that the function sees: below the isolation level
     ``namespace`` there is no ``/var/task``, and ``LAMBDA_TASK_ROOT`` and its like name folders of this machine. ``tmp``
     None: the function has a ``/tmp`` of its own. ``records`` has a folder for each account, which its functions share
-    for what the framework keeps in files; None where they cannot write to it.
+    for what the framework keeps in files; None where they cannot write to it. ``log_socket`` is the path of the socket
+    on which the workers of a multi-concurrent runtime write their logs, ``processors`` how many there are for them.
     """
     task_root = str(spec.code_directory)
     layers = [str(layer) for layer in reversed(spec.layers)]
@@ -78,6 +83,13 @@ def execution_environment_variables(
         "_AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1",
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
+    if spec.max_concurrency:
+        fixed[MAX_CONCURRENCY] = str(spec.max_concurrency)
+        fixed["_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"] = log_socket
+        if spec.runtime.startswith("nodejs"):
+            # More worker threads than that would ask for events in vain: AWS's clients have 8 for each CPU.
+            workers = min(NODE_WORKERS_PER_CPU * processors, spec.max_concurrency)
+            overridable["AWS_LAMBDA_NODEJS_WORKER_COUNT"] = str(workers)
     if not spec.runtime.startswith("provided"):
         fixed["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{spec.runtime}"
     return {**overridable, **spec.variables, **_credentials(spec.credentials), **fixed}
@@ -95,6 +107,7 @@ NOT_FOR_EXTENSIONS: Final = frozenset(
         "LAMBDA_RUNTIME_DIR",
         "LAMBDA_TASK_ROOT",
         "_HANDLER",
+        "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET",
     }
 )
 OF_THE_RUNTIME: Final = ("PYTHONPATH", "NODE_PATH")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.environment import Environment
     from venturekit.service.environments.extensions.process import ExtensionProcess
     from venturekit.service.environments.failures import Exit
+    from venturekit.service.environments.host import EnvironmentHost
     from venturekit.service.environments.ports import Invocation
     from venturekit.service.wire.exchange import Exchange
 
@@ -43,8 +44,8 @@ class Extensions:
 
     def __init__(self, environment: Environment, *, runtime_lives: bool) -> None:
         self.environment = environment
-        self.host = environment.host
-        self.roster = Roster()
+        self.host: EnvironmentHost = environment.host
+        self.roster = Roster(tells_invocations=not environment.spec.max_concurrency)
         self.runtime_lives = runtime_lives
         self.telemetry = Telemetry(environment)
         self.processes: dict[Extension, ExtensionProcess] = {}

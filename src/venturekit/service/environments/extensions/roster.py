@@ -102,6 +102,8 @@ class Roster:
 
     extensions: list[Extension] = field(default_factory=list)
     is_closed: bool = False
+    tells_invocations: bool = True
+    """Whether extensions may register for INVOKE: not where an environment has several invocations at once."""
 
     def expect(self, name: str) -> Extension:
         """An external extension is being started; ``name`` is the name of its file."""
@@ -119,6 +121,11 @@ class Roster:
         found = next((extension for extension in self.extensions if extension.name == name), None)
         is_external = found is not None and found.is_external
         wanted = _checked(name, events, is_external=is_external)
+        if INVOKE in wanted and not self.tells_invocations:
+            raise RefusedError(
+                "Extension.InvalidEventType",
+                f"{name} registers for {INVOKE}: on Lambda Managed Instances there is {SHUTDOWN} only",
+            )
         if self.is_closed:
             raise RefusedError("Extension.RegistrationClosed", f"{name} registers too late: the init phase is over")
         if sum(extension.stage is not Stage.LAUNCHED for extension in self.extensions) >= LIMIT:

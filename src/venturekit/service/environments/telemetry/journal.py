@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class TelemetryJournal(Journal):
     """Writes to ``inner`` and tells ``telemetry``, to which no log level applies."""
 
-    __slots__ = ("_telemetry", "_trace", "inner")
+    __slots__ = ("_telemetry", "_traces", "inner")
 
     def __init__(self, inner: Journal, telemetry: Telemetry) -> None:
         # None of the fields of a journal of its own: everything is handed on.
         self.inner = inner
         self.begun = inner.begun
         self._telemetry = telemetry
-        self._trace = b""
+        self._traces: dict[bytes, bytes] = {}
         self.shows = self._overhear
 
     def _overhear(self, message: bytes, level: int) -> bool:
@@ -53,11 +53,10 @@ class TelemetryJournal(Journal):
     def started(self, timestamp: float, request_id: bytes, *, tail: bool) -> None:
         """As above."""
         self.inner.started(timestamp, request_id, tail=tail)
-        invocation = self._telemetry.environment.invocation
-        self._trace = b"" if invocation is None else invocation.trace
+        trace = self._traces[request_id] = self._telemetry.environment.trace_of(request_id)
         spec = self._telemetry.environment.spec
         record = {"requestId": request_id.decode(), "version": spec.function_version}
-        tracing = {"tracing": events.tracing(self._trace)}
+        tracing = {"tracing": events.tracing(trace)}
         self._telemetry.emit("platform.start", timestamp, platform_events.with_tenant(record | tracing, spec.tenant_id))
 
     def wrote(self, timestamp: float, message: bytes) -> None:
@@ -70,7 +69,7 @@ class TelemetryJournal(Journal):
         """As above."""
         tail = self.inner.ended(timestamp, report, status=status, error_type=error_type, produced_bytes=produced_bytes)
         tracing = platform_events.with_tenant(
-            {"tracing": events.tracing(self._trace)}, self._telemetry.environment.spec.tenant_id
+            {"tracing": events.tracing(self._traces.pop(report[0], b""))}, self._telemetry.environment.spec.tenant_id
         )
         request_id, duration_ms = report[:2]
         done = platform_events.runtime_done(request_id, status or "success", error_type, duration_ms, produced_bytes)

@@ -1,0 +1,132 @@
+"""The environments of a function version that have several invocations at once each, and which kind a version has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from venturekit.service.environments.lifecycle import State
+from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
+from venturekit.service.environments.pool import UNSTARTED, Pool, environments_to_start
+
+if TYPE_CHECKING:
+    from venturekit.service.environments.environment import Environment
+    from venturekit.service.environments.host import EnvironmentHost
+    from venturekit.service.environments.ports import EnvironmentSpec, Invocation
+    from venturekit.service.environments.sandbox import Sandbox
+
+
+def pool_of(host: EnvironmentHost, spec: EnvironmentSpec) -> Pool:
+    """A pool for the environments of a version."""
+    return MultiConcurrentPool(host, spec) if spec.max_concurrency else Pool(host, spec)
+
+
+class MultiConcurrentPool(Pool):
+    """As its parent; in ``idle`` are the environments that can have one more invocation, most of them busy."""
+
+    __slots__ = ()
+
+    environments: set[MultiConcurrentEnvironment]  # type: ignore[assignment]
+    idle: list[MultiConcurrentEnvironment]  # type: ignore[assignment]
+
+    def __init__(self, host: EnvironmentHost, spec: EnvironmentSpec) -> None:
+        super().__init__(host, spec)
+        # All of them are of one kind: those that are kept initialised as well.
+        self.provisioned_spec = spec
+
+    def make(self, number: int, sandbox: Sandbox, *, suppressed: bool, provisioned: bool) -> Environment:
+        """Another environment, which has no process yet."""
+        environment = MultiConcurrentEnvironment(self, number, sandbox, provisioned=provisioned)
+        self.environments.add(environment)
+        return environment
+
+    # --- from the invocation path -------------------------------------------------------------------------------
+
+    def submit(self, invocation: Invocation) -> None:
+        """Run an invocation in an environment that can have one more, or as soon as there is one."""
+        while self.idle:
+            environment = self.idle[-1]
+            if environment.listens():
+                environment.deliver(invocation)
+                if not environment.is_free:
+                    self._take_out(environment)
+                return
+            self._take_out(environment)
+        super().submit(invocation)
+
+    @property
+    def room(self) -> int:
+        """How many more invocations of the event queue would find an environment soon; 0 or less: not now."""
+        each = self.spec.max_concurrency
+        free = sum(each - len(environment.running) for environment in self.idle)
+        return free + self.responded + UNSTARTED * each - len(self.waiting)
+
+    # --- from its environments ----------------------------------------------------------------------------------
+
+    def called_next(self, environment: Environment) -> None:
+        """A worker asks for its next event."""
+        assert isinstance(environment, MultiConcurrentEnvironment)
+        if environment.returning:
+            environment.returning -= 1
+            self.responded -= 1
+        self._ready(environment)
+
+    def lost_idle(self, environment: Environment) -> None:
+        """The last connection on which an environment waited is gone."""
+        self._take_out(environment)
+
+    def left(self, environment: Environment, state: State) -> None:
+        """An environment is lost to the pool; ``state`` is the one it was in."""
+        assert isinstance(environment, MultiConcurrentEnvironment)
+        self.responded -= environment.returning
+        environment.returning = 0
+        super().left(environment, state)
+
+    def seat_answered(self, environment: MultiConcurrentEnvironment) -> None:
+        """A worker has answered, and is about to ask for its next event."""
+        environment.returning += 1
+        self.responded += 1
+
+    def seat_over(self, environment: MultiConcurrentEnvironment) -> None:
+        """An environment has one invocation less."""
+        if environment.state is State.IDLE:
+            self._ready(environment)
+
+    def first_waiting(self) -> list[Invocation]:
+        """The invocations that have waited longest, as many as one environment has, taken out of the queue."""
+        count = min(self.spec.max_concurrency, len(self.waiting))
+        return [self.waiting.popleft() for _ in range(count)]
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _ready(self, environment: Environment) -> None:
+        assert isinstance(environment, MultiConcurrentEnvironment)
+        while self.waiting and environment.is_free:
+            environment.deliver(self.waiting.popleft())
+        if environment.is_at_rest:
+            if self._is_unwanted(environment):
+                environment.stop()
+                self.host.settle_retired(self)
+                return
+            environment.idle_since = self.host.clock.now
+        if environment.is_free and environment not in self.idle:
+            self.idle.append(environment)
+
+    def _take_out(self, environment: Environment) -> None:
+        if environment in self.idle:
+            self.idle.remove(environment)
+
+    def _missing(self, waiting: int, expected_back: int) -> int:
+        each = self.spec.max_concurrency
+        on_their_way = (self.starting + self.resetting) * each
+        return -(-environments_to_start(waiting, on_their_way, expected_back) // each)
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether invocations wait for all environments that are starting or are going to be."""
+        return len(self.waiting) > (self.starting - 1) * self.spec.max_concurrency
+
+    def _rested(self, since: float) -> list[Environment]:
+        # One whose workers all hang in invocations that ran out of time is in no list of the pool.
+        return [
+            each for each in self.environments if each.is_at_rest and not each.provisioned and each.idle_since < since
+        ]

@@ -1,0 +1,56 @@
+"""One of the invocations that an environment has at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from venturekit.service.environments.host import EnvironmentHost
+    from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
+    from venturekit.service.environments.ports import Invocation
+    from venturekit.service.environments.response_body import ResponseBody
+
+
+class Seat:
+    """An invocation that the runtime of ``environment`` has: its deadline, and what has come of its answer.
+
+    It stands where an environment stands that has one invocation at a time. Times are monotonic seconds, but
+    ``wall_started``, which is epoch seconds. ``invocation`` is None when it has been answered for.
+    """
+
+    __slots__ = (
+        "deadline",
+        "environment",
+        "invocation",
+        "request_id",
+        "started_at",
+        "streamed",
+        "streaming",
+        "trace",
+        "wall_started",
+    )
+
+    def __init__(self, environment: MultiConcurrentEnvironment, invocation: Invocation) -> None:
+        self.environment = environment
+        self.invocation: Invocation | None = invocation
+        self.request_id = invocation.request_id
+        self.trace = invocation.trace
+        self.started_at = environment.host.monotonic()
+        self.wall_started = environment.host.wall()
+        self.deadline = self.started_at + environment.spec.timeout_ms / 1000
+        self.streaming = False
+        self.streamed: ResponseBody | None = None
+
+    @property
+    def host(self) -> EnvironmentHost:
+        """Whose clocks count."""
+        return self.environment.host
+
+    def answered(self, payload: bytes | bytearray, *, error: bool) -> None:
+        """The runtime posted the outcome."""
+        self.environment.seat_answered(self, payload, error=error)
+
+    @property
+    def over_memory(self) -> bool:
+        """Whether the environment is being killed for its memory."""
+        return self.environment.over_memory
