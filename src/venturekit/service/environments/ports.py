@@ -81,6 +81,8 @@ class EnvironmentSpec:
     """What ``AWS_LAMBDA_INITIALIZATION_TYPE`` says."""
     tenant_id: str = ""
     """Whose invocations alone the environment serves, with tenant isolation."""
+    max_concurrency: int = 0
+    """How many invocations a managed instance's environment has at once at most; 0 for all other functions."""
 
     @property
     def pool_key(self) -> tuple[str, ...]:
