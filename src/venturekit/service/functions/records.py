@@ -34,6 +34,8 @@ PER_TENANT: Final = "PER_TENANT"
 CAPACITY_PROVIDER_CONFIG: Final = "CapacityProviderConfig"
 MANAGED_INSTANCES_CONFIG: Final = "LambdaManagedInstancesCapacityProviderConfig"
 
+_LAST_RANK: Final = 2**63
+
 # Neither says anything about what runs: two versions that differ in these alone are the same code and configuration.
 _OUTSIDE_FINGERPRINT: Final = frozenset(
     {
@@ -150,6 +152,12 @@ class FunctionVersion:
         return CAPACITY_PROVIDER_CONFIG in self.extras
 
     @property
+    def capacity_provider_arn(self) -> str:
+        """The ARN of the capacity provider, or the empty text."""
+        config = self.managed_instances
+        return "" if config is None else config["CapacityProviderArn"]
+
+    @property
     def max_concurrency(self) -> int:
         """How many invocations one execution environment has at once at most; 0 unless the function is managed."""
         config = self.managed_instances
@@ -159,6 +167,13 @@ class FunctionVersion:
     def is_published(self) -> bool:
         """Whether it was published: numbered, or ``$LATEST.PUBLISHED``."""
         return self.version != LATEST
+
+    @property
+    def rank(self) -> int:
+        """Its place among the versions of its function: ``$LATEST``, the numbers, ``$LATEST.PUBLISHED``."""
+        if self.version == LATEST:
+            return 0
+        return _LAST_RANK if self.version == LATEST_PUBLISHED else int(self.version)
 
     @property
     def code_keys(self) -> frozenset[str]:
