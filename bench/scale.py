@@ -135,7 +135,7 @@ def _versions(name: str, numbers: random.Random) -> list[FunctionVersion]:
             identity=_identifier(numbers),
             last_modified=f"2025-0{number}-{numbers.randrange(10, 28)}T10:{numbers.randrange(10, 60)}:00.123+0000",
         )
-        version = published(latest, number, description=None, identity=_identifier(numbers))
+        version = published(latest, str(number), description=None, identity=_identifier(numbers))
         found.append(replace(version, revision_id=_identifier(numbers)))
     return [latest, *found]
 

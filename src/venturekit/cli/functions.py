@@ -195,7 +195,8 @@ def wait_ready(api: Api, name: str) -> dict[str, Any]:
     pause = FIRST_LOOK_SECONDS
     while True:
         found: dict[str, Any] = api.json("GET", function_path(name, "/configuration"))
-        if found["State"] == "Active" and found.get("LastUpdateStatus") != "InProgress":
+        # $LATEST of a function with a capacity provider never becomes Active.
+        if found["State"] in ("Active", "ActiveNonInvocable") and found.get("LastUpdateStatus") != "InProgress":
             if found.get("LastUpdateStatus") == "Failed":
                 raise CommandError(f"the update of {name} failed: {found.get('LastUpdateStatusReason', '')}")
             return found

@@ -16,9 +16,11 @@ from venturekit.service.access.actions import (
     LOGS_PREFIX,
     MANAGE_CONNECTIONS,
     METRICS_ACTION,
+    PASS_CAPACITY_PROVIDER,
     PREFIX,
     action_and_resource,
     condition_context,
+    passed_capacity_provider,
 )
 from venturekit.service.access.decision import Decision, authorize
 from venturekit.service.access.statements import parse_statements
@@ -293,6 +295,10 @@ class AccessControl:
         action, resource = action_and_resource(operation, members, region=self._region, account_id=account_id)
         context = condition_context(operation, members, region=self._region, account_id=account_id)
         denial = authorize(principal, action, resource, account_id, self._policy(account_id, resource), context)
+        if denial is None:
+            provider = passed_capacity_provider(operation, members)
+            if provider is not None:
+                denial = authorize(principal, PASS_CAPACITY_PROVIDER, provider, account_id)
         if denial is not None:
             raise api_error("AccessDeniedException", denial.message, type=None)
 

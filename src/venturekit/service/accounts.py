@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.functions.code_storage import AnyOf
 from venturekit.service.functions.usage import reserved_executions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from venturekit.service.api.registry import Registry
     from venturekit.service.functions.plane import ControlPlane
@@ -38,7 +38,7 @@ class Account:
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost with this object."""
-        return self.functions.is_blank and self.plane.tasks.is_idle
+        return self.functions.is_blank and not self.plane.capacity_providers and self.plane.tasks.is_idle
 
 
 class Accounts:
@@ -72,8 +72,13 @@ class Accounts:
             account = self._accounts[account_id] = self._build(account_id)
         return account
 
-    def load(self, stored: StoredFunctions) -> None:
-        """Take over what the store holds, and put in force what of it admits invocations."""
+    def load(self, stored: StoredFunctions, providers: Iterable[tuple[str, str, Mapping[str, Any]]] = ()) -> None:
+        """Take over what the store holds, and put in force what of it admits invocations.
+
+        ``providers`` are the capacity providers: account, name and document of each.
+        """
+        for account_id, _, document in providers:
+            self.get(account_id).plane.capacity_providers.load([document])
         functions: dict[str, list[StoredFunction]] = {}
         for function in stored.functions:
             functions.setdefault(function.account_id, []).append(function)

@@ -139,7 +139,7 @@ class Service:
             self._resources.push_async_callback(self._urls.process.close)
             self._host.warm()
             self._layers.load(await self._store.load_layers())
-            self._accounts.load(await self._store.load_functions())
+            self._accounts.load(await self._store.load_functions(), await self._store.load_capacity_providers())
             self._tasks.spawn(self._code.collect_all())
             await self._asynchronous.load()
             await self._urls.load()

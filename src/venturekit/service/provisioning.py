@@ -1,4 +1,4 @@
-"""Reserved and provisioned concurrency in force: what is configured of a function, for invocations and environments."""
+"""Reserved and provisioned concurrency and scaling in force: what is configured, for invocations and environments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from venturekit.service.api.errors import ApiError
 from venturekit.service.functions.provisioned import ProvisionState, allocation
-from venturekit.service.functions.settings import PROVISIONED
+from venturekit.service.functions.records import STATE_DEACTIVATED
+from venturekit.service.functions.scaling import kept_initialised
+from venturekit.service.functions.settings import PROVISIONED, SCALING
 from venturekit.service.functions.usage import reserved_executions
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Provisioning:
         """The service has started: initialise what is to be."""
         for account in accounts:
             for function in account.functions.functions():
-                if PROVISIONED in function.settings:
+                if PROVISIONED in function.settings or SCALING in function.settings:
                     self.function_changed(account, function.name)
 
     def function_changed(self, account: Account, name: str) -> None:
@@ -50,19 +52,24 @@ class Provisioning:
             self._host.keep_only(arn, ())
             return
         function = functions.function(name)
-        self._host.keep_only(arn, {(each.version, each.identity) for each in function.versions.values()})
+        kept = [each for each in function.versions.values() if each.state != STATE_DEACTIVATED]
+        self._host.keep_only(arn, {(each.version, each.identity) for each in kept})
         wanted = allocation(function)
         counted.provision(name, {version: each.executions for version, each in wanted.items()})
         counted.reserve(name, reserved_executions(function))
         for number, each in wanted.items():
             self._want(function.versions[number], each.executions, each.token)
-        for number in former - wanted.keys():
+        # Managed functions: nothing of the account's concurrency is set aside for them.
+        scaled = kept_initialised(function)
+        for number, bounds in scaled.items():
+            self._want(function.versions[number], bounds.min_environments, bounds.token)
+        for number in former - wanted.keys() - scaled.keys():
             version = function.versions.get(number)
             pool = None if version is None else self._host.pools.get((arn, number, version.identity))
             if pool is not None:
                 self._host.provisioner.want(pool, 0)
-        if wanted:
-            self._provisioned[arn] = set(wanted)
+        if wanted or scaled:
+            self._provisioned[arn] = {*wanted, *scaled}
 
     def _forget(self, arn: str) -> set[str]:
         former = self._provisioned.pop(arn, set())

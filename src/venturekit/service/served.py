@@ -12,8 +12,6 @@ from venturekit.service.sources.operations import EventSourceMappingOperations
 
 NOT_YET: Final = {
     "DurableExecution": "durable executions are not built: CreateFunction refuses DurableConfig",
-    "CapacityProvider": "there are no managed instances: functions run in processes of this machine",
-    "FunctionScalingConfig": "there are no managed instances: functions run in processes of this machine",
     "ResourcePolicy": "policies are kept statement by statement: use AddPermission, RemovePermission and GetPolicy",
 }
 """By part of an operation's name: why it is not served, for docs/compatibility.md."""

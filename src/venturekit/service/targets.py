@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from venturekit.service.functions.registry import Function, Resolution
     from venturekit.service.invocation.concurrency import Concurrency, FunctionConcurrency
 
+ON_DEMAND: Final = "on-demand"
+MANAGED_INSTANCES: Final = "lambda-managed-instances"
 WITHOUT_TENANT: Final = (
     "The function has tenant isolation (TenancyConfig): name the tenant in X-Amz-Tenant-Id (TenantId, --tenant-id)."
 )
@@ -188,4 +190,6 @@ def environment_spec(
         credentials=credentials,
         statistics=statistics or FunctionStatistics(),
         tenant_id=tenant_id,
+        initialization_type=MANAGED_INSTANCES if version.is_managed else ON_DEMAND,
+        max_concurrency=version.max_concurrency,
     )

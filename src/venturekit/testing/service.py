@@ -26,6 +26,7 @@ ACTIVE_SECONDS: Final = 60.0
 REGION: Final = "us-east-1"
 _NEEDED: Final = ("boto3", "httptools", "orjson", "starlette", "typer", "uvicorn")
 _ROLE: Final = "arn:aws:iam::000000000000:role/test"
+_MADE: Final = ("Active", "ActiveNonInvocable")
 _READY: Final = "Serving the Lambda API at "
 
 
@@ -146,7 +147,7 @@ class LocalService:
         )
         deadline = time.monotonic() + ACTIVE_SECONDS
         never = threading.Event()
-        while (state := self.client.get_function_configuration(FunctionName=name))["State"] != "Active":
+        while (state := self.client.get_function_configuration(FunctionName=name))["State"] not in _MADE:
             if state["State"] == "Failed" or time.monotonic() > deadline:
                 raise ServiceUnavailableError(f"{name} is {state['State']}: {state.get('StateReason', '')}")
             never.wait(0.005)

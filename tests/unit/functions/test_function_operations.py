@@ -154,12 +154,11 @@ REFUSED_CREATIONS = [
       "SnapStart": {"ApplyOn": "PublishedVersions"}}, ("TenancyConfig is not supported for SnapStart enabled "
      "functions.")),
     ({"DurableConfig": {"ExecutionTimeout": 1}}, "DurableConfig is not supported by this service: ..."),
-    ({"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": "a"}}},
-     "CapacityProviderConfig is not supported by this service: ..."),
     ({"RuntimeConfig": {"RuntimeArn": "a"}}, "RuntimeConfig is not supported by this service: ..."),
     ({"AcceleratorConfig": {"AcceleratorMemorySize": 1}}, "AcceleratorConfig is not supported by this service: ..."),
     ({"ImageConfig": {"Command": ["a"]}}, "ImageConfig is not supported by this service: ..."),
-    ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo is not supported by this service: ...leave it out and use Publish"),
+    ({"PublishTo": "LATEST_PUBLISHED"},
+     "PublishTo LATEST_PUBLISHED is only supported for Lambda Managed Instances functions: leave it out."),
     ({"Tags": {"aws:x": "1"}}, "..."),
 ]  # fmt: skip
 

@@ -83,6 +83,11 @@ CSC = "arn:aws:lambda:eu-west-1:123456789012:code-signing-config:csc-0123456789a
         (
             "arn:aws:lambda:eu-west-1:123456789012:capacity-provider:x",
             404,
+            "Capacity provider not found: arn:aws:lambda:eu-west-1:123456789012:capacity-provider:x",
+        ),
+        (
+            "arn:aws:lambda:eu-west-1:111122223333:capacity-provider:x",
+            404,
             "The resource you requested does not exist.",
         ),
         (

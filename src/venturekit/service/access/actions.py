@@ -26,6 +26,8 @@ WEBSOCKET_ACTIONS: Final = ("ListWebSocketApis", "GetWebSocketApi", "PutWebSocke
 """What is done to WebSocket APIs, with the same prefix: on AWS it is not one call."""
 METRICS_ACTION: Final = "GetMetrics"
 """Reading the service's own figures, with the same prefix."""
+PASS_CAPACITY_PROVIDER: Final = "lambda:PassCapacityProvider"
+"""The action of giving a function a capacity provider, beside that of the operation."""
 MANAGE_CONNECTIONS: Final = "execute-api:ManageConnections"
 """The action of a request to ``@connections`` (Service Authorization Reference, "Amazon API Gateway")."""
 
@@ -44,6 +46,15 @@ def action_and_resource(operation: str, members: Members, *, region: str, accoun
     """
     resource = _RESOURCES[operation](members, region, account_id)
     return PREFIX + _ACTIONS.get(operation, operation), resource
+
+
+def passed_capacity_provider(operation: str, members: Members) -> str | None:
+    """The ARN of the capacity provider that an operation gives to a function, or None."""
+    if operation not in _PASSES_CAPACITY_PROVIDER:
+        return None
+    config = (members.get("CapacityProviderConfig") or {}).get("LambdaManagedInstancesCapacityProviderConfig") or {}
+    arn = config.get("CapacityProviderArn")
+    return None if arn is None else _spelled_alike(arn)
 
 
 def account_of(resource: str, default: str) -> str:
@@ -155,6 +166,7 @@ _ADDRESSED_FUNCTION_OPERATIONS: Final = (
     *("PutFunctionScalingConfig", "PutProvisionedConcurrencyConfig", "PutRuntimeManagementConfig", "RemovePermission"),
     *("UpdateFunctionEventInvokeConfig", "UpdateFunctionUrlConfig"),
 )
+_PASSES_CAPACITY_PROVIDER: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration"})
 _LAYER_VERSION_OPERATIONS: Final = (
     *("AddLayerVersionPermission", "DeleteLayerVersion", "GetLayerVersion", "GetLayerVersionPolicy"),
     "RemoveLayerVersionPermission",
@@ -206,6 +218,7 @@ KNOWN_ACTIONS: Final = frozenset(
         *(EVENT_PREFIX + action for action in (*EVENT_ACTIONS, *WEBSOCKET_ACTIONS, METRICS_ACTION)),
         *(LOGS_PREFIX + action for action in LOG_ACTIONS),
         MANAGE_CONNECTIONS,
+        PASS_CAPACITY_PROVIDER,
         INVOKE_FUNCTION_URL,
         READ_LOGS,
     }

@@ -11,6 +11,7 @@ from venturekit.service.functions.archive import ArchiveError
 from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
 from venturekit.service.functions.code_source import archive_of
 from venturekit.service.functions.configuration import refuse_unserved
+from venturekit.service.functions.managed_instances import check_code
 from venturekit.service.functions.versions import check_revision
 
 if TYPE_CHECKING:
@@ -83,13 +84,15 @@ class CodeOperations:
             former = function.latest
             check_revision(former, members)
             wanted = replace(former, architectures=tuple(members.get("Architectures") or former.architectures))
+            check_code(wanted, members, plane.capacity_providers.usable)
+            publishes = bool(members.get("Publish") or members.get("PublishTo"))
             if members.get("DryRun"):
                 async with archive_faults(plane.log):
                     return with_code(wanted, await plane.code.examine(data)).configuration()
             async with archive_faults(plane.log), plane.code.admitted(data) as code:
                 latest = plane.changed(lifecycle.updating(with_code(wanted, code)))
-                shown = plane.publication(function, latest, None) if members.get("Publish") else latest
-                changed = [latest] if shown.version in function.versions else [latest, shown]
+                shown = plane.publication(function, latest, None, members.get("PublishTo")) if publishes else latest
+                changed = [latest] if shown in (latest, function.versions.get(shown.version)) else [latest, shown]
                 await plane.commit(function, function.with_versions(*changed))
         plane.schedule_activation(*changed)
-        return shown.configuration(qualifier=shown.version if members.get("Publish") else None)
+        return shown.configuration(qualifier=shown.version if publishes else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from venturekit.service.functions import faults
+from venturekit.service.functions import capacity_faults, faults
 from venturekit.service.functions.usage import (
     RESERVED,
     executions_set_aside,
@@ -48,6 +48,8 @@ class ConcurrencyOperations:
                 raise faults.function_not_found(plane.registry.arn(name, "$LATEST"))
             async with plane.concurrency_lock:
                 function = plane.registry.function(name)
+                if function.latest.is_managed:
+                    raise capacity_faults.not_with_managed("ReservedConcurrentExecutions")
                 provisioned = provisioned_executions(function)
                 if wanted < provisioned:
                     raise faults.reserved_below_provisioned(wanted, provisioned)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from venturekit.service.functions import faults
 from venturekit.service.functions.destinations import takes_dead_letters
 from venturekit.service.functions.environment_variables import check_variables
+from venturekit.service.functions.managed_instances import checked
 from venturekit.service.functions.records import SNAP_START_NONE, TENANCY_CONFIG, FunctionVersion, LayerReference
 from venturekit.service.functions.runtimes import check_runtime, supports_snap_start
 
@@ -22,12 +23,10 @@ FindLayer = Callable[[str], LayerReference]
 
 # Members whose effect nothing here would bring about. Ignoring one would look like success, so each is refused.
 _UNSERVED: Final = {
-    "CapacityProviderConfig": "functions run in local processes; leave it out",
     "CodeSigningConfigArn": "signatures of code are not checked; leave it out",
     "DurableConfig": "durable executions are not available; leave it out",
     "FileSystemConfigs": "no file system is mounted; leave it out and use the ephemeral storage",
     "ImageConfig": "container images are not run; send a zip archive as Code.ZipFile",
-    "PublishTo": "there is no $LATEST.PUBLISHED; leave it out and use Publish",
     "RuntimeConfig": "bring a runtime of yours in the archive as bootstrap, with Runtime provided.al2023; leave it out",
     "AcceleratorConfig": "functions run on the processors of this machine; leave it out",
 }
@@ -60,7 +59,7 @@ def configured(version: FunctionVersion, members: Mapping[str, Any], find_layer:
         changes["ephemeral_storage_mb"] = members["EphemeralStorage"]["Size"]
     if "runtime" in changes:
         check_runtime(changes["runtime"])
-    _check_numbers(changes)
+    _check_numbers(changes, managed=version.is_managed)
     if members.get("Environment") is not None:
         changes["environment"] = dict(members["Environment"].get("Variables") or {})
         changes["shows_environment"] = True
@@ -75,8 +74,9 @@ def configured(version: FunctionVersion, members: Mapping[str, Any], find_layer:
         changes |= _logging(version, members["LoggingConfig"])
     changes["extras"] = _extras(version, members)
     changed = replace(version, **changes)
-    _check_snap_start(changed)
-    return changed
+    if not changed.is_managed:
+        _check_snap_start(changed)
+    return checked(changed)
 
 
 def _says_something(value: Any) -> bool:
@@ -106,13 +106,13 @@ _PLAIN: Final = {
 }
 
 
-def _check_numbers(changes: Mapping[str, Any]) -> None:
-    """The model's ranges reach further, for kinds of functions that are not offered here."""
+def _check_numbers(changes: Mapping[str, Any], *, managed: bool) -> None:
+    """The model's ranges reach further, for managed functions and for kinds that are not offered here."""
     timeout = changes.get("timeout_seconds", 0)
-    if timeout > MAX_TIMEOUT_SECONDS:
+    if timeout > MAX_TIMEOUT_SECONDS and not managed:
         constraint = f"have value less than or equal to {MAX_TIMEOUT_SECONDS}"
         raise faults.failed_validation(timeout, "timeout", constraint)
-    if changes.get("memory_size_mb", 0) > MAX_MEMORY_SIZE_MB:
+    if changes.get("memory_size_mb", 0) > MAX_MEMORY_SIZE_MB and not managed:
         raise faults.invalid_parameter(
             "'MemorySize' value failed to satisfy constraint: "
             f"Member must have value less than or equal to {MAX_MEMORY_SIZE_MB}"

@@ -10,6 +10,7 @@ from venturekit.service.functions.code import archive_faults, with_code
 from venturekit.service.functions.code_source import archive_of, refuse_image
 from venturekit.service.functions.configuration import configured, refuse_unserved, require_runtime_and_handler
 from venturekit.service.functions.listing import list_functions
+from venturekit.service.functions.managed_instances import check_code, with_provider
 from venturekit.service.functions.records import LATEST, FunctionVersion
 from venturekit.service.functions.registry import Function
 from venturekit.service.functions.settings import RUNTIME_MANAGEMENT, qualified_settings, without_qualifier
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
 
 _LEFT_OUT: Final = (
-    "no container images, durable functions, capacity providers (and their RuntimeConfig, AcceleratorConfig and "
-    "PublishTo), code signing or file systems; VpcConfig, TracingConfig, KMSKeyArn and "
-    "SnapStart are kept and change nothing"
+    "no container images, durable functions, RuntimeConfig, AcceleratorConfig, code signing or file systems; "
+    "VpcConfig, TracingConfig, KMSKeyArn and SnapStart are kept and change nothing"
 )
 
 
@@ -66,7 +66,9 @@ class FunctionOperations:
             architectures=tuple(members.get("Architectures") or ("x86_64",)),
             log_group=f"/aws/lambda/{name}",
         )
+        blank = with_provider(blank, members, plane.capacity_providers.usable, creating=True)
         version = configured(blank, members, plane.layer)
+        check_code(version, members, plane.capacity_providers.usable)
         check_tags(members.get("Tags") or {})
         settings = {TAGS: dict(members["Tags"])} if members.get("Tags") else {}
         self._refuse_taken(name)
@@ -82,7 +84,9 @@ class FunctionOperations:
                     settings=settings,
                     last_version=plane.registry.last_version(name),
                 )
-                shown = plane.publication(function, latest, None) if members.get("Publish") else latest
+                shown = latest
+                if members.get("Publish") or members.get("PublishTo"):
+                    shown = plane.publication(function, latest, None, members.get("PublishTo"))
                 function = function.with_versions(latest, shown)
                 rows = [version_row(item) for item in function.versions.values()]
                 async with plane.keeping_layers(latest):
@@ -109,7 +113,9 @@ class FunctionOperations:
         async with plane.lock(name):
             function = plane.changeable(name)
             check_revision(function.latest, members)
-            latest = plane.changed(lifecycle.updating(configured(function.latest, members, plane.layer)))
+            former = with_provider(function.latest, members, plane.capacity_providers.usable, creating=False)
+            latest = plane.changed(lifecycle.updating(configured(former, members, plane.layer)))
+            check_code(latest, members, plane.capacity_providers.usable)
             await plane.commit(function, function.with_versions(latest))
         plane.schedule_activation(latest)
         return latest.configuration()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from venturekit.service.functions.records import (
     SNAP_START_NONE,
     STATE_ACTIVE,
+    STATE_ACTIVE_NON_INVOCABLE,
     STATE_FAILED,
     STATE_PENDING,
     UPDATE_FAILED,
@@ -38,7 +39,7 @@ def created(version: FunctionVersion) -> FunctionVersion:
 
 def updating(version: FunctionVersion) -> FunctionVersion:
     """A changed version: its update is in progress; one that had failed starts over."""
-    if version.state != STATE_ACTIVE:
+    if version.state not in (STATE_ACTIVE, STATE_ACTIVE_NON_INVOCABLE):
         return created(version)
     # AWS gives the words of a creation for an update too.
     return replace(
@@ -54,13 +55,15 @@ def is_unsettled(version: FunctionVersion) -> bool:
     return version.state == STATE_PENDING or version.last_update_status == UPDATE_IN_PROGRESS
 
 
-def settled(version: FunctionVersion, *, revision_id: str, failure: str | None) -> FunctionVersion:
-    """An unsettled version after its activation; ``failure`` says why that did not succeed."""
+def settled(
+    version: FunctionVersion, *, revision_id: str, failure: str | None, state: str = STATE_ACTIVE
+) -> FunctionVersion:
+    """An unsettled version after its activation, in ``state``; ``failure`` says why that did not succeed."""
     first = version.state == STATE_PENDING
     if failure is None:
         return replace(
             version,
-            state=STATE_ACTIVE,
+            state=state,
             state_reason=None,
             state_reason_code=None,
             last_update_status=UPDATE_SUCCESSFUL,
@@ -80,17 +83,17 @@ def settled(version: FunctionVersion, *, revision_id: str, failure: str | None) 
     )
 
 
-def published(latest: FunctionVersion, number: int, *, description: str | None, identity: str) -> FunctionVersion:
-    """The numbered version made of ``$LATEST``; its revision id is its own and equals nothing else.
+def published(latest: FunctionVersion, version: str, *, description: str | None, identity: str) -> FunctionVersion:
+    """The version made of ``$LATEST``, a number as a rule; its revision id is its own and equals nothing else.
 
     It is what ``$LATEST`` is, Active for the most part; with SnapStart it begins Pending, as on AWS, where the snapshot
-    is made meanwhile.
+    is made meanwhile. So does one of a managed function, whose environments AWS starts meanwhile.
     """
-    numbered = replace(
+    made = replace(
         latest,
-        version=str(number),
+        version=version,
         description=latest.description if description is None else description,
         published_from=latest.fingerprint(),
         identity=identity,
     )
-    return numbered if latest.snap_start_apply_on == SNAP_START_NONE else created(numbered)
+    return created(made) if latest.is_managed or latest.snap_start_apply_on != SNAP_START_NONE else made

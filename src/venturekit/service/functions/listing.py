@@ -6,11 +6,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from venturekit.service.functions.paging import decode_marker, encode_marker, page_of_qualifiers, page_size
-from venturekit.service.functions.records import LATEST, FunctionVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from venturekit.service.functions.records import FunctionVersion
     from venturekit.service.functions.registry import Function, FunctionRegistry
 
 
@@ -34,12 +34,12 @@ def list_functions(registry: FunctionRegistry, members: Mapping[str, Any]) -> di
     answer: dict[str, Any] = {"Functions": functions}
     if len(page) > limit:
         last = page[limit - 1]
-        answer["NextMarker"] = encode_marker(last.name, _rank(last))
+        answer["NextMarker"] = encode_marker(last.name, last.rank)
     return answer
 
 
 def list_versions(function: Function, members: Mapping[str, Any]) -> dict[str, Any]:
-    """One page of a function's versions, ``$LATEST`` first, then by number.
+    """One page of a function's versions, ``$LATEST`` first, then by number, ``$LATEST.PUBLISHED`` last (a choice).
 
     A page holds at most 50 items (AWS Lambda API reference, "ListVersionsByFunction"); shape as recorded.
     Raises InvalidParameterValue for a marker that no former page gave.
@@ -55,14 +55,6 @@ def _versions(registry: FunctionRegistry, after: tuple[str, int], *, every_versi
         yield from (registry.function(following).latest for following in registry.names_after(name))
         return
     if name in registry:
-        yield from (version for version in _all(registry.function(name)) if _rank(version) > rank)
+        yield from (version for version in registry.function(name).in_order() if version.rank > rank)
     for following in registry.names_after(name):
-        yield from _all(registry.function(following))
-
-
-def _all(function: Function) -> list[FunctionVersion]:
-    return [function.latest, *function.numbered()]
-
-
-def _rank(version: FunctionVersion) -> int:
-    return 0 if version.version == LATEST else int(version.version)
+        yield from registry.function(following).in_order()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from venturekit.service.functions.account_settings import AccountSettingsOperations
 from venturekit.service.functions.aliases import AliasOperations
+from venturekit.service.functions.capacity_provider_operations import CapacityProviderOperations
 from venturekit.service.functions.code import CodeOperations
 from venturekit.service.functions.code_signing import CodeSigningOperations
 from venturekit.service.functions.concurrency import ConcurrencyOperations
@@ -17,6 +18,7 @@ from venturekit.service.functions.permissions import PermissionOperations
 from venturekit.service.functions.provisioned_concurrency import ProvisionedConcurrencyOperations
 from venturekit.service.functions.recursion import RecursionOperations
 from venturekit.service.functions.runtime_management import RuntimeManagementOperations
+from venturekit.service.functions.scaling_config import ScalingConfigOperations
 from venturekit.service.functions.tags import TagOperations
 from venturekit.service.functions.urls import UrlOperations
 from venturekit.service.functions.versions import VersionOperations
@@ -44,3 +46,5 @@ def register_operations(operations: Registry, plane: ControlPlane) -> None:
     LayerOperations(plane).register(operations)
     LayerPermissionOperations(plane).register(operations)
     PermissionOperations(plane).register(operations)
+    CapacityProviderOperations(plane).register(operations)
+    ScalingConfigOperations(plane).register(operations)

@@ -9,15 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from venturekit.service.functions import faults, lifecycle
+from venturekit.service.functions import capacity_faults, faults, lifecycle
 from venturekit.service.functions.archive_rules import MAX_UNZIPPED_BYTES
+from venturekit.service.functions.capacity_providers import CapacityProviders
 from venturekit.service.functions.changes import added_versions, difference, retired_code_keys
 from venturekit.service.functions.code_source import FetchCode, no_s3
 from venturekit.service.functions.layer_access import layer_for_function
 from venturekit.service.functions.loading import loaded_functions
+from venturekit.service.functions.managed_instances import resting_state
 from venturekit.service.functions.provisioned import ProvisionState
 from venturekit.service.functions.records import (
     LATEST,
+    LATEST_PUBLISHED,
     STATE_PENDING,
     UPDATE_IN_PROGRESS,
     FunctionVersion,
@@ -114,6 +117,7 @@ class ControlPlane:
         self._report = report
         self._activate_version = activate
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.capacity_providers = CapacityProviders(self)
 
     def load(self, stored: Iterable[StoredFunction], last_versions: Mapping[str, int]) -> None:
         """Take over what the store holds of this account: its functions, and the highest version number per name.
@@ -160,14 +164,23 @@ class ControlPlane:
         check_unzipped_size(version)
         return self.stamped(replace(version, identity=self.new_id()))
 
-    def publication(self, function: Function, latest: FunctionVersion, description: str | None) -> FunctionVersion:
-        """The version PublishVersion gives: the last one if ``latest`` has not changed since, else a new one."""
-        last = function.versions.get(str(function.last_version))
+    def publication(
+        self, function: Function, latest: FunctionVersion, description: str | None, publish_to: str | None = None
+    ) -> FunctionVersion:
+        """The version PublishVersion gives: the last one if ``latest`` has not changed since, else a new one.
+
+        With ``publish_to`` that is ``$LATEST.PUBLISHED``. Raises InvalidParameterValue where there is none, and
+        FunctionVersionsPerCapacityProviderLimitExceeded.
+        """
+        if publish_to and not latest.is_managed:
+            raise capacity_faults.publish_to_default()
+        last = function.versions.get(LATEST_PUBLISHED if publish_to else str(function.last_version))
         if last is not None and last.published_from == latest.fingerprint():
             return last
-        return self.stamped(
-            lifecycle.published(latest, function.last_version + 1, description=description, identity=self.new_id())
-        )
+        version = LATEST_PUBLISHED if publish_to else str(function.last_version + 1)
+        if version not in function.versions:
+            self.capacity_providers.check_room(latest)
+        return self.stamped(lifecycle.published(latest, version, description=description, identity=self.new_id()))
 
     def changeable(self, name: str) -> Function:
         """The function, unless it is in a state in which it cannot be changed. Raises ResourceNotFound, Conflict."""
@@ -219,9 +232,10 @@ class ControlPlane:
 
     @asynccontextmanager
     async def keeping_layers(self, *versions: FunctionVersion) -> AsyncIterator[None]:
-        """Inside the block no layer of these versions can be removed: it may be deleted while they are committed.
+        """Inside the block no layer and no capacity provider of these versions can be removed: either may be deleted
+        while they are committed.
 
-        Raises InvalidParameterValue for a layer that is gone already.
+        Raises InvalidParameterValue for a layer that is gone already, and what ``CapacityProviders.held`` does.
         """
         layers = {layer.code_key: layer.arn for version in versions for layer in version.layers}
         async with AsyncExitStack() as held:
@@ -229,6 +243,7 @@ class ControlPlane:
                 await held.enter_async_context(self.code.held(layers))
             except LookupError as error:
                 raise faults.layer_of_function_not_found(layers[error.args[0]]) from error
+            held.enter_context(self.capacity_providers.held(versions))
             yield
 
     def schedule_activation(self, *versions: FunctionVersion) -> None:
@@ -257,7 +272,10 @@ class ControlPlane:
                 and current.identity == version.identity
                 and lifecycle.is_unsettled(current)
             ]
-            settled = [lifecycle.settled(item, revision_id=self.new_id(), failure=failure) for item in due]
+            settled = [
+                lifecycle.settled(item, revision_id=self.new_id(), failure=failure, state=resting_state(function, item))
+                for item in due
+            ]
             if settled:
                 await self.commit(function, function.with_versions(*settled))
 

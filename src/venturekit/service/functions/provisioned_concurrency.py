@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from venturekit.service.functions import faults
+from venturekit.service.functions import capacity_faults, faults
 from venturekit.service.functions.concurrency import MINIMUM_UNRESERVED
 from venturekit.service.functions.paging import page_of_qualifiers
 from venturekit.service.functions.provisioned import IN_PROGRESS, standing
@@ -138,6 +138,8 @@ def check_target(function: Function, qualifier: str) -> None:
     version = function.versions[qualifier if alias is None else alias.function_version]
     if version.snap_start_apply_on != SNAP_START_NONE:
         raise faults.no_snap_start("ProvisionedConcurrency")
+    if version.is_managed:
+        raise capacity_faults.not_with_managed("Provisioned Concurrency")
     if version.isolates_tenants:
         raise faults.not_with_tenants("provisioned concurrency")
     if alias is None:

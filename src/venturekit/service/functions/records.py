@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LATEST: Final = "$LATEST"
+LATEST_PUBLISHED: Final = "$LATEST.PUBLISHED"
+"""What is invoked of a managed function without a qualifier: published from ``$LATEST``, again and again."""
 
 STATE_PENDING: Final = "Pending"
 STATE_ACTIVE: Final = "Active"
+STATE_ACTIVE_NON_INVOCABLE: Final = "ActiveNonInvocable"
+STATE_DEACTIVATED: Final = "Deactivated"
 STATE_FAILED: Final = "Failed"
 UPDATE_SUCCESSFUL: Final = "Successful"
 UPDATE_IN_PROGRESS: Final = "InProgress"
@@ -26,6 +30,11 @@ SNAP_START_NONE: Final = "None"
 
 TENANCY_CONFIG: Final = "TenancyConfig"
 PER_TENANT: Final = "PER_TENANT"
+
+CAPACITY_PROVIDER_CONFIG: Final = "CapacityProviderConfig"
+MANAGED_INSTANCES_CONFIG: Final = "LambdaManagedInstancesCapacityProviderConfig"
+
+_LAST_RANK: Final = 2**63
 
 # Neither says anything about what runs: two versions that differ in these alone are the same code and configuration.
 _OUTSIDE_FINGERPRINT: Final = frozenset(
@@ -130,6 +139,41 @@ class FunctionVersion:
         """Whether no two tenants share an execution environment (AWS page "Tenant isolation")."""
         tenancy: Mapping[str, Any] = self.extras.get(TENANCY_CONFIG) or {}
         return tenancy.get("TenantIsolationMode") == PER_TENANT
+
+    @property
+    def managed_instances(self) -> Mapping[str, Any] | None:
+        """The configuration of a managed function: its capacity provider, and how many invocations at once."""
+        config: Mapping[str, Any] | None = self.extras.get(CAPACITY_PROVIDER_CONFIG)
+        return None if config is None else config[MANAGED_INSTANCES_CONFIG]
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the function has a capacity provider (AWS page "Lambda Managed Instances")."""
+        return CAPACITY_PROVIDER_CONFIG in self.extras
+
+    @property
+    def capacity_provider_arn(self) -> str:
+        """The ARN of the capacity provider, or the empty text."""
+        config = self.managed_instances
+        return "" if config is None else config["CapacityProviderArn"]
+
+    @property
+    def max_concurrency(self) -> int:
+        """How many invocations one execution environment has at once at most; 0 unless the function is managed."""
+        config = self.managed_instances
+        return 0 if config is None else config["PerExecutionEnvironmentMaxConcurrency"]
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it was published: numbered, or ``$LATEST.PUBLISHED``."""
+        return self.version != LATEST
+
+    @property
+    def rank(self) -> int:
+        """Its place among the versions of its function: ``$LATEST``, the numbers, ``$LATEST.PUBLISHED``."""
+        if self.version == LATEST:
+            return 0
+        return _LAST_RANK if self.version == LATEST_PUBLISHED else int(self.version)
 
     @property
     def code_keys(self) -> frozenset[str]:

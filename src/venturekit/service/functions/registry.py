@@ -6,11 +6,13 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 from venturekit.protocol.names import function_arn
 from venturekit.service.functions import faults
 from venturekit.service.functions.addressing import Address, parse_address
+from venturekit.service.functions.managed_instances import invoked_version
 from venturekit.service.functions.records import LATEST, Alias, FunctionVersion
 
 FunctionChanged = Callable[[str], None]
@@ -53,7 +55,7 @@ class Function:
     def with_versions(self, *changed: FunctionVersion) -> Function:
         """This function with versions added or replaced."""
         versions = {**self.versions, **{version.version: version for version in changed}}
-        numbers = [int(version.version) for version in changed if version.version != LATEST]
+        numbers = [int(version.version) for version in changed if version.version.isdecimal()]
         return replace(self, versions=versions, last_version=max([self.last_version, *numbers]))
 
     def without_version(self, version: str) -> Function:
@@ -81,10 +83,9 @@ class Function:
         """The archives that some version needs, layers included."""
         return set().union(*(version.code_keys for version in self.versions.values()))
 
-    def numbered(self) -> list[FunctionVersion]:
-        """The published versions, oldest first."""
-        numbers = sorted(int(number) for number in self.versions if number != LATEST)
-        return [self.versions[str(number)] for number in numbers]
+    def in_order(self) -> list[FunctionVersion]:
+        """All versions: ``$LATEST``, the numbered ones with the oldest first, ``$LATEST.PUBLISHED``."""
+        return sorted(self.versions.values(), key=attrgetter("rank"))
 
 
 class FunctionRegistry:
@@ -130,7 +131,8 @@ class FunctionRegistry:
         """What an invocation of ``name`` runs.
 
         ``draw`` (0.0 <= draw < 1.0) is the caller's random number; only a weighted alias looks at it.
-        Raises ResourceNotFound naming the ARN with its qualifier, ``$LATEST`` when none was given (recorded Nov 2025).
+        Raises ResourceNotFound naming the ARN with its qualifier, ``$LATEST`` when none was given (recorded Nov 2025),
+        and for managed functions what ``managed_instances.invoked_version`` does.
         """
         function = self._functions.get(name)
         if function is None:
@@ -142,7 +144,7 @@ class FunctionRegistry:
         known = self._resolutions.setdefault(name, {})
         resolution = known.get((qualifier, number))
         if resolution is None:
-            version = function.versions.get(number)
+            version = invoked_version(function, qualifier, number)
             if version is None:
                 raise faults.function_not_found(self.arn(name, qualifier))
             resolution = Resolution(version, self.arn(name, qualifier), None if alias is None else alias.name)

@@ -20,8 +20,9 @@ EVENT_INVOKE_CONFIGS: Final = "eventInvokeConfigs"
 RUNTIME_MANAGEMENT: Final = "runtimeManagement"
 URL_CONFIGS: Final = "urlConfigs"
 PROVISIONED: Final = "provisionedConcurrency"
+SCALING: Final = "scalingConfigs"
 
-PER_QUALIFIER: Final = (POLICIES, EVENT_INVOKE_CONFIGS, RUNTIME_MANAGEMENT, URL_CONFIGS, PROVISIONED)
+PER_QUALIFIER: Final = (POLICIES, EVENT_INVOKE_CONFIGS, RUNTIME_MANAGEMENT, URL_CONFIGS, PROVISIONED, SCALING)
 
 Order = tuple[int, int, str]
 

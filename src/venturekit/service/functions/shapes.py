@@ -54,11 +54,14 @@ def runtime_version_arn(version: FunctionVersion) -> str:
     return f"arn:{partition}:lambda:{version.region}::runtime:{digest}"
 
 
-def _snap_start(version: FunctionVersion) -> dict[str, str]:
+def _snap_start(version: FunctionVersion) -> dict[str, str] | None:
     """As recorded: on for a published version that is Active, off for ``$LATEST`` whatever was asked for.
 
     Nothing is snapshotted here: environments of the version are forked from a prepared process as all others are.
+    A managed function has none to show (published).
     """
+    if version.is_managed:
+        return None
     on = version.snap_start_apply_on != "None" and version.version != "$LATEST" and version.state == "Active"
     return {"ApplyOn": version.snap_start_apply_on, "OptimizationStatus": "On" if on else "Off"}
 

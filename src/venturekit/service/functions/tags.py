@@ -18,12 +18,12 @@ TAGS: Final = "tags"
 
 
 class MappingTags(Protocol):
-    """The tags of event source mappings."""
+    """The tags of event source mappings; those of capacity providers, by their names, are the same."""
 
-    def tags(self, uuid: str) -> Mapping[str, str]:
+    def tags(self, uuid: str, /) -> Mapping[str, str]:
         """Those of one mapping. Raises ApiError, 404."""
 
-    async def change_tags(self, uuid: str, tags: Mapping[str, str]) -> None:
+    async def change_tags(self, uuid: str, tags: Mapping[str, str], /) -> None:
         """Give a mapping these in the place of all it has. Raises ApiError."""
 
 
@@ -38,7 +38,7 @@ class TagOperations:
 
     def register(self, operations: Registry) -> None:
         """Serve these operations."""
-        partly = "functions and event source mappings only: the other resources that can be tagged do not exist here"
+        partly = "functions, event source mappings and capacity providers: the others do not exist here"
         operations.serve("TagResource", partly=partly)(self.tag_resource)
         operations.serve("UntagResource", partly=partly)(self.untag_resource)
         operations.serve("ListTags", partly=partly)(self.list_tags)
@@ -98,15 +98,15 @@ class TagOperations:
             await self._plane.commit(function, changed)
 
     def _mapping(self, resource: str) -> tuple[MappingTags, str] | None:
-        """The event source mapping that ``resource`` is the ARN of, if it is one of this account's."""
+        """What ``resource`` is the ARN of, if it is a mapping or a capacity provider of this account."""
         registry, parts = self._plane.registry, resource.split(":")
-        if self._plane.mapping_tags is None or parts[3:6] != [
-            registry.region,
-            registry.account_id,
-            "event-source-mapping",
-        ]:
+        if parts[3:5] != [registry.region, registry.account_id]:
             return None
-        return self._plane.mapping_tags, parts[6]
+        if parts[5] == "capacity-provider":
+            return self._plane.capacity_providers, parts[6]
+        if parts[5] == "event-source-mapping" and self._plane.mapping_tags is not None:
+            return self._plane.mapping_tags, parts[6]
+        return None
 
     def _function_name(self, resource: str) -> str:
         """The function that ``resource`` is the ARN of; what else the model lets pass does not exist here."""

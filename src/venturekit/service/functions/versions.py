@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from venturekit.service.functions import faults, lifecycle
-from venturekit.service.functions.configuration import refuse_unserved
 from venturekit.service.functions.listing import list_versions
 
 if TYPE_CHECKING:
@@ -28,13 +27,15 @@ class VersionOperations:
         operations.serve("ListVersionsByFunction")(self.list_versions_by_function)
 
     async def publish_version(self, call: Call) -> Mapping[str, Any]:
-        """PublishVersion: a numbered copy of ``$LATEST``, or the last one if nothing has changed since."""
+        """PublishVersion: a numbered copy of ``$LATEST``, or the last one if nothing has changed since.
+
+        With ``PublishTo`` it is the copy ``$LATEST.PUBLISHED``, which takes the place of the one before.
+        """
         return await self._plane.tasks.complete(self._publish(call.members))
 
     async def _publish(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
         plane = self._plane
         name = plane.unqualified_name(members)
-        refuse_unserved(members)
         async with plane.lock(name):
             function = plane.changeable(name)
             latest = function.latest
@@ -45,8 +46,8 @@ class VersionOperations:
                     f"({latest.code_sha256}). Please try again with the CodeSHA256 in $LATEST."
                 )
             check_revision(latest, members)
-            version = plane.publication(function, latest, members.get("Description"))
-            if version.version not in function.versions:
+            version = plane.publication(function, latest, members.get("Description"), members.get("PublishTo"))
+            if function.versions.get(version.version) is not version:
                 # As recorded, publishing gives $LATEST a new revision too.
                 await plane.commit(function, function.with_versions(version, plane.revised(latest)))
                 if lifecycle.is_unsettled(version):
@@ -54,7 +55,7 @@ class VersionOperations:
         return version.configuration(qualifier=version.version)
 
     async def list_versions_by_function(self, call: Call) -> Mapping[str, Any]:
-        """ListVersionsByFunction, in pages of at most 50: ``$LATEST``, then by number."""
+        """ListVersionsByFunction, in pages of at most 50: see ``list_versions``."""
         plane = self._plane
         return list_versions(plane.registry.function(plane.unqualified_name(call.members)), call.members)
 

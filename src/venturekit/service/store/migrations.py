@@ -230,6 +230,18 @@ MIGRATIONS: Final = (
         "the tenants that events are for",
         ("ALTER TABLE events ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''",),
     ),
+    Migration(
+        8,
+        "capacity providers",
+        (
+            """CREATE TABLE capacity_providers (
+                 account_id TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 document TEXT NOT NULL,
+                 PRIMARY KEY (account_id, name)
+               ) STRICT""",
+        ),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from venturekit.service.store import damage, functions, layers, websocket_apis
+from venturekit.service.store import capacity_providers, damage, functions, layers, websocket_apis
 from venturekit.service.store.connection import connect
 from venturekit.service.store.errors import StoreDiskError, StoreFullError
 from venturekit.service.store.migrations import migrate
@@ -135,6 +135,10 @@ class Store:
         """All WebSocket APIs: account, name and document of each."""
         return await self.read(websocket_apis.load_websocket_apis)
 
+    async def load_capacity_providers(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """All capacity providers: account, name and document of each."""
+        return await self.read(capacity_providers.load_capacity_providers)
+
     def of_account(self, account_id: str) -> AccountStore:
         """The intentions about one account's functions and layers."""
         return AccountStore(self, account_id)
@@ -200,3 +204,13 @@ class AccountStore:
         """Remove a WebSocket API; raises NotStoredError."""
         key = (self._account_id, name)
         await self._store.perform(partial(websocket_apis.delete_websocket_api, key=key), essential=True)
+
+    async def put_capacity_provider(self, name: str, document: Document) -> None:
+        """Store a capacity provider, or what it has become."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(capacity_providers.put_capacity_provider, key=key, document=document))
+
+    async def delete_capacity_provider(self, name: str) -> None:
+        """Remove a capacity provider; raises NotStoredError."""
+        key = (self._account_id, name)
+        await self._store.perform(partial(capacity_providers.delete_capacity_provider, key=key), essential=True)
