@@ -89,7 +89,7 @@ class ScriptedRuntimeApi:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection.makefile("rb") as stream:
-                while (request := _read_request(stream)) is not None:
+                while (request := read_request(stream)) is not None:
                     with self._lock:
                         self.requests.append(request)
                     answer = self._answer(request)
@@ -112,7 +112,7 @@ class ScriptedRuntimeApi:
         return current.acknowledge()
 
 
-def _read_request(stream: IO[bytes]) -> Request | None:
+def read_request(stream: IO[bytes]) -> Request | None:
     line = stream.readline().decode("latin-1").strip()
     if not line:
         return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.differential.parking_api import asleep
 from tests.differential.ric_peer import ACCEPTED, EVENT, NEXT, Peer, is_next
 from tests.differential.scripted_api import SOURCE_ROOT, Event, Observation, observe
 
@@ -389,6 +390,7 @@ def test_a_signal_handler_of_the_function_runs_while_waiting(tmp_path: Path) -> 
     peer = Peer(tmp_path, source)
     try:
         peer.receive()
+        asleep(peer.process.pid)
         peer.process.send_signal(signal.SIGTERM)
         assert peer.end() == (42, "")
     finally:

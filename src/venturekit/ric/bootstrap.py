@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .response_stream import ResponseStream
 
 _TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
+_CONCURRENCY_VARIABLE = "AWS_LAMBDA_MAX_CONCURRENCY"
 _INITIALIZATION_FAILED = (
     "LAMBDA_WARNING: Unhandled exception. The function could not be initialised, so no event was given to it; "
     "the next record says why.\r"
@@ -53,7 +54,7 @@ def preload(with_asyncio: bool = False) -> None:
 def run(
     handler: str | None = None, runtime_api: str | None = None, environ: MutableMapping[str, str] = os.environ
 ) -> NoReturn:
-    """Import `handler` and serve events for ever.
+    """Import `handler` and serve events for ever; several at once where AWS_LAMBDA_MAX_CONCURRENCY says how many.
 
     `handler` is `module.path.function` (default: the variable _HANDLER), `runtime_api` is `host:port` (default: the
     variable AWS_LAMBDA_RUNTIME_API). Never returns: it raises SystemExit with status 0 when the Runtime API went away
@@ -67,13 +68,21 @@ def run(
         raise SystemExit("The variable AWS_LAMBDA_RUNTIME_API is not set; set it to the host:port of a Runtime API.")
     name = environ.get("_HANDLER", "") if handler is None else handler
     try:
-        environment = ExecutionEnvironment(RuntimeApiClient(address), environ)
+        environment = ExecutionEnvironment(_api_client(address, environ), environ)
         environment.initialize(name)
         environment.serve()
     except ApiGoneError:
         raise SystemExit(0) from None
     except RuntimeApiError as error:
         raise SystemExit(f"[ERROR] The execution environment ends: {error}") from None
+
+
+def _api_client(address: str, environ: MutableMapping[str, str]) -> RuntimeApiClient:
+    if _CONCURRENCY_VARIABLE not in environ:
+        return RuntimeApiClient(address)
+    from .worker_pool import become_worker
+
+    return become_worker(address, environ)
 
 
 class ExecutionEnvironment:

@@ -149,7 +149,7 @@ class RuntimeApiClient:
             acknowledgement = self._send_and_read(rest + self._next_request)
         except ConnectionLostError as error:
             # It cannot be sent again: what it began with is gone.
-            sys.stderr.write(f"[ERROR] The result of this invocation was cut off: {error}\n")
+            self._report_cut(error)
             return self._ask_again()
         return self._read_next(acknowledgement)
 
@@ -236,6 +236,9 @@ class RuntimeApiClient:
                 f"the Runtime API answered a posted result with {status}, the sign of a fatal error"
             )
         sys.stderr.write(f"[ERROR] The Runtime API refused the result of this invocation with HTTP status {status}.\n")
+
+    def _report_cut(self, error: ConnectionLostError) -> None:
+        sys.stderr.write(f"[ERROR] The result of this invocation was cut off: {error}\n")
 
     def _ask_again(self) -> Invocation:
         try:

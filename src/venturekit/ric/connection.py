@@ -64,6 +64,11 @@ class Connection:
             self._socket.close()
             self._socket = None
 
+    def limit_waiting(self, limit_seconds: float) -> None:
+        """Let no operation of the open connection wait longer; one that would raises ConnectionLostError."""
+        assert self._socket is not None
+        self._socket.settimeout(limit_seconds)
+
     def send(self, data: bytes) -> None:
         """Send all of `data`. Raises ConnectionLostError."""
         assert self._socket is not None
