@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def managed(arn: str, **members: Any) -> dict[str, Any]:
     return {"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": config}}
 
 
-def create_managed(functions: FunctionSet, arn: str, source: str, **members: Any) -> str:
+def create_managed(functions: FunctionSet, arn: str, source: str | None, **members: Any) -> str:
     """A managed function, of which nothing is published yet."""
     name = functions.create(source, wait=False, **{"Runtime": RUNTIME, "Timeout": 20, **managed(arn), **members})
     until(lambda: state_of(functions, name) == "ActiveNonInvocable", f"{name} is made")
@@ -94,3 +95,27 @@ def refusal(call: Callable[..., Any], **members: Any) -> tuple[str, str]:
         call(**members)
     error: Mapping[str, str] = caught.value.response["Error"]
     return error["Code"], error["Message"]
+
+
+class Managed:
+    """A managed function that is ready, and how it is called."""
+
+    def __init__(self, functions: FunctionSet, provider: str, source: str | None, most: int, **members: Any) -> None:
+        self.functions = functions
+        given = {**managed(provider, PerExecutionEnvironmentMaxConcurrency=most), **members}
+        self.name = create_managed(functions, provider, source, **given)
+        publish(functions, self.name)
+        self._pool = ThreadPoolExecutor(32)
+
+    def begin(self, **event: Any) -> Callable[[], Any]:
+        """Call the function; what comes back gives its outcome."""
+        future = self._pool.submit(self.functions.invoke, self.name, event, Qualifier=LATEST_PUBLISHED)
+        return lambda: future.result(60)
+
+    def __call__(self, **event: Any) -> Any:
+        return self.begin(**event)()
+
+    def all(self, calls: int, **event: Any) -> list[Any]:
+        """So many calls at once, and their outcomes."""
+        begun = [self.begin(**event) for _ in range(calls)]
+        return [outcome() for outcome in begun]

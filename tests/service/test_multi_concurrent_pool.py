@@ -118,6 +118,7 @@ async def test_no_more_than_its_limit_are_handed_to_an_environment(bench: Bench)
     assert len(environment.running) == 3
     assert fourth.request_id not in environment.running
     # Another environment starts for it, but this one has a place for it sooner.
+    bench.loop.advance(GRACE_SECONDS * 1.1)
     await bench.launched(2)
     assert (await (await bench.connect(environment)).respond(first)).status == 202
     assert request_id(await worker.read()) == fourth.request_id
@@ -234,6 +235,7 @@ async def test_one_whose_workers_all_hang_goes_in_time(bench: Bench) -> None:
     bench.host.sweep(bench.clock.now + 299)
     assert environment.state is State.IDLE
     bench.submit()
+    bench.loop.advance(GRACE_SECONDS * 1.1)
     await bench.launched(2)
     bench.host.sweep(bench.clock.now + 301)
     await bench.until(lambda: environment.state is State.TERMINATED)
@@ -299,6 +301,7 @@ async def test_a_worker_that_is_gone_gets_nothing(bench: Bench, how: str) -> Non
             lambda: any(call.connection.eof for call in environment._waiting_calls) or not environment._waiting_calls
         )
     following = bench.submit()
+    bench.loop.advance(GRACE_SECONDS * 1.1)
     assert bench.pool.starting == 1
     await one.respond(event)
     one.ask("GET", NEXT)
@@ -493,3 +496,14 @@ async def test_a_crowd_of_invocations_is_answered_once_each(bench: Bench) -> Non
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [event.outcome for event in events] == [(str(number).encode(), b"") for number in range(60)]
+
+
+@scenario(**THREE)
+async def test_the_other_workers_of_an_environment_are_waited_for(bench: Bench) -> None:
+    events = [bench.submit() for _ in range(3)]
+    (environment,) = await bench.launched()
+    for event in events:
+        worker = await bench.connect(environment)
+        assert request_id(await worker.call("GET", NEXT)) == event.request_id
+        assert bench.pool.starting == 0
+        bench.check_counters()

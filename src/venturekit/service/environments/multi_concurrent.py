@@ -56,7 +56,7 @@ class MultiConcurrentEnvironment(Environment):
         self._waiting_calls: deque[Exchange] = deque()
         # In the order in which they began, which is that of their deadlines.
         self.running: dict[bytes, Seat] = {}
-        # Workers that have answered and not asked for the next event yet.
+        # Workers that are trusted to ask for an event soon: they have answered, or finish their init phase.
         self.returning = 0
         self._late: deque[bytes] = deque(maxlen=LATE_IDS)
         self.log_socket: LogSocket | None = None

@@ -62,12 +62,17 @@ class MultiConcurrentPool(Pool):
 
     # --- from its environments ----------------------------------------------------------------------------------
 
+    def initialised(self, environment: Environment) -> None:
+        """A worker of an environment is the first to have finished its init phase; the others follow."""
+        assert isinstance(environment, MultiConcurrentEnvironment)
+        self._expect(environment, self.spec.max_concurrency - 1)
+        super().initialised(environment)
+
     def called_next(self, environment: Environment) -> None:
         """A worker asks for its next event."""
         assert isinstance(environment, MultiConcurrentEnvironment)
         if environment.returning:
-            environment.returning -= 1
-            self.responded -= 1
+            self._expect(environment, -1)
         self._ready(environment)
 
     def lost_idle(self, environment: Environment) -> None:
@@ -77,14 +82,12 @@ class MultiConcurrentPool(Pool):
     def left(self, environment: Environment, state: State) -> None:
         """An environment is lost to the pool; ``state`` is the one it was in."""
         assert isinstance(environment, MultiConcurrentEnvironment)
-        self.responded -= environment.returning
-        environment.returning = 0
+        self._expect(environment, -environment.returning)
         super().left(environment, state)
 
     def seat_answered(self, environment: MultiConcurrentEnvironment) -> None:
         """A worker has answered, and is about to ask for its next event."""
-        environment.returning += 1
-        self.responded += 1
+        self._expect(environment, 1)
 
     def seat_over(self, environment: MultiConcurrentEnvironment) -> None:
         """An environment has one invocation less."""
@@ -110,6 +113,16 @@ class MultiConcurrentPool(Pool):
             environment.idle_since = self.host.clock.now
         if environment.is_free and environment not in self.idle:
             self.idle.append(environment)
+
+    def _expect(self, environment: MultiConcurrentEnvironment, workers: int) -> None:
+        environment.returning += workers
+        self.responded += workers
+
+    def _grace_over(self) -> None:
+        # A runtime may have fewer workers than it takes invocations: those that have not come may never do so.
+        for environment in self.environments:
+            self._expect(environment, -environment.returning)
+        super()._grace_over()
 
     def _take_out(self, environment: Environment) -> None:
         if environment in self.idle:

@@ -1,0 +1,48 @@
+"""Runtimes other than Python's that have several invocations at once, through the whole service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.service.managed_support import Managed, Providers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.service.harness import FunctionSet
+
+BOOTSTRAP = r"""#!/bin/bash
+# As many workers as there may be invocations: each waits for an event, and answers with its number and the payload.
+api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation
+work() {
+    while true; do
+        head=$(mktemp)
+        event=$(curl -sS -D "$head" "$api/next") || exit 1
+        id=$(sed -n 's/^Lambda-Runtime-Aws-Request-Id: *//Ip' "$head" | tr -d '\r')
+        folder=$(printf %s "$event" | sed 's/.*"folder": "\([^"]*\)".*/\1/')
+        touch "$folder/$1"
+        while [ "$(ls "$folder" | wc -l)" -lt 3 ]; do sleep 0.01; done
+        echo "{\"requestId\": \"$id\", \"worker\": $1}"
+        curl -sS -o /dev/null -d "$1" "$api/$id/response" || exit 1
+    done
+}
+for number in 1 2 3; do work $number & done
+wait
+"""
+
+
+@pytest.fixture
+def provider(functions: FunctionSet) -> Iterator[str]:
+    providers = Providers(functions.client)
+    yield providers.create()
+    functions.delete_all()
+    providers.delete_all()
+
+
+def test_a_bootstrap_in_bash(functions: FunctionSet, provider: str, tmp_path: Path) -> None:
+    call = Managed(functions, provider, None, 3, files={"bootstrap": BOOTSTRAP}, Runtime="provided.al2023")
+    outcomes = call.all(3, folder=str(tmp_path))
+    assert sorted(outcome.value for outcome in outcomes) == [1, 2, 3]
