@@ -27,6 +27,8 @@ READ_BYTES: Final = 65_536
 DRAIN_LIMIT_BYTES: Final = 1024 * 1024
 """How much may hold up the loop at a time; the rest is read on later turns."""
 MOST_CONNECTIONS: Final = 4096
+PAUSE_SECONDS: Final = 1.0
+"""How long no connection is taken when this process has no descriptors left."""
 
 
 class LogSocket:
@@ -35,7 +37,7 @@ class LogSocket:
     ``own_tmp`` is the folder that the function sees as its ``/tmp``, None where it sees this machine's.
     """
 
-    __slots__ = ("_connections", "_directory", "_listener", "_loop", "_poll", "_shows", "_sink", "shown_path")
+    __slots__ = ("_connections", "_directory", "_listener", "_loop", "_pause", "_poll", "_shows", "_sink", "shown_path")
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class LogSocket:
         self._loop = loop
         self._sink = sink
         self._shows = shows
+        self._pause: asyncio.TimerHandle | None = None
         self._connections: dict[int, tuple[socket.socket, LineSplitter]] = {}
         # A path of a socket has at most 107 bytes, and the folders of an environment lie deep.
         self._directory = "" if own_tmp is not None else tempfile.mkdtemp(prefix="venturekit-log-")
@@ -75,6 +78,8 @@ class LogSocket:
         self._loop.remove_reader(self._poll.fileno())
         for descriptor in tuple(self._connections):
             self._forget(descriptor)
+        if self._pause is not None:
+            self._pause.cancel()
         self._listener.close()
         self._poll.close()
         if self._directory:
@@ -83,14 +88,22 @@ class LogSocket:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return  # it has gone again
         except OSError:
-            return  # it has gone again, or there are no descriptors: a worker waits for its turn then
+            # No descriptors: workers wait for their turn, and the loop must not ask for ever.
+            self._poll.unregister(self._listener)
+            self._pause = self._loop.call_later(PAUSE_SECONDS, self._resume)
+            return
         if len(self._connections) >= MOST_CONNECTIONS:
             connection.close()
             return
         connection.setblocking(False)
         self._connections[connection.fileno()] = (connection, LineSplitter())
         self._poll.register(connection, select.EPOLLIN)
+
+    def _resume(self) -> None:
+        self._poll.register(self._listener, select.EPOLLIN)
 
     def _read(self, descriptor: int) -> int:
         connection, splitter = self._connections[descriptor]
