@@ -94,9 +94,9 @@ def test_pages(client: Any, archive: bytes) -> None:
 
 def test_what_is_not_served_says_so_once(client: Any) -> None:
     with pytest.raises(client.exceptions.ClientError) as caught:
-        client.list_capacity_providers()
+        client.list_durable_executions_by_function(FunctionName="f")
     assert caught.value.response["Error"]["Code"] == "NotImplementedException"
-    assert "ListCapacityProviders" in caught.value.response["Error"]["Message"]
+    assert "ListDurableExecutionsByFunction" in caught.value.response["Error"]["Message"]
 
 
 def test_default_retries_do_not_repeat_what_cannot_succeed(service: RunningService) -> None:
