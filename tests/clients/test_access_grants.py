@@ -101,6 +101,7 @@ VALUES: dict[str, Any] = {
     "AllowedPublishers": {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/p/v"]},
     "Arn": f"{LAYER}:1",
     "AuthType": "NONE",
+    "CapacityProviderName": "provider",
     "Code": {"ZipFile": b"x"},
     "CodeSigningConfigArn": CODE_SIGNING,
     "Content": {"ZipFile": b"x"},
@@ -110,6 +111,7 @@ VALUES: dict[str, Any] = {
     "InvokeArgs": b"{}",
     "LayerName": "layer",
     "Name": "live",
+    "PermissionsConfig": {"CapacityProviderOperatorRoleArn": ROLE},
     "Principal": "*",
     "ProvisionedConcurrentExecutions": 1,
     "Qualifier": "live",
@@ -124,6 +126,7 @@ VALUES: dict[str, Any] = {
     "UpdateRuntimeOn": "Auto",
     "UUID": MAPPING,
     "VersionNumber": 1,
+    "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
 }
 # What the operation is about, where it is not the function in FunctionName, its qualifier included.
 RESOURCES = {
@@ -154,6 +157,8 @@ def resource_of(operation: str, members: dict[str, Any]) -> str:
             return str(members[member])
     if "LayerName" in members:
         return f"{LAYER}:{members['VersionNumber']}"
+    if "CapacityProviderName" in members:
+        return f"arn:aws:lambda:us-east-1:{OWN}:capacity-provider:{members['CapacityProviderName']}"
     if "UUID" in members:
         return f"arn:aws:lambda:us-east-1:{OWN}:event-source-mapping:{members['UUID']}"
     name = members.get("FunctionName")
@@ -170,6 +175,8 @@ def test_every_operation_is_refused_to_who_may_do_nothing(client_for: Callable[[
     members = {name: VALUES[name] for name in required}
     if operation == "CreateFunction":
         members |= {"Handler": "a.b", "Runtime": PYTHON}
+    if operation.endswith("ScalingConfig"):
+        members["Qualifier"] = "1"
     if operation == "AddLayerVersionPermission":
         members["Action"] = "lambda:GetLayerVersion"
     method = {client.meta.method_to_api_mapping[name]: name for name in client.meta.method_to_api_mapping}[operation]

@@ -95,7 +95,7 @@ def test_a_function_by_the_command_line(
 
 
 def test_what_is_not_served_is_named(aws: Callable[..., tuple[int, str, str]]) -> None:
-    status, _, errors = aws("list-capacity-providers")
+    status, _, errors = aws("list-durable-executions-by-function", "--function-name", "f")
     assert status == 255
     assert "(NotImplementedException)" in errors
-    assert "ListCapacityProviders" in errors
+    assert "ListDurableExecutionsByFunction" in errors

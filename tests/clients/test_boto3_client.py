@@ -94,17 +94,17 @@ def test_pages(client: Any, archive: bytes) -> None:
 
 def test_what_is_not_served_says_so_once(client: Any) -> None:
     with pytest.raises(client.exceptions.ClientError) as caught:
-        client.list_capacity_providers()
+        client.list_durable_executions_by_function(FunctionName="f")
     assert caught.value.response["Error"]["Code"] == "NotImplementedException"
-    assert "ListCapacityProviders" in caught.value.response["Error"]["Message"]
+    assert "ListDurableExecutionsByFunction" in caught.value.response["Error"]["Message"]
 
 
 def test_default_retries_do_not_repeat_what_cannot_succeed(service: RunningService) -> None:
     session = boto3.Session("AKIDANY", "any-secret", region_name="us-east-1")
     client = session.client("lambda", endpoint_url=service.url, config=Config(retries={"mode": "standard"}))
-    for call in (client.list_capacity_providers, lambda: client.invoke(FunctionName="missing")):
+    for call in (client.list_durable_executions_by_function, client.invoke):
         with pytest.raises(client.exceptions.ClientError) as caught:
-            call()
+            call(FunctionName="missing")
         assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 0
     client.close()
 

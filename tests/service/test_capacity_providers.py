@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.service.harness import client_of, until
+from tests.clients.client_support import Key, clients_of, not_allowed, refused, statement, write_keys
+from tests.service.harness import ROLE, client_of, until, zip_of
 from tests.service.managed_support import (
     GIVEN,
     PROVIDER_ARN,
+    RUNTIME,
     Providers,
     create_managed,
     managed,
@@ -19,6 +21,7 @@ from tests.service.managed_support import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.service.harness import FunctionSet, RunningService
 
@@ -288,3 +291,22 @@ def test_everything_is_there_after_a_restart(start_service: Callable[..., Runnin
 
     until(applied, "an environment is initialised")
     assert refusal(second.client.delete_capacity_provider, CapacityProviderName="kept")[0] == CONFLICT
+
+
+def test_who_may_give_a_function_a_provider(start_service: Callable[..., RunningService], tmp_path: Path) -> None:
+    """It takes lambda:PassCapacityProvider beside the operation itself."""
+    whole = Key("whole", (statement("lambda:*"),))
+    bare = Key("bare", (statement("lambda:CreateFunction"), statement("lambda:UpdateFunctionConfiguration")))
+    arn = f"{PROVIDER_ARN}:guarded"
+    passing = Key("passing", (*bare.statements, statement("lambda:PassCapacityProvider", arn)))
+    write_keys(tmp_path / "keys.json", (whole, bare, passing))
+    running = start_service(credentials=tmp_path / "keys.json")
+    with clients_of(running.url) as client_for:
+        providers = Providers(client_for(whole))
+        assert providers.create("guarded") == arn
+        code = {"Code": {"ZipFile": zip_of({"app.py": ANY})}, "Handler": "app.handler", "Role": ROLE}
+        function = {"FunctionName": "f", "Runtime": RUNTIME, **code, **managed(arn)}
+        assert refused(client_for(bare).create_function, **function) == not_allowed(bare, "PassCapacityProvider", arn)
+        other = refused(client_for(passing).create_function, **{**function, **managed(f"{PROVIDER_ARN}:other")})
+        assert other == not_allowed(passing, "PassCapacityProvider", f"{PROVIDER_ARN}:other")
+        assert client_for(passing).create_function(**function)["State"] == "Pending"

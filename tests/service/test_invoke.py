@@ -600,4 +600,4 @@ def test_every_other_operation_answers_501_naming_itself(functions: FunctionSet)
         assert re.search(rf"\b{name}\b", message), message
         assert "docs/compatibility.md" in message
         asked.append(name)
-    assert "CreateCapacityProvider" in asked
+    assert "GetDurableExecution" in asked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.service.harness import ROLE, until, zip_of
+from tests.service.harness import ROLE, client_of, until, zip_of
 from tests.service.managed_support import (
     LATEST_PUBLISHED,
     PROVIDER_ARN,
@@ -22,6 +22,7 @@ from tests.service.managed_support import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.service.harness import FunctionSet, RunningService
 
@@ -169,6 +170,12 @@ def test_a_function_is_managed_from_the_beginning_or_never(functions: FunctionSe
     assert refusal(client.get_function_scaling_config, **scaling)[0] == INVALID
     code, text = refusal(functions.invoke, name=f"{ordinary}:{LATEST_PUBLISHED}")
     assert (code, text) == ("ResourceNotFoundException", f"Function not found: {ARN}:{ordinary}:{LATEST_PUBLISHED}")
+    unchecked = client_of(functions.url, parameter_validation=False)
+    # What would take it away does not exist in the model.
+    code, text = refusal(unchecked.update_function_configuration, FunctionName=ordinary, CapacityProviderConfig={})
+    unchecked.close()
+    assert code == "ValidationException"
+    assert "capacityProviderConfig.lambdaManagedInstancesCapacityProviderConfig" in text
     big = {"FunctionName": ordinary, "MemorySize": 10241}
     assert refusal(client.update_function_configuration, **big)[0] == INVALID
 
@@ -229,6 +236,29 @@ def test_only_what_is_published_runs(functions: FunctionSet, provider: str) -> N
         assert (outcome.version, outcome.value) == (version, [version, arn])
     for qualifier in ("$LATEST", "latest"):
         assert refusal(functions.invoke, name=name, Qualifier=qualifier)[0] == INVALID
+
+
+def test_events_run_what_is_published(functions: FunctionSet, provider: str, tmp_path: Path) -> None:
+    writes = f"""
+def handler(event, context):
+    open({str(tmp_path)!r} + "/" + event, "w").write(context.function_version)
+"""
+    name = create_managed(functions, provider, writes)
+    publish(functions, name)
+    answer = functions.client.invoke(FunctionName=name, InvocationType="Event", Payload=b'"done"')
+    assert answer["StatusCode"] == 202
+    until(lambda: (tmp_path / "done").exists() and (tmp_path / "done").read_text() == LATEST_PUBLISHED, "it has run")
+
+
+def test_the_environments_know_what_they_are(functions: FunctionSet, provider: str) -> None:
+    source = """
+import os
+def handler(event, context):
+    return [os.environ[f"AWS_LAMBDA_{name}"] for name in ("INITIALIZATION_TYPE", "FUNCTION_VERSION", "LOG_FORMAT")]
+"""
+    name = create_managed(functions, provider, source)
+    publish(functions, name)
+    assert functions.invoke(name).value == ["lambda-managed-instances", LATEST_PUBLISHED, "JSON"]
 
 
 def test_publishing_again(functions: FunctionSet, provider: str) -> None:
@@ -323,7 +353,7 @@ class Scaling:
         return bool(found["AppliedFunctionScalingConfig"] == self.members(applied))
 
 
-def test_environments_are_kept_initialised(functions: FunctionSet, provider: str, tmp_path: Any) -> None:
+def test_environments_are_kept_initialised(functions: FunctionSet, provider: str, tmp_path: Path) -> None:
     source = f"""
 import os
 open({str(tmp_path)!r} + f"/{{os.getpid()}}", "w").close()

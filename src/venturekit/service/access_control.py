@@ -16,8 +16,8 @@ from venturekit.service.access.actions import (
     LOGS_PREFIX,
     MANAGE_CONNECTIONS,
     METRICS_ACTION,
-    PASS_CAPACITY_PROVIDER,
     PREFIX,
+    USE_CAPACITY_PROVIDER,
     action_and_resource,
     condition_context,
     passed_capacity_provider,
@@ -298,7 +298,7 @@ class AccessControl:
         if denial is None:
             provider = passed_capacity_provider(operation, members)
             if provider is not None:
-                denial = authorize(principal, PASS_CAPACITY_PROVIDER, provider, account_id)
+                denial = authorize(principal, USE_CAPACITY_PROVIDER, provider, account_id)
         if denial is not None:
             raise api_error("AccessDeniedException", denial.message, type=None)
 

@@ -26,7 +26,7 @@ WEBSOCKET_ACTIONS: Final = ("ListWebSocketApis", "GetWebSocketApi", "PutWebSocke
 """What is done to WebSocket APIs, with the same prefix: on AWS it is not one call."""
 METRICS_ACTION: Final = "GetMetrics"
 """Reading the service's own figures, with the same prefix."""
-PASS_CAPACITY_PROVIDER: Final = "lambda:PassCapacityProvider"
+USE_CAPACITY_PROVIDER: Final = "lambda:PassCapacityProvider"
 """The action of giving a function a capacity provider, beside that of the operation."""
 MANAGE_CONNECTIONS: Final = "execute-api:ManageConnections"
 """The action of a request to ``@connections`` (Service Authorization Reference, "Amazon API Gateway")."""
@@ -218,7 +218,7 @@ KNOWN_ACTIONS: Final = frozenset(
         *(EVENT_PREFIX + action for action in (*EVENT_ACTIONS, *WEBSOCKET_ACTIONS, METRICS_ACTION)),
         *(LOGS_PREFIX + action for action in LOG_ACTIONS),
         MANAGE_CONNECTIONS,
-        PASS_CAPACITY_PROVIDER,
+        USE_CAPACITY_PROVIDER,
         INVOKE_FUNCTION_URL,
         READ_LOGS,
     }

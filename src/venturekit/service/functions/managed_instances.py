@@ -65,7 +65,7 @@ def with_provider(
     shown = {
         "CapacityProviderArn": provider.arn,
         _CONCURRENCY_MEMBER: wanted.get(_CONCURRENCY_MEMBER),
-        _GIB_MEMBER: wanted.get(_GIB_MEMBER) or DEFAULT_GIB_PER_VCPU,
+        _GIB_MEMBER: float(wanted.get(_GIB_MEMBER) or DEFAULT_GIB_PER_VCPU),
     }
     extras = {**version.extras, CAPACITY_PROVIDER_CONFIG: {MANAGED_INSTANCES_CONFIG: shown}}
     if not creating:
