@@ -105,9 +105,9 @@ def test_invocations_at_once_by_default(
 
 
 REFUSED = [
-    ({"Runtime": "python3.12"}, "Runtime Enum python3.12 does not support specified feature: Lambda Managed Instances"),
-    ({"Runtime": "nodejs20.x"}, "Runtime Enum nodejs20.x does not support specified feature: Lambda Managed Instances"),
-    ({"Runtime": "provided.al2"}, "Runtime Enum provided.al2 does not support specified feature: Lambda Managed Inst"),
+    ({"Runtime": "python3.12"}, "The runtime python3.12 cannot have a capacity provider"),
+    ({"Runtime": "nodejs20.x"}, "The runtime nodejs20.x cannot have a capacity provider"),
+    ({"Runtime": "provided.al2"}, "The runtime provided.al2 cannot have a capacity provider"),
     ({"LoggingConfig": {"LogFormat": "Text"}}, 'LogLevel is not supported when LogFormat is set to "Text". Remove Log'),
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "SnapStart is not supported for Lambda Managed Instances func"),
     ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig is not supported for Lambda Managed Ins"),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.service.managed_support import Managed, Providers
+from tests.service.harness import until
+from tests.service.managed_support import LATEST_PUBLISHED, Managed, Providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,3 +47,49 @@ def test_a_bootstrap_in_bash(functions: FunctionSet, provider: str, tmp_path: Pa
     call = Managed(functions, provider, None, 3, files={"bootstrap": BOOTSTRAP}, Runtime="provided.al2023")
     outcomes = call.all(3, folder=str(tmp_path))
     assert sorted(outcome.value for outcome in outcomes) == [1, 2, 3]
+
+
+WAITING = """
+import time
+from pathlib import Path
+
+def handler(event, context):
+    Path(event["folder"], context.aws_request_id).touch()
+    while not Path(event["folder"], "go").exists():
+        time.sleep(0.002)
+    return "gone"
+"""
+
+
+def scale(functions: FunctionSet, name: str, **bounds: int) -> None:
+    functions.client.put_function_scaling_config(
+        FunctionName=name,
+        Qualifier=LATEST_PUBLISHED,
+        FunctionScalingConfig={f"{word}ExecutionEnvironments": number for word, number in bounds.items()},
+    )
+
+
+def test_no_more_environments_than_there_may_be(functions: FunctionSet, provider: str, tmp_path: Path) -> None:
+    call = Managed(functions, provider, WAITING, 2)
+    scale(functions, call.name, Max=2)
+    begun = [call.begin(folder=str(tmp_path)) for _ in range(4)]
+    until(lambda: len([*tmp_path.iterdir()]) == 4, "all run")
+    with pytest.raises(functions.client.exceptions.TooManyRequestsException) as caught:
+        call(folder=str(tmp_path))
+    assert caught.value.response["Reason"] == "ConcurrentInvocationLimitExceeded"
+    (tmp_path / "go").touch()
+    assert [outcome().value for outcome in begun] == ["gone"] * 4
+    assert call(folder=str(tmp_path)).value == "gone"
+    starts = [line for line in functions.log_lines(call.name) if "platform.initStart" in line]
+    assert len(starts) == 2
+
+
+def test_those_that_are_kept_are_of_the_same_kind(functions: FunctionSet, provider: str, tmp_path: Path) -> None:
+    call = Managed(functions, provider, WAITING, 2)
+    scale(functions, call.name, Min=1, Max=1)
+    until(lambda: any("platform.initReport" in line for line in functions.log_lines(call.name)), "it is initialised")
+    (tmp_path / "go").touch()
+    assert call(folder=str(tmp_path)).value == "gone"
+    starts = [line for line in functions.log_lines(call.name) if "platform.initStart" in line]
+    assert len(starts) == 1
+    assert '"initializationType":"lambda-managed-instances"' in starts[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from venturekit.service.api.errors import ApiError
 from venturekit.service.functions.provisioned import ProvisionState, allocation
 from venturekit.service.functions.records import STATE_DEACTIVATED
-from venturekit.service.functions.scaling import kept_initialised
+from venturekit.service.functions.scaling import bounds_of, kept_initialised
 from venturekit.service.functions.settings import PROVISIONED, SCALING
 from venturekit.service.functions.usage import reserved_executions
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.host import EnvironmentHost
     from venturekit.service.environments.pool import Pool
     from venturekit.service.functions.records import FunctionVersion
-    from venturekit.service.functions.registry import FunctionRegistry
+    from venturekit.service.functions.registry import Function, FunctionRegistry
 
 
 class Provisioning:
@@ -49,6 +49,7 @@ class Provisioning:
         former = self._forget(arn)
         if name not in functions:
             counted.forget(name)
+            self._unbind(arn)
             self._host.keep_only(arn, ())
             return
         function = functions.function(name)
@@ -60,6 +61,7 @@ class Provisioning:
         for number, each in wanted.items():
             self._want(function.versions[number], each.executions, each.token)
         # Managed functions: nothing of the account's concurrency is set aside for them.
+        counted.bound(name, self._bound(arn, function))
         scaled = kept_initialised(function)
         for number, bounds in scaled.items():
             self._want(function.versions[number], bounds.min_environments, bounds.token)
@@ -70,6 +72,22 @@ class Provisioning:
                 self._host.provisioner.want(pool, 0)
         if wanted or scaled:
             self._provisioned[arn] = {*wanted, *scaled}
+
+    def _bound(self, arn: str, function: Function) -> dict[str, int]:
+        """How many invocations its versions may have at once, where the number of their environments is bounded."""
+        most: dict[str, int] = {}
+        self._unbind(arn)
+        for number, version in function.versions.items():
+            environments = bounds_of(function, number).max_environments if version.is_managed else None
+            if environments is not None:
+                most[number] = environments * version.max_concurrency
+                self._host.most_environments[arn, number] = environments
+        return most
+
+    def _unbind(self, arn: str) -> None:
+        bounds = self._host.most_environments
+        for key in [key for key in bounds if key[0] == arn]:
+            del bounds[key]
 
     def _forget(self, arn: str) -> set[str]:
         former = self._provisioned.pop(arn, set())

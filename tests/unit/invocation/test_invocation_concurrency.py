@@ -176,3 +176,30 @@ def test_no_sequence_of_changes_loses_or_invents_an_invocation(steps: list[tuple
     account.reserve("a", None)
     account.reserve("b", None)
     assert (account.unreserved_running, account.unreserved_limit) == (0, 6)
+
+
+def test_a_version_may_have_a_bound_of_its_own() -> None:
+    account = AccountConcurrency(10)
+    account.bound("f", {"1": 2})
+    bounded, other = account.version("f", "1"), account.version("f", "2")
+    assert [bounded.take() for _ in range(3)] == [True, True, False]
+    assert (bounded.exceeded, bounded.room) == (ACCOUNT_EXCEEDED, 0)
+    assert [other.take() for _ in range(9)] == [True] * 8 + [False]
+    assert account.running == 10
+    bounded.release()
+    assert account.version("f", "3").take()
+    account.bound("f", {})
+    assert account.version("f", "1") is bounded
+    account.bound("f", {"1": 1})
+    assert not bounded.take()
+    bounded.release()
+    assert bounded.room == 1
+
+
+def test_the_bound_of_a_version_does_not_add_to_its_function_s() -> None:
+    account = AccountConcurrency(10)
+    account.reserve("f", 1)
+    account.bound("f", {"1": 5})
+    version = account.version("f", "1")
+    assert [version.take(), version.take()] == [True, False]
+    assert (version.exceeded, version.reserved, version.room) == (RESERVED_EXCEEDED, 1, 0)

@@ -56,9 +56,7 @@ START_FAILED: Final = "Runtime.StartError"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """What all environments share. Times in seconds. ``isolation`` None is the level ``process``.
-    ``find_nodes`` looks for installations of Node.js, and may take a while.
-    """
+    """What all environments share. Times in seconds; ``isolation`` None is ``process``. ``find_nodes`` takes a while."""
 
     directory: Path
     runtime_directory: Path
@@ -108,6 +106,7 @@ class EnvironmentHost:
         self.service_url = ""
         self.pools: dict[tuple[str, ...], Pool] = {}
         self.environments: dict[int, Environment] = {}
+        self.most_environments: dict[tuple[str, str], int] = {}  # by function ARN and version, where there is a bound
         self.starting = 0
         self.new_token = new_token
         self._prepare_code = prepare_code

@@ -131,7 +131,12 @@ class MultiConcurrentPool(Pool):
     def _missing(self, waiting: int, expected_back: int) -> int:
         each = self.spec.max_concurrency
         on_their_way = (self.starting + self.resetting) * each
-        return -(-environments_to_start(waiting, on_their_way, expected_back) // each)
+        missing = -(-environments_to_start(waiting, on_their_way, expected_back) // each)
+        most = self.host.most_environments.get((self.spec.function_arn, self.spec.function_version))
+        if most is None:
+            return missing
+        there = sum(one.state is not State.STARTING for one in self.environments) + self.starting
+        return max(min(missing, most - there), 0)
 
     @property
     def needs_start(self) -> bool:

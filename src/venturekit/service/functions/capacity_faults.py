@@ -85,8 +85,11 @@ def not_managed_before() -> ApiError:
 
 
 def runtime_not_managed(runtime: str) -> ApiError:
-    """400 for a runtime that has no concurrent invocations (another emulator's words)."""
-    return invalid_parameter(f"Runtime Enum {runtime} does not support specified feature: Lambda Managed Instances")
+    """400 for a runtime that has no concurrent invocations (words of our own)."""
+    return invalid_parameter(
+        f"The runtime {runtime} cannot have a capacity provider: on Lambda Managed Instances functions run from "
+        "python3.13, nodejs22.x and provided.al2023 on."
+    )
 
 
 def text_log_format() -> ApiError:

@@ -22,7 +22,7 @@ class FunctionConcurrency:
     reservation, ``bound`` what of it is not provisioned.
     """
 
-    __slots__ = ("account", "bound", "reserved", "running", "versions")
+    __slots__ = ("account", "bound", "bounded", "reserved", "running", "versions")
 
     def __init__(self, account: AccountConcurrency) -> None:
         self.account = account
@@ -30,6 +30,7 @@ class FunctionConcurrency:
         self.bound: int | None = None
         self.running = 0
         self.versions: dict[str, VersionConcurrency] = {}
+        self.bounded: dict[str, BoundedConcurrency] = {}
 
     def take(self) -> bool:
         """Count one more invocation; False, counting nothing, when there is no room for it."""
@@ -151,7 +152,53 @@ class VersionConcurrency:
         return self.function.exceeded
 
 
-Concurrency = FunctionConcurrency | VersionConcurrency
+class BoundedConcurrency:
+    """The invocations of one version that may have no more than ``most`` at once, None for any number.
+
+    They count as its function's, too.
+    """
+
+    __slots__ = ("function", "most", "running")
+
+    def __init__(self, function: FunctionConcurrency) -> None:
+        self.function = function
+        self.most: int | None = None
+        self.running = 0
+
+    def take(self) -> bool:
+        """Count one more invocation; False, counting nothing, when there is no room for it."""
+        if self._is_full or not self.function.take():
+            return False
+        self.running += 1
+        return True
+
+    def release(self) -> None:
+        """One invocation has ended. Called once for each :meth:`take` that succeeded."""
+        self.running -= 1
+        self.function.release()
+
+    @property
+    def room(self) -> int:
+        """How many more invocations :meth:`take` would count now."""
+        room = self.function.own_room
+        return room if self.most is None else min(room, self.most - self.running)
+
+    @property
+    def reserved(self) -> int | None:
+        """What the function has reserved."""
+        return self.function.reserved
+
+    @property
+    def exceeded(self) -> str:
+        """The ``Reason`` of the throttle when :meth:`take` says no. Of all that AWS has this one fits best."""
+        return ACCOUNT_EXCEEDED if self._is_full else self.function.exceeded
+
+    @property
+    def _is_full(self) -> bool:
+        return self.most is not None and self.running >= self.most
+
+
+Concurrency = FunctionConcurrency | VersionConcurrency | BoundedConcurrency
 """What counts an invocation: it is released where it was taken."""
 
 
@@ -185,7 +232,18 @@ class AccountConcurrency:
     def version(self, name: str, version: str) -> Concurrency:
         """What counts the invocations of a version: the function, unless the version has provisioned concurrency."""
         function = self.function(name)
-        return function.versions.get(version, function)
+        return function.versions.get(version) or function.bounded.get(version) or function
+
+    def bound(self, name: str, most: Mapping[str, int]) -> None:
+        """Set how many invocations versions of a function may have at once; those that are left out have no bound."""
+        if not most and (name not in self._functions or not self._functions[name].bounded):
+            return
+        function = self.function(name)
+        for version in most.keys() - function.bounded.keys():
+            function.bounded[version] = BoundedConcurrency(function)
+        for version, counter in function.bounded.items():
+            # One without a bound stays: what runs of it would not be counted if it got one again.
+            counter.most = most.get(version)
 
     def reserve(self, name: str, reserved: int | None) -> None:
         """Set or take away (None) what a function has reserved; what runs of it is counted where it now belongs."""
