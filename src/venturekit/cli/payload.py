@@ -43,6 +43,13 @@ def read_client_context(given: str | None) -> str | None:
     return given
 
 
+def read_tenant_id(given: str | None) -> str | None:
+    """The value of the header ``X-Amz-Tenant-Id``; the service says which characters it takes."""
+    if given is not None and not (given.isascii() and given.isprintable()):
+        raise CommandError("--tenant-id must be 1 to 256 letters, digits, blanks and . _ : / = + - @", USAGE)
+    return given
+
+
 def read_variables(given: list[str] | None) -> dict[str, str]:
     """Environment variables from ``NAME=VALUE``. Raises CommandError for anything else."""
     found = {}
