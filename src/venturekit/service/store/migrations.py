@@ -230,6 +230,15 @@ MIGRATIONS: Final = (
         "the tenants that events are for",
         ("ALTER TABLE events ADD COLUMN tenant_id TEXT NOT NULL DEFAULT ''",),
     ),
+    Migration(
+        8,
+        "events in the order in which each tenant's are due",
+        (
+            "DROP INDEX events_due",
+            """CREATE INDEX events_due ON events (account_id, function_name, tenant_id, due_at, id)
+               WHERE state = 'queued'""",
+        ),
+    ),
 )
 
 
