@@ -19,6 +19,7 @@ import asynchronous
 import client
 import concurrency
 import framework
+import metrics
 import node
 import patterns
 import scale
@@ -152,6 +153,11 @@ class Bench:
     def environments(self) -> concurrency.Environments:
         """A service with a thousand environments that rest."""
         return concurrency.Environments(self.stack, seconds=self.plan.seconds)
+
+    @cached_property
+    def observed(self) -> metrics.Observed:
+        """A service with a thousand functions that have been invoked."""
+        return metrics.Observed(self.stack)
 
     @cached_property
     def websocket(self) -> websocket.Sockets:
@@ -459,6 +465,14 @@ ROWS = (
         2,
         False,
         lambda b: concurrency.crowded(b.free, b.plan.seconds, b.plan.rounds),
+    ),
+    Row("/metrics of 1,000 functions, CPU", "ms", 20, False, lambda b: metrics.scraped(b.observed, b.plan.samples)),
+    Row(
+        "warm p99 while /metrics is read each second / undisturbed",
+        "x",
+        2,
+        False,
+        lambda b: metrics.others_while_scraped(b.observed, b.plan.seconds, b.plan.rounds),
     ),
     Row("function URL call over a direct invoke, p50", "us", 400, False, lambda b: urls.over_invoke(b.urls)),
     Row(

@@ -225,6 +225,8 @@ def test_a_version_is_invoked_by_qualifier_or_name(service):
         (["app", "--log-type", "All"], 2, "--log-type 'All': must be None or Tail"),
         (["app", "--client-context", "é"], 2, "--client-context must be a JSON object"),
         (["app", "--client-context", "!!"], 1, "InvalidRequestContentException"),
+        (["app", "--tenant-id", "blue"], 1, "InvalidParameterValueException"),
+        (["app", "--tenant-id", "blue\n"], 2, "--tenant-id must be 1 to 256 letters"),
         (["app", "more"], 2, "more"),
     ],
 )
@@ -233,6 +235,16 @@ def test_what_goes_wrong_with_invoke(service, arguments, status, says):
     assert done.status == status, done.err
     assert says in done.err
     assert "Traceback" not in done.err
+
+
+def test_an_invocation_is_for_a_tenant(service, tmp_path):
+    source = tmp_path / "tenants.py"
+    source.write_text("def handler(event, context): return context.tenant_id")
+    created = service.vk("functions", "create", "tenants", str(source), "--tenant-isolation")
+    assert (created.status, b"tenant isolation\tPER_TENANT\n" in created.out) == (0, True)
+    assert service.vk("invoke", "tenants", "--tenant-id", "blue ray").json == "blue ray"
+    nobody = service.vk("invoke", "tenants")
+    assert (nobody.status, "InvalidParameterValueException" in nobody.err) == (1, True)
 
 
 def test_the_payload_of_an_error_is_printed(service):

@@ -44,6 +44,10 @@ def test_one_file_one_line(run):
     assert re.fullmatch(r"INIT_START .*\nSTART RequestId: .*\nhi\nEND RequestId: .*\nREPORT RequestId: .*\n", done.err)
 
 
+def test_a_run_for_a_tenant(run):
+    assert run("def handler(event, context): return context.tenant_id", "--tenant-id", "blue").json == "blue"
+
+
 @pytest.mark.parametrize(
     ("text", "handler", "answer"),
     [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TENANCY = {"TenantIsolationMode": "PER_TENANT"}
 INVALID = "InvalidParameterValueException"
 SOURCE = """
-import logging, os, pathlib, tempfile
+import logging, os, pathlib, tempfile, time
 
 seen = []
 
@@ -35,6 +35,9 @@ def handler(event, context):
     if "ledger" in event:
         with open(event["ledger"], "a") as ledger:
             ledger.write(context.tenant_id + "\\n")
+    if "hold" in event:
+        while os.path.exists(event["hold"]):
+            time.sleep(0.01)
     if "crash" in event:
         os._exit(1)
     custom = context.client_context.custom if context.client_context else None
@@ -242,6 +245,29 @@ def test_events_are_for_tenants(functions: FunctionSet, isolated: str, tmp_path:
     assert set(functions.invoke(isolated, TenantId="red").value["seen"]) == {"red"}
     listed = send(functions.url, "GET", f"/_venturekit/events?function={isolated}", headers={"X-Amz-Client": "test"})
     assert sorted(event["tenantId"] for event in listed.json["events"]) == ["blue", "blue", "red"]
+
+
+def test_a_flood_of_events_for_one_tenant_does_not_delay_another(
+    start_service: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    functions = start_service(async_concurrency=2).functions()
+    name = functions.create(SOURCE, TenancyConfig=TENANCY, Timeout=60)
+    ledger, hold = tmp_path / "ledger", tmp_path / "hold"
+    ledger.touch()
+    hold.touch()
+
+    def put(tenant: str, **event: str) -> None:
+        payload = json.dumps({"ledger": str(ledger), **event})
+        functions.client.invoke(FunctionName=name, InvocationType="Event", Payload=payload, TenantId=tenant)
+
+    for _ in range(10):
+        put("blue", hold=str(hold))
+    until(lambda: ledger.read_text() == "blue\n" * 2, "as many run as may")
+    for _ in range(3):
+        put("red")
+    until(lambda: ledger.read_text() == "blue\n" * 2 + "red\n" * 3, "those of the other tenant have run")
+    hold.unlink()
+    until(lambda: ledger.read_text().count("blue") == 10, "the others run when those have ended")
 
 
 def test_events_outlive_the_service_with_their_tenants(

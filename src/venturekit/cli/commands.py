@@ -21,6 +21,7 @@ MODULES: Final = {
     "logs": "venturekit.cli.logs",
     "top": "venturekit.cli.top",
     "events": "venturekit.cli.events",
+    "sources": "venturekit.cli.sources",
     "websockets": "venturekit.cli.websockets",
     "credentials": "venturekit.cli.credentials",
     "doctor": "venturekit.cli.doctor",

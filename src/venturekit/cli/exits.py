@@ -17,7 +17,7 @@ MEANINGS: Final = (
     (OK, "done"),
     (FAILED, "failed: the function answered with an error, or the service refused or could not start"),
     (USAGE, "wrong usage: an unknown option, a bad value, a file that is not there"),
-    (NOT_FOUND, "there is no such function, version, alias or event"),
+    (NOT_FOUND, "there is no such function, version, alias, event or mapping"),
     (UNREACHABLE, "no service answers at the endpoint"),
     (INTERRUPTED, "interrupted by Ctrl-C"),
 )

@@ -100,6 +100,9 @@ def create(
     role: Annotated[
         str, typer.Option("--role", metavar="ARN", help="Role; any will do, unless a credentials file names roles.")
     ] = DUMMY_ROLE,
+    tenant_isolation: Annotated[
+        bool, typer.Option("--tenant-isolation", help="Each tenant has environments of its own. Stays as it is.")
+    ] = False,
     description: Annotated[str, typer.Option("--description", metavar="TEXT", help="A description.")] = "",
     as_json: options.Json = False,
     endpoint_url: options.EndpointUrl = None,
@@ -110,6 +113,8 @@ def create(
     chosen_handler, chosen_runtime = loaded.settings(handler, runtime)
     document = new_function(name, loaded.archive, chosen_handler, chosen_runtime, timeout, read_variables(env))
     document |= {"MemorySize": memory, "Role": role, "Description": description}
+    if tenant_isolation:
+        document["TenancyConfig"] = {"TenantIsolationMode": "PER_TENANT"}
     api = options.connect(endpoint_url, region)
     try:
         api.json("POST", FUNCTIONS, document)
@@ -214,6 +219,8 @@ def _show(configuration: dict[str, Any], as_json: bool) -> None:
         return
     rows = [(title, str(configuration[key])) for key, title in SHOWN if configuration.get(key) not in (None, "")]
     variables = configuration.get("Environment", {}).get("Variables", {})
+    if tenancy := configuration.get("TenancyConfig"):
+        rows.append(("tenant isolation", tenancy["TenantIsolationMode"]))
     rows += [("variable", f"{name}={value}") for name, value in variables.items()]
     rows += [("layer", layer["Arn"]) for layer in configuration.get("Layers", [])]
     write_table(("", ""), rows)

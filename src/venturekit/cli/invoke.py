@@ -12,7 +12,7 @@ from venturekit.cli import options
 from venturekit.cli.api import INVOKE_TIMEOUT_SECONDS, function_path
 from venturekit.cli.exits import FAILED, USAGE, CommandError, complain
 from venturekit.cli.output import write_log, write_payload
-from venturekit.cli.payload import read_client_context, read_payload
+from venturekit.cli.payload import read_client_context, read_payload, read_tenant_id
 
 if TYPE_CHECKING:
     from venturekit.cli.api import Answer, Api
@@ -33,6 +33,7 @@ def invoke(
     client_context: Annotated[
         str | None, typer.Option("--client-context", metavar="JSON|BASE64", help="What context.client_context holds.")
     ] = None,
+    tenant_id: options.TenantId = None,
     endpoint_url: options.EndpointUrl = None,
     region: options.Region = None,
 ) -> None:
@@ -40,7 +41,7 @@ def invoke(
     if log_type not in ("None", "Tail"):
         raise CommandError(f"--log-type {log_type!r}: must be None or Tail", USAGE)
     event = read_payload(payload)
-    headers = {"X-Amz-Log-Type": log_type}
+    headers = {"X-Amz-Log-Type": log_type, **tenant_headers(tenant_id)}
     context = read_client_context(client_context)
     if context is not None:
         headers["X-Amz-Client-Context"] = context
@@ -50,6 +51,12 @@ def invoke(
         write_log(base64.b64decode(tail))
     write_payload(answer.body)
     raise typer.Exit(outcome(answer))
+
+
+def tenant_headers(tenant_id: str | None) -> dict[str, str]:
+    """What names the tenant to Invoke. Raises CommandError for what cannot be sent."""
+    checked = read_tenant_id(tenant_id)
+    return {} if checked is None else {"X-Amz-Tenant-Id": checked}
 
 
 def call(api: Api, name: str, event: bytes, headers: dict[str, str], *, qualifier: str | None = None) -> Answer:

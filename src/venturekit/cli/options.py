@@ -37,6 +37,10 @@ Payload = Annotated[
         help="The event: JSON text, @ and the name of a file, or - for standard input. Without it: {}.",
     ),
 ]
+TenantId = Annotated[
+    str | None,
+    typer.Option("--tenant-id", metavar="TENANT", help="Whose it is, for a function with tenant isolation."),
+]
 Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, max=900, help="Seconds it may run.")]
 Memory = Annotated[int, typer.Option("--memory", metavar="MB", help="Memory in MB.")]
 Variables = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,33 @@ def read_client_context(given: str | None) -> str | None:
         return base64.b64encode(os.fsencode(given)).decode()
     if not given.isascii() or not given.isprintable():
         raise CommandError("--client-context must be a JSON object, or base64 of one", USAGE)
+    return given
+
+
+def read_filters(given: list[str]) -> list[str]:
+    """Filter patterns: JSON text, or ``@`` and the name of a file. Raises CommandError for what is no JSON object."""
+    found = []
+    for item in given:
+        pattern = item
+        if item.startswith("@"):
+            try:
+                pattern = Path(item[1:]).expanduser().read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise CommandError(f"--filter {item}: {getattr(error, 'strerror', error)}", USAGE) from error
+        try:
+            is_object = isinstance(json.loads(pattern), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise CommandError(f'--filter {item}: must be a JSON object, such as {{"body": ["refresh"]}}', USAGE)
+        found.append(pattern.strip())
+    return found
+
+
+def read_tenant_id(given: str | None) -> str | None:
+    """The value of the header ``X-Amz-Tenant-Id``; the service says which characters it takes."""
+    if given is not None and not (given.isascii() and given.isprintable()):
+        raise CommandError("--tenant-id must be 1 to 256 letters, digits, blanks and . _ : / = + - @", USAGE)
     return given
 
 

@@ -20,7 +20,7 @@ from venturekit.cli.api import FUNCTIONS, Api, ApiError, Endpoint, UnreachableEr
 from venturekit.cli.code import load_code
 from venturekit.cli.exits import FAILED, USAGE, CommandError, complain
 from venturekit.cli.functions import new_function, wait_ready
-from venturekit.cli.invoke import call, outcome
+from venturekit.cli.invoke import call, outcome, tenant_headers
 from venturekit.cli.logs import line_of, read_log
 from venturekit.cli.output import write_log, write_payload
 from venturekit.cli.payload import read_payload, read_variables
@@ -51,11 +51,12 @@ OWN_SETTINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A function to create, and the event to invoke it with."""
+    """A function to create, and the event and headers to invoke it with."""
 
     document: dict[str, Any]
     event: bytes
     keep: bool
+    headers: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -80,6 +81,10 @@ def run(
     memory: options.Memory = 128,
     env: options.Variables = None,
     runtime: options.Runtime = None,
+    tenant_id: Annotated[
+        str | None,
+        typer.Option("--tenant-id", metavar="TENANT", help="Run it with tenant isolation, for this tenant."),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the function afterwards and say where it is.")] = False,
     endpoint_url: options.EndpointUrl = None,
     region: options.Region = None,
@@ -93,7 +98,9 @@ def run(
     handler, runtime = code.settings(_full_handler(path, handler), runtime, f"{path}:HANDLER")
     event = read_payload(payload)
     document = new_function(_name_for(path), code.archive, handler, runtime, timeout, read_variables(env))
-    job = Job(document | {"MemorySize": memory}, event, keep)
+    if tenant_id is not None:
+        document["TenancyConfig"] = {"TenantIsolationMode": "PER_TENANT"}
+    job = Job(document | {"MemorySize": memory}, event, keep, tenant_headers(tenant_id))
     api = _configured_service(endpoint_url, region)
     if api is None:
         raise typer.Exit(_run_privately(job))
@@ -158,7 +165,7 @@ def _run(api: Api, job: Job, abandoned: threading.Event) -> int:
     api.json("POST", FUNCTIONS, job.document)
     wait_ready(api, job.name)
     with _shown_log(api.endpoint, job.name, abandoned):
-        answer: Answer = call(api, job.name, job.event, {})
+        answer: Answer = call(api, job.name, job.event, job.headers)
     if abandoned.is_set():
         return FAILED
     write_payload(answer.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import time
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 FRESH_SECONDS: Final = 0.2
 """How old figures may be that somebody gets: whoever asks often does not slow down invocations."""
+AT_ONCE_SECONDS: Final = 0.0005
+"""For how long figures are collected and written before the loop has time for others: invocations wait so long."""
 SHOWN_STATES: Final = {
     State.STARTING: "starting",
     State.INIT_HELD: "starting",
@@ -70,6 +73,7 @@ class Observation:
         self._started = wall()
         self._statistics: dict[str, FunctionStatistics] = {}
         self._figures: ServiceFigures | None = None
+        self._collecting = asyncio.Lock()
         self.logs_edge = JsonEdge(logs_model, prefix="Logs_20140328", served=SERVED, page="docs/logs.md", report=report)
         self.log_reading = LogReading(LogView(logs, region=region, exists=self._exists), region=region)
 
@@ -87,7 +91,12 @@ class Observation:
 
     async def exposition(self, caller: Caller) -> str:
         """The figures that a caller may see, in the text format of Prometheus. Raises ApiError."""
-        return exposition(await self._shown(caller), BOUNDS_MS)
+        pieces: list[str] = []
+        pause = Pause(self._host.monotonic)
+        for piece in exposition(await self._shown(caller), BOUNDS_MS):
+            pieces.append(piece)
+            await pause()
+        return "".join(pieces)
 
     async def document(self, caller: Caller) -> dict[str, Any]:
         """The figures that a caller may see, as JSON. Raises ApiError."""
@@ -96,9 +105,10 @@ class Observation:
     async def _shown(self, caller: Caller) -> ServiceFigures:
         """All figures for whoever may do all in the service's own account, else those of the caller's account."""
         caller.authorize_metrics()
-        known = self._figures
-        if known is None or self._host.monotonic() - known.at > FRESH_SECONDS:
-            known = self._figures = self._collect(await self._events.waiting())
+        async with self._collecting:
+            known = self._figures
+            if known is None or self._host.monotonic() - known.at > FRESH_SECONDS:
+                known = self._figures = await self._collect(await self._events.waiting())
         if caller.principal.statements is None and caller.account_id == self._accounts.own.account_id:
             functions, environments = known.functions, known.environments
         else:
@@ -106,25 +116,17 @@ class Observation:
             environments = [each for each in known.environments if each.account_id == caller.account_id]
         return _with(known, bounded(functions), environments)
 
-    def _collect(self, queued: Sequence[Queued]) -> ServiceFigures:
-        functions = {
-            (account.account_id, function.name): FunctionFigures(account_id=account.account_id, name=function.name)
-            for account in self._accounts
-            for function in account.functions.functions()
-        }
-        for arn, statistics in self._statistics.items():
-            _, _, _, _, account_id, _, name = arn.split(":")
-            figures = functions.get((account_id, name))
+    async def _collect(self, queued: Sequence[Queued]) -> ServiceFigures:
+        pause = Pause(self._host.monotonic)
+        functions = await self._collect_functions(pause)
+        environments = []
+        for environment in tuple(self._host.environments.values()):
+            environments.append(shown := _environment(environment))
+            figures = functions.get((shown.account_id, shown.function_name))
             if figures is not None:
-                for field in ("invocations", "errors", "throttles", "cold_starts", "init_ms", "duration_ms"):
-                    setattr(figures, field, getattr(statistics, field))
-                figures.classes = list(statistics.classes)
-        environments = [_environment(each) for each in tuple(self._host.environments.values())]
-        for environment in environments:
-            figures = functions.get((environment.account_id, environment.function_name))
-            if figures is not None:
-                figures.environments[environment.state] += 1
-                figures.memory_bytes += environment.memory_bytes
+                figures.environments[shown.state] += 1
+                figures.memory_bytes += shown.memory_bytes
+            await pause()
         for pool in self._host.pools.values():
             figures = functions.get((pool.spec.function_arn.split(":")[4], pool.spec.function_name))
             if figures is not None:
@@ -149,9 +151,42 @@ class Observation:
             outcomes=dict(self._events.dispatcher.outcomes),
         )
 
+    async def _collect_functions(self, pause: Pause) -> dict[tuple[str, str], FunctionFigures]:
+        """What is counted of each function, by account and name."""
+        found: dict[tuple[str, str], FunctionFigures] = {}
+        for account in tuple(self._accounts):
+            account_id, arn = account.account_id, account.functions.arn
+            for function in tuple(account.functions.functions()):
+                name = function.name
+                figures = found[account_id, name] = FunctionFigures(account_id=account_id, name=name)
+                if (counted := self._statistics.get(arn(name))) is not None:
+                    _copy(counted, figures)
+                await pause()
+        return found
+
     def _exists(self, account_id: str, name: str) -> bool:
         account = self._accounts.find(account_id)
         return account is not None and name in account.functions
+
+
+class Pause:
+    """Gives the loop to others whenever somebody has worked for :data:`AT_ONCE_SECONDS`."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._until = monotonic() + AT_ONCE_SECONDS
+
+    async def __call__(self) -> None:
+        """Wait, if it is time to."""
+        if self._monotonic() >= self._until:
+            await asyncio.sleep(0)
+            self._until = self._monotonic() + AT_ONCE_SECONDS
+
+
+def _copy(counted: FunctionStatistics, figures: FunctionFigures) -> None:
+    figures.invocations, figures.errors, figures.throttles = counted.invocations, counted.errors, counted.throttles
+    figures.cold_starts, figures.init_ms = counted.cold_starts, counted.init_ms
+    figures.duration_ms, figures.classes = counted.duration_ms, list(counted.classes)
 
 
 def _with(

@@ -8,7 +8,7 @@ import itertools
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from venturekit.service.api.errors import ApiError, api_error
@@ -179,6 +179,7 @@ class ScriptedFunction:
     not_resolved: Exception | None = None
     not_runnable: ApiError | None = None
     runs: list[Run] = field(default_factory=list)
+    tenants: dict[str, ScriptedTenant] | None = None
 
     def submit(self, invocation: Attempt) -> None:
         self.runs.append(
@@ -198,6 +199,19 @@ class ScriptedFunction:
             self.loop.call_soon(lambda: self.behave(held))
 
 
+@dataclass(eq=False)
+class ScriptedTenant:
+    """The environments of one tenant."""
+
+    function: ScriptedFunction
+    room: int = 1000
+    runs: int = 0
+
+    def submit(self, invocation: Attempt) -> None:
+        self.runs += 1
+        self.function.submit(invocation)
+
+
 @dataclass(frozen=True)
 class ScriptedTarget:
     """A function as the dispatcher finds it at one moment."""
@@ -205,6 +219,7 @@ class ScriptedTarget:
     function: ScriptedFunction
     invoked_arn: str
     policy: EventPolicy
+    tenant_id: str = ""
 
     @property
     def executed_version(self) -> str:
@@ -227,13 +242,17 @@ class ScriptedTarget:
         return self.function.recursion_allowed
 
     @property
-    def pool(self) -> ScriptedFunction:
+    def pool(self) -> ScriptedFunction | ScriptedTenant:
         if self.function.not_runnable is not None:
             raise self.function.not_runnable
+        if self.function.tenants is not None:
+            return self.function.tenants.setdefault(self.tenant_id, ScriptedTenant(self.function))
         return self.function
 
     def of_tenant(self, tenant_id: str) -> ScriptedTarget:
-        raise api_error("InvalidParameterValueException", f"no tenant isolation, so nothing for {tenant_id}")
+        if self.function.tenants is None:
+            raise api_error("InvalidParameterValueException", f"no tenant isolation, so nothing for {tenant_id}")
+        return replace(self, tenant_id=tenant_id)
 
 
 class ScriptedTargets:
@@ -338,11 +357,17 @@ class Lab:
         assert self.store.close()
 
     def put(
-        self, function: str = "f", payload: bytes = b"{}", *, qualifier: str = "", trace: str = "Root=1-a-b"
+        self,
+        function: str = "f",
+        payload: bytes = b"{}",
+        *,
+        qualifier: str = "",
+        trace: str = "Root=1-a-b",
+        tenant: str = "",
     ) -> str:
         """Put an event; gives its request id. ``answers`` has it when the caller is told."""
         request_id = f"{self.lease}-{next(self._numbers)}"
-        event = NewEvent(ACCOUNT, function, qualifier, request_id, payload, trace, self.loop.now, self.wall())
+        event = NewEvent(ACCOUNT, function, qualifier, request_id, payload, trace, self.loop.now, self.wall(), tenant)
         self.intake.put(event, lambda error: self.answers.__setitem__(request_id, error))
         return request_id
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from venturekit.service.environments.statistics import BOUNDS_MS, FunctionStatistics
-from venturekit.service.figures.exposition import BUCKETS_MS, exposition
+from venturekit.service.figures.exposition import BUCKETS_MS, PIECE, exposition
 from venturekit.service.figures.figures import FUNCTIONS_LIMIT, OTHERS, FunctionFigures, ServiceFigures, bounded
 
 
@@ -54,7 +54,7 @@ def test_every_bucket_is_a_bound_that_is_counted_by() -> None:
 @given(durations=st.lists(st.floats(0, 2e6), max_size=40))
 @settings(deadline=None, max_examples=100)
 def test_a_histogram_counts_every_invocation(durations: list[float]) -> None:
-    found = parsed(exposition(service([figures_of("f", durations)]), BOUNDS_MS))
+    found = parsed("".join(exposition(service([figures_of("f", durations)]), BOUNDS_MS)))
     histogram = found["venturekit_invocation_duration_seconds"]
     buckets = {
         float(sample.labels["le"]): sample.value for sample in histogram.samples if sample.name.endswith("_bucket")
@@ -67,13 +67,21 @@ def test_a_histogram_counts_every_invocation(durations: list[float]) -> None:
 
 
 def test_every_metric_has_a_type_and_a_text() -> None:
-    found = parsed(exposition(service([figures_of('odd"name\\', [1.0])]), BOUNDS_MS))
+    found = parsed("".join(exposition(service([figures_of('odd"name\\', [1.0])]), BOUNDS_MS)))
     assert all(family.documentation and family.type in ("counter", "gauge", "histogram") for family in found.values())
     (build,) = found["venturekit_build_info"].samples
     assert build.labels == {"version": '1.0"\\\n', "python": "3.11.0"}
     (invocations,) = found["venturekit_invocations"].samples
     assert (invocations.labels["function"], invocations.value) == ('odd"name\\', 1)
     assert found["venturekit_event_outcomes"].samples[0].labels == {"outcome": "succeeded"}
+
+
+def test_pieces_are_small_and_whole_lines() -> None:
+    functions = [figures_of(f"f{number}", [1.0]) for number in range(3 * PIECE + 1)]
+    pieces = list(exposition(service(functions), BOUNDS_MS))
+    assert all(piece.endswith("\n") for piece in pieces)
+    assert max(piece.count("\n") for piece in pieces) == PIECE * (len(BUCKETS_MS) + 3)
+    assert len(parsed("".join(pieces))["venturekit_invocations"].samples) == len(functions)
 
 
 def test_many_functions_become_one() -> None:

@@ -56,7 +56,7 @@ START_FAILED: Final = "Runtime.StartError"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """What all environments share. Times in seconds; ``isolation`` None is ``process``. ``find_nodes`` takes a while."""
+    """What all environments share. Times in seconds; ``isolation`` None is ``process``. ``find_nodes`` takes time."""
 
     directory: Path
     runtime_directory: Path

@@ -15,7 +15,7 @@ from venturekit.service.api.errors import ApiError
 from venturekit.service.events.attempt import Attempt
 from venturekit.service.events.course import Course
 from venturekit.service.events.invocation_record import Outcome
-from venturekit.service.events.lanes import SHARE, Lanes
+from venturekit.service.events.lanes import SHARE
 from venturekit.service.events.retry import (
     EVENT_AGE_EXCEEDED,
     FUNCTION_NOT_FOUND,
@@ -26,6 +26,7 @@ from venturekit.service.events.retry import (
     too_old,
 )
 from venturekit.service.events.settlement import Moment, Try, given_up, settled, settled_at_once, succeeded
+from venturekit.service.events.tenant_lanes import FunctionLanes, TenantsLane
 from venturekit.service.store.errors import StoreBusyError, StoreDiskError, StoreError, StoreFullError
 from venturekit.service.store.event_documents import FAILED, QUEUED, SUCCEEDED
 
@@ -97,7 +98,7 @@ class Dispatcher:
         self._report = report
         self._warn = warn
         self._delays_seconds = delays_seconds
-        self._lanes = Lanes(concurrency, self._room)
+        self._lanes = FunctionLanes(concurrency, self._room, self._pool_room)
         self._pools: dict[LaneKey, Pool] = {}
         self._running: dict[int, Attempt | None] = {}
         self._settlements: list[tuple[LaneKey, Settlement]] = []
@@ -265,7 +266,7 @@ class Dispatcher:
             else:
                 self._lanes.unclaimed(lane)
         if not self._closing:
-            courses: dict[tuple[LaneKey, str], Course] = {}
+            courses: dict[tuple[str, str, str], Course] = {}
             for event in turn.claimed:
                 self._run(event, courses)
         # At once, not in the loop's next turn: so it is committed with what the intake has begun to write.
@@ -363,19 +364,23 @@ class Dispatcher:
 
     def _room(self, lane: Lane) -> int:
         """How many more events of a lane make sense now, as far as its function is concerned."""
-        concurrency = self._targets.concurrency(*lane.key)
+        concurrency = self._targets.concurrency(lane.key[0], lane.key[1])
         if concurrency.reserved == 0:
             return SHARE  # they end without being run
         room = concurrency.room
         if room <= 0:
             # Nothing of its own will end and make room: one event finds out, and waits as a throttled one does.
             return 0 if lane.running else 1
+        # Each tenant has environments of its own.
+        return room if isinstance(lane, TenantsLane) else min(room, self._pool_room(lane))
+
+    def _pool_room(self, lane: Lane) -> int:
+        """How many more events of a lane make sense now, as far as its environments are concerned."""
         pool = self._pools.get(lane.key)
         # One at least: callers who wait in the pool must not keep events from ever getting there.
-        more = COLD_SHARE if pool is None else max(pool.room, 0 if lane.running else 1)
-        return min(room, more)
+        return COLD_SHARE if pool is None else max(pool.room, 0 if lane.running else 1)
 
-    def _run(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
+    def _run(self, event: ClaimedEvent, courses: dict[tuple[str, str, str], Course]) -> None:
         """Run an event. ``courses`` are those that were found for others of the same round."""
         try:
             self._resolve(event, courses)
@@ -384,9 +389,11 @@ class Dispatcher:
             self._report(error)
             self._end(event, Try(ended=Ended.SYSTEM_ERROR, reason=f"unexpected: {error!r:.1000}"), NO_POLICY)
 
-    def _resolve(self, event: ClaimedEvent, courses: dict[tuple[LaneKey, str], Course]) -> None:
+    def _resolve(self, event: ClaimedEvent, courses: dict[tuple[str, str, str], Course]) -> None:
         now = self._steady()
-        course = courses.get((event.lane, event.qualifier))
+        # Tenants run the same.
+        key = (event.account_id, event.function_name, event.qualifier)
+        course = courses.get(key)
         if course is None:
             try:
                 target = self._targets.resolve(event.account_id, event.function_name, event.qualifier)
@@ -395,7 +402,7 @@ class Dispatcher:
                 return
             course = Course(target)
             if target.lasting:
-                courses[event.lane, event.qualifier] = course
+                courses[key] = course
         policy, concurrency = course.policy, course.concurrency
         # Of the trace that the event came with: a further try of it is no further round.
         trace, rounds = advanced(event.trace.encode("latin-1"), course.lineage_key)
@@ -406,7 +413,7 @@ class Dispatcher:
         elif concurrency.reserved == 0:
             self._give_up(event, ZERO_RESERVED_CONCURRENCY, "the function's reserved concurrency is 0", policy)
         elif not concurrency.take():
-            self._lanes.pause(event.lane, now + 1.0)
+            self._lanes.pause_function(event.lane, now + 1.0)
             self._end(event, Try(ended=Ended.THROTTLED, reason=concurrency.exceeded), policy)
         else:
             self._submit(event, course, trace, now)

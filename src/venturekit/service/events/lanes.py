@@ -1,7 +1,7 @@
 """Which function's events are taken next. No I/O: times are steady seconds.
 
 Every function has a lane. Lanes take turns, so that a flood in one delays another by no more than its own share of a
-turn, and each has a limit of events that run at once.
+turn, and each has a limit of events that run at once. For functions that keep tenants apart see ``tenant_lanes``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +26,13 @@ _READY: Final = float("-inf")
 
 
 class Lane:
-    """The events of one function: when the next is due, and how many are being run."""
+    """The events of one function: when the next is due, and how many are being run, ``limit`` of them at most."""
 
-    __slots__ = ("claiming", "key", "next_due", "paused_until", "place", "running")
+    __slots__ = ("claiming", "key", "limit", "next_due", "paused_until", "place", "running")
 
-    def __init__(self, key: LaneKey) -> None:
+    def __init__(self, key: LaneKey, limit: int) -> None:
         self.key = key
+        self.limit = limit
         self.next_due: float | None = None
         self.paused_until = 0.0
         self.running = 0
@@ -45,6 +46,18 @@ class Lane:
         return None if self.next_due is None else max(self.next_due, self.paused_until)
 
 
+class Waiting(Protocol):
+    """Lanes that may be taken from, in the order of their turns."""
+
+    def __len__(self) -> int: ...
+
+    def append(self, lane: Lane, /) -> None:
+        """It waits from now on."""
+
+    def popleft(self) -> Lane:
+        """Whose turn it is."""
+
+
 class Lanes:
     """All lanes. ``limit`` is how many events of a function run at once; ``room(lane)`` how many more it can take now
     for other reasons.
@@ -54,7 +67,7 @@ class Lanes:
         self._limit = limit
         self._room = room
         self._lanes: dict[LaneKey, Lane] = {}
-        self._ready: deque[Lane] = deque()
+        self._ready: Waiting = deque()
         self._held: list[Lane] = []
         self._later: list[tuple[float, int, Lane]] = []
         self._numbers = itertools.count()
@@ -72,29 +85,27 @@ class Lanes:
             lane.next_due = at
             self._put(lane)
 
-    def take(self, now: float) -> list[tuple[LaneKey, int]]:
-        """What to claim now: lanes with how many events of each. Each of them waits for :meth:`claimed`."""
+    def take(self, now: float, left: int = TURN) -> list[tuple[LaneKey, int]]:
+        """What to claim now: lanes with how many events of each, ``left`` at most. Each waits for :meth:`claimed`."""
         self._ripen(now)
         taken: list[tuple[LaneKey, int]] = []
-        left = TURN
         for _ in range(len(self._ready)):
             if left <= 0:
                 break
             lane = self._ready.popleft()
             lane.place = None
             ready_at = lane.ready_at
-            if lane.running >= self._limit or ready_at is None:
+            if lane.running >= lane.limit or ready_at is None:
                 continue  # an event that ends puts it back
             if ready_at > now:
                 self._put(lane)
                 continue
-            count = min(self._limit - lane.running, self._room(lane), SHARE, left)
+            count = self._claim(lane, min(lane.limit - lane.running, self._room(lane), SHARE, left), now, taken)
             if count <= 0:
                 self._held.append(lane)
                 continue
             lane.claiming = count
             left -= count
-            taken.append((lane.key, count))
         return taken
 
     def claimed(self, key: LaneKey, count: int, next_due: float | None) -> None:
@@ -129,6 +140,10 @@ class Lanes:
         lane.paused_until = until
         self._put(lane)
 
+    def claiming(self, key: LaneKey) -> int:
+        """How many events of a lane are being claimed."""
+        return self._lane(key).claiming
+
     @property
     def holds_back(self) -> bool:
         """Whether some lane has events that are due but no room for them: to be looked at again soon."""
@@ -145,16 +160,22 @@ class Lanes:
         """Whether :meth:`take` may have something at once."""
         return bool(self._ready)
 
+    def _claim(self, lane: Lane, count: int, now: float, taken: list[tuple[LaneKey, int]]) -> int:
+        """Take up to so many events of a lane; returns how many these are."""
+        if count > 0:
+            taken.append((lane.key, count))
+        return count
+
     def _lane(self, key: LaneKey) -> Lane:
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key)
+            lane = self._lanes[key] = Lane(key, self._limit)
         return lane
 
     def _put(self, lane: Lane) -> None:
         """Put a lane where it belongs; where it stood before counts no more."""
         ready_at = lane.ready_at
-        if ready_at is None or lane.claiming or lane.running >= self._limit:
+        if ready_at is None or lane.claiming or lane.running >= lane.limit:
             return
         if lane.place is None or ready_at < lane.place:
             lane.place = ready_at

@@ -36,18 +36,16 @@ class FunctionFigures:
     oldest_event_seconds: float = 0.0
 
     def add(self, other: FunctionFigures) -> None:
-        """Count another function in."""
+        """Count another function in, all but its classes."""
         self.invocations += other.invocations
         self.errors += other.errors
         self.throttles += other.throttles
         self.cold_starts += other.cold_starts
         self.init_ms += other.init_ms
         self.duration_ms += other.duration_ms
-        if other.classes:
-            self.classes = [
-                one + two for one, two in zip(self.classes or [0] * len(other.classes), other.classes, strict=True)
-            ]
-        self.environments.update(other.environments)
+        # Hardly any has environments of those that are counted in.
+        if other.environments:
+            self.environments.update(other.environments)
         self.memory_bytes += other.memory_bytes
         self.waiting += other.waiting
         self.queued_events += other.queued_events
@@ -94,4 +92,6 @@ def bounded(functions: Sequence[FunctionFigures]) -> list[FunctionFigures]:
     others = FunctionFigures(account_id="", name=OTHERS)
     for each in ordered[FUNCTIONS_LIMIT:]:
         others.add(each)
+    classes = [each.classes for each in ordered[FUNCTIONS_LIMIT:] if each.classes]
+    others.classes = [sum(counts) for counts in zip(*classes, strict=True)]
     return [*sorted(ordered[:FUNCTIONS_LIMIT], key=lambda each: (each.account_id, each.name)), others]

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from venturekit.service.store.event_documents import DROPPED, FAILED, QUEUED, RUNNING
+from venturekit.service.store.event_documents import DROPPED, FAILED, QUEUED, RUNNING, lane_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +23,7 @@ DELIVERY_DROPPED: Final = "delivery-dropped"
 """Kinds of lines of the history, beside ``dropped``."""
 
 _LOOK: Final = (
-    "SELECT id, function_name, state, due_at, EXISTS (SELECT 1 FROM event_payloads WHERE event_id = id), "
+    "SELECT id, function_name, tenant_id, state, due_at, EXISTS (SELECT 1 FROM event_payloads WHERE event_id = id), "
     "(SELECT count(*) FROM deliveries WHERE event_id = events.id) "
     "FROM events WHERE account_id = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
@@ -91,6 +91,7 @@ class Changes:
 class _Event(NamedTuple):
     id: int
     function_name: str
+    tenant_id: str
     state: str
     due_at: float
     has_payload: int
@@ -139,7 +140,9 @@ def redrive(
     return Changes(
         found={event.id: event.found(changed=event.id in changed) for event in events},
         live=len(revived),
-        lanes=frozenset((account_id, event.function_name) for event in events if event.id in changed),
+        lanes=frozenset(
+            lane_of(account_id, event.function_name, event.tenant_id) for event in events if event.id in changed
+        ),
         targets=frozenset(owed.target for owed in _owed(connection, owing)),
     )
 

@@ -20,8 +20,14 @@ DROPPED: Final = "dropped"
 STATES: Final = (QUEUED, RUNNING, SUCCEEDED, FAILED, DROPPED)
 """Of an event: the last three are final."""
 
-Lane = tuple[str, str]
-"""Account id and function name: the events of one lane are taken in the order in which they are due."""
+Lane = tuple[str, str] | tuple[str, str, str]
+"""Account id and function name, and the tenant of events that name one: those of one lane are taken in the order in
+which they are due."""
+
+
+def lane_of(account_id: str, function_name: str, tenant_id: str) -> Lane:
+    """The lane of events for a function; ``tenant_id`` is empty where they name no tenant."""
+    return (account_id, function_name, tenant_id) if tenant_id else (account_id, function_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class NewEvent:
     @property
     def lane(self) -> Lane:
         """What the event queues up in."""
-        return self.account_id, self.function_name
+        return lane_of(self.account_id, self.function_name, self.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class ClaimedEvent:
     @property
     def lane(self) -> Lane:
         """What the event queues up in."""
-        return self.account_id, self.function_name
+        return lane_of(self.account_id, self.function_name, self.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

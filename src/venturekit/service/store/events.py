@@ -22,6 +22,7 @@ from venturekit.service.store.event_documents import (
     NewEvent,
     Settlement,
     Transition,
+    lane_of,
 )
 from venturekit.service.store.gathering import Gathering
 
@@ -60,9 +61,12 @@ _OF_OTHERS: Final = (
 _CLAIMED: Final = (
     "SELECT id, qualifier, request_id, payload, trace, accepted_at, attempts, backoffs, tenant_id "
     "FROM events JOIN event_payloads ON event_id = id "
-    "WHERE state = 'queued' AND account_id = ? AND function_name = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+    "WHERE state = 'queued' AND account_id = ? AND function_name = ? AND tenant_id = ? AND due_at <= ? "
+    "ORDER BY due_at, id LIMIT ?"
 )
-_NEXT_DUE: Final = "SELECT min(due_at) FROM events WHERE state = 'queued' AND account_id = ? AND function_name = ?"
+_NEXT_DUE: Final = (
+    "SELECT min(due_at) FROM events WHERE state = 'queued' AND account_id = ? AND function_name = ? AND tenant_id = ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +167,16 @@ def take_turn(
     for lane, count in claims:
         if size_bytes >= TURN_BYTES:
             break
-        rows = connection.execute(_CLAIMED, (*lane, now, count)).fetchall()
-        events = [ClaimedEvent(row[0], *lane, *row[1:]) for row in rows]
+        account_id, function_name, tenant_id = lane if len(lane) == 3 else (*lane, "")
+        rows = connection.execute(_CLAIMED, (account_id, function_name, tenant_id, now, count)).fetchall()
+        events = [ClaimedEvent(row[0], account_id, function_name, *row[1:]) for row in rows]
         size_bytes += sum(len(event.payload) for event in events)
         claimed += events
         looked_at.append(lane)
     _hold(connection, [event.event_id for event in claimed], lease, wall)
     next_due: dict[Lane, float | None] = {}
     for lane in looked_at:
-        (next_due[lane],) = connection.execute(_NEXT_DUE, lane).fetchone()
+        (next_due[lane],) = connection.execute(_NEXT_DUE, lane if len(lane) == 3 else (*lane, "")).fetchone()
     return Turn(claimed, next_due, stale)
 
 
@@ -192,9 +197,10 @@ def release(connection: sqlite3.Connection, wall: float) -> int:
 def lane_states(connection: sqlite3.Connection) -> list[LaneState]:
     """What waits, by lane."""
     rows = connection.execute(
-        "SELECT account_id, function_name, count(*), min(due_at) FROM events WHERE state = 'queued' GROUP BY 1, 2"
+        "SELECT account_id, function_name, tenant_id, count(*), min(due_at) FROM events WHERE state = 'queued' "
+        "GROUP BY 1, 2, 3"
     )
-    return [LaneState((account, name), count, due) for account, name, count, due in rows]
+    return [LaneState(lane_of(account, name, tenant), count, due) for account, name, tenant, count, due in rows]
 
 
 def steady_offset(connection: sqlite3.Connection, boot_id: str, boot_seconds: float, wall: float) -> float:

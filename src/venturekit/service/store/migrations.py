@@ -242,6 +242,15 @@ MIGRATIONS: Final = (
                ) STRICT""",
         ),
     ),
+    Migration(
+        9,
+        "events in the order in which each tenant's are due",
+        (
+            "DROP INDEX events_due",
+            """CREATE INDEX events_due ON events (account_id, function_name, tenant_id, due_at, id)
+               WHERE state = 'queued'""",
+        ),
+    ),
 )
 
 
