@@ -39,7 +39,7 @@ class QueuePoller:
         self._mapping = mapping
         self._owner = owner
         self._is_stopped = False
-        self._is_resting = False
+        self._at_rest = asyncio.Event()
         self._gone = asyncio.Event()
         self.running = 0
         """Invocations that run."""
@@ -59,7 +59,7 @@ class QueuePoller:
     @property
     def busy(self) -> bool:
         """Whether messages are being processed."""
-        return self.running > 0 or (self._is_stopped and not self._is_resting)
+        return self.running > 0 or (self._is_stopped and not self._at_rest.is_set())
 
     @property
     def is_crowded(self) -> bool:
@@ -79,17 +79,21 @@ class QueuePoller:
         if not self._owner.send(frames.ABANDON, self.number):
             self.end()
 
+    async def rested(self) -> None:
+        """Return when no messages are being processed: after ``stop``."""
+        await self._at_rest.wait()
+
     async def ended(self) -> None:
         """Return when nothing of it runs any more in the helper process."""
         await self._gone.wait()
 
     def rest(self) -> None:
         """It was stopped, and processes nothing any more."""
-        self._is_resting = True
+        self._at_rest.set()
 
     def end(self) -> None:
         """Nothing of it runs any more."""
-        self._is_resting = True
+        self._at_rest.set()
         self._gone.set()
         self._owner.forget(self)
 

@@ -100,10 +100,11 @@ class EventSourceMappings:
         """Give what has ended a little time to be settled, and give up the rest: it is delivered again."""
         self.stop()
         self._closed = True
-        ending = [asyncio.ensure_future(poller.ended()) for poller in self._pollers() if poller.busy]
-        if ending:
-            await asyncio.wait(ending, timeout=CLOSING_SECONDS)
         pollers = list(self._pollers())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                for poller in pollers:
+                    await poller.rested()
         for poller in pollers:
             poller.abandon()
         with suppress(TimeoutError):

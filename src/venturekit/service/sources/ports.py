@@ -90,6 +90,9 @@ class SourcePoller(Protocol):
     def abandon(self) -> None:
         """Give up at once: what is being processed is not deleted and comes back."""
 
+    async def rested(self) -> None:
+        """Return when no messages are being processed: after ``stop``."""
+
     async def ended(self) -> None:
         """Return when nothing of it runs any more: after ``stop`` or ``abandon``."""
 
