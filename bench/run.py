@@ -520,6 +520,14 @@ ROWS = (
         lambda b: sources.against_moto(b.sources),
     ),
     Row("SQS messages/s through a mapping at batch 10", "messages/s", 2000, True, lambda b: sources.rate(b.sources)),
+    Row("CPU of the service per 1,000 SQS messages", "ms", 40, False, lambda b: sources.service_cpu(b.sources)),
+    Row(
+        "warm invoke p99 while an SQS mapping is busy",
+        "ms",
+        2,
+        False,
+        lambda b: sources.invokes_meanwhile(b.sources),
+    ),
     Row("1,000,000 queued events: claim p50", "ms", 2, False, lambda b: asynchronous.claim(b.asynchronous)),
     Row("1,000,000 queued events: memory they take", "MiB", 5, False, lambda b: asynchronous.memory(b.asynchronous)),
 )

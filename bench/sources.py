@@ -12,15 +12,28 @@ import statistics
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rig import Measured, Service, Unavailable, answers, c_archive, cpu_ns, free_port, running, service, wait_until
+from rig import (
+    Load,
+    Measured,
+    Service,
+    Unavailable,
+    answers,
+    c_archive,
+    cpu_ns,
+    free_port,
+    running,
+    service,
+    wait_until,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import ExitStack
 
 ACCOUNT = "123456789012"
@@ -36,6 +49,7 @@ class Sources:
     stack: ExitStack
     messages: int = 4_000
     rounds: int = 3
+    seconds: float = 2.0
 
     def stand_in(self, command: list[str], name: str, port: int) -> StandIn:
         """Start a server for SQS and a service that asks it."""
@@ -45,8 +59,9 @@ class Sources:
         url = f"http://127.0.0.1:{port}"
         environ = {"AWS_ENDPOINT_URL_SQS": url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
         served = self.stack.enter_context(service(environ=environ))
-        served.create("c", "provided.al2023", "bootstrap", c_archive())
-        served.wait_active("c")
+        for function in ("c", "d"):
+            served.create(function, "provided.al2023", "bootstrap", c_archive())
+            served.wait_active(function)
         return StandIn(url, served, name)
 
     @cached_property
@@ -104,18 +119,41 @@ class StandIn:
         """Messages in a second through a mapping, and the service's CPU for each (microseconds)."""
         url, arn = self.queue(messages)
         before, begin = cpu_ns(self.served.process.pid), time.perf_counter()
+        with self.mapping(arn):
+            self.wait_empty(url)
+            taken = time.perf_counter() - begin
+            cpu_us = (cpu_ns(self.served.process.pid) - before) / 1e3
+        return messages / taken, cpu_us / messages
+
+    @contextmanager
+    def mapping(self, arn: str) -> Iterator[str]:
+        """A queue mapped to the function ``c``, for the time of the block."""
         path = "/2015-03-31/event-source-mappings"
         made = self.served.call("POST", path, {"EventSourceArn": arn, "FunctionName": "c", "BatchSize": 10})
-        self.wait_empty(url)
-        taken = time.perf_counter() - begin
-        cpu_us = (cpu_ns(self.served.process.pid) - before) / 1e3
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < give_up:
-            state = self.served.call("GET", f"{path}/{made['UUID']}")["State"]
-            if state == "Enabled":
-                break
-        self.served.call("DELETE", f"{path}/{made['UUID']}")
-        return messages / taken, cpu_us / messages
+        place = f"{path}/{made['UUID']}"
+        try:
+            yield place
+        finally:
+            give_up = time.monotonic() + PATIENCE_SECONDS
+            while self.served.call("GET", place)["State"] != "Enabled" and time.monotonic() < give_up:
+                time.sleep(0.002)
+            self.served.call("DELETE", place)
+            with suppress(Unavailable):
+                while self.served.call("GET", place) and time.monotonic() < give_up:
+                    time.sleep(0.01)
+
+    def invokes(self, *, seconds: float) -> tuple[Load, Load]:
+        """Invokes of another function by one client: with nothing beside them, and beside a mapping that is busy."""
+        self.served.load("d", seconds=0.2)
+        quiet = self.served.load("d", seconds=seconds)
+        self.sqs.create_queue(QueueName=f"{self.name}-endless")
+        with self.mapping(f"arn:aws:sqs:us-east-1:{ACCOUNT}:{self.name}-endless") as place:
+            give_up = time.monotonic() + PATIENCE_SECONDS
+            while self.served.call("GET", place).get("LastProcessingResult") != "OK":
+                if time.monotonic() > give_up:
+                    raise Unavailable("no message was processed")
+                time.sleep(0.01)
+            return quiet, self.served.load("d", seconds=seconds)
 
     def alone(self, messages: int) -> float:
         """Messages in a second to as many threads that do nothing but receive and delete."""
@@ -153,8 +191,24 @@ def rate(shared: Sources) -> Measured:
     shared.lean.mapped(1_000)
     rates, cpu = zip(*(shared.lean.mapped(shared.messages * 2) for _ in range(shared.rounds)), strict=True)
     return Measured(
-        statistics.median(rates), f"a lean stand-in for SQS; {statistics.median(cpu):.0f} µs of CPU a message"
+        statistics.median(rates), f"a lean stand-in for SQS; {statistics.median(cpu):.0f} µs of service CPU a message"
     )
+
+
+def service_cpu(shared: Sources) -> Measured:
+    """What a thousand messages cost the process that answers callers; their function's invocations included."""
+    shared.lean.mapped(1_000)
+    cpu = [shared.lean.mapped(shared.messages * 2)[1] for _ in range(shared.rounds)]
+    return Measured(statistics.median(cpu), "without the process that polls")
+
+
+def invokes_meanwhile(shared: Sources) -> Measured:
+    """The slowest warm invokes of another function while messages are polled, invoked with and deleted."""
+    pairs = [shared.lean.invokes(seconds=shared.seconds) for _ in range(shared.rounds)]
+    busy_ms = statistics.median(busy.p99_us for _, busy in pairs) / 1e3
+    ratio = statistics.median(busy.p99_us / quiet.p99_us for quiet, busy in pairs)
+    quiet_us = statistics.median(quiet.p99_us for quiet, _ in pairs)
+    return Measured(busy_ms, f"{ratio:.1f} times the {quiet_us:,.0f} µs without a mapping")
 
 
 def _each(threads: list[threading.Thread], do: Callable[[threading.Thread], None]) -> None:

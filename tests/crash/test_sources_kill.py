@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash.test_kill import ServeProcess
-from tests.service.harness import until
+from tests.service.harness import send, until, wait_gone
 from tests.service.stand_in import ACCOUNT, KEYS, REGION, StandIn, stand_ins
 
 if TYPE_CHECKING:
@@ -81,6 +81,21 @@ def environ(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("environ")
 def test_a_killed_service_loses_no_message(stand_in: StandIn, tmp_path: Path) -> None:
     kill_and_go_on(stand_in, tmp_path, kills=2, messages=20, seed=1)
+
+
+@pytest.mark.usefixtures("environ")
+def test_the_process_that_polls_ends_with_a_killed_service(stand_in: StandIn, tmp_path: Path) -> None:
+    service = ServeProcess(tmp_path / "data", "--account-id", ACCOUNT, "--region", REGION)
+    try:
+        name = service.functions.create("def handler(event, context):\n    return 1\n", Timeout=1)
+        # It waits for messages when the service is killed.
+        queue = stand_in.queue("ends-with-it", VisibilityTimeout="30")
+        service.functions.client.create_event_source_mapping(EventSourceArn=queue, FunctionName=name)
+        pid = send(service.url, "GET", "/_venturekit/health").json["polling"]["pid"]
+        service.kill()
+        wait_gone([pid], 2.0)
+    finally:
+        service.end()
 
 
 @pytest.mark.full

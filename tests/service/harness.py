@@ -383,6 +383,11 @@ def fronts() -> set[int]:
     return _started(b"front/__main__.py")
 
 
+def pollings() -> set[int]:
+    """The processes that poll queues for services of this process."""
+    return _started(b"polling/__main__.py")
+
+
 def _started(program: bytes) -> set[int]:
     found = set()
     for pid, parent in parents().items():
@@ -434,9 +439,9 @@ class Leaks:
         return {launcher.pid for launcher in tuple(self.running.service._host.launchers._launchers.values())}
 
     def processes(self) -> set[int]:
-        """All below this one but the launchers, front processes, and those that wait for a Node.js function."""
+        """All below this one but the launchers, front and polling processes, and those that wait for Node.js."""
         waiting = {spare.pid for spare in self.running.service._host.spares.waiting}
-        return descendants() - launchers() - fronts() - waiting
+        return descendants() - launchers() - fronts() - pollings() - waiting
 
     def service_files(self) -> int:
         """Open files, less those of the processes that wait for a Node.js function."""

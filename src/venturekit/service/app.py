@@ -477,6 +477,7 @@ class Service:
             "owedDeliveries": self._asynchronous.outbox.owed,
             "runningInvocations": sum(account.concurrency.running for account in self._accounts),
             "front": self._urls.process.status(),
+            "polling": self._asynchronous.pollers.process.status(),
         }
 
     def _sweep(self) -> None:

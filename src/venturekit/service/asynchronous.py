@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.api.errors import ApiError
@@ -18,11 +17,10 @@ from venturekit.service.events.senders import Senders
 from venturekit.service.events.sending_threads import SendingThreads
 from venturekit.service.events.steady_clock import SteadyClock, boot_id, boot_seconds
 from venturekit.service.functions.tasks import OwnedTasks
+from venturekit.service.polling.pollers import QueuePollers
+from venturekit.service.sources.invoking import Invoker
 from venturekit.service.sources.mappings import EventSourceMappings
 from venturekit.service.sources.operations import Sources
-from venturekit.service.sources.poller import Surroundings
-from venturekit.service.sources.threads import CallThreads
-from venturekit.service.sqs import SqsQueues
 from venturekit.service.store.event_documents import NewEvent
 from venturekit.service.store.event_queries import EventQueries
 from venturekit.service.store.event_source_mappings import EventSourceMappingStore
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
     from venturekit.service.store import Store
     from venturekit.service.targets import TargetFinder
 
-RECEIVING_THREADS: Final = 128
-"""So many requests wait for messages of queues at once; each waits for 20 seconds at most."""
-SETTLING_THREADS: Final = 32
 SOURCES_CLOSING_SECONDS: Final = 1.0
 
 
@@ -114,37 +109,23 @@ class AsynchronousInvocation:
             report=report,
         )
 
-        self.sources = self._build_sources(store, targets, aws, new_id, report, warn)
-
-    def _build_sources(
-        self,
-        store: Store,
-        targets: TargetFinder,
-        aws: AwsClients,
-        new_id: Callable[[], str],
-        report: Callable[[BaseException], None],
-        warn: Callable[[str], None],
-    ) -> Sources:
-        queues, settling = SqsQueues(aws), CallThreads(SETTLING_THREADS, "settle-messages")
         self._source_tasks = OwnedTasks(report)
-
-        def new_trace() -> bytes:
-            digits = f"{new_id()}{new_id()}".replace("-", "")
-            return f"Root=1-{int(self._wall()):08x}-{digits[:24]};Parent={digits[32:48]};Sampled=0".encode()
-
-        around = Surroundings(
-            queues=queues,
-            targets=targets,
-            receiving=CallThreads(RECEIVING_THREADS, "receive-messages"),
-            settling=settling,
-            new_id=new_id,
-            new_trace=new_trace,
-            monotonic=time.monotonic,
-            report=report,
+        self.pollers = QueuePollers(
+            Invoker(targets, new_id),
+            configuration=lambda: {**aws.settings(), "log_level": settings.log_level},
+            environ=aws.environ,
+            loop=loop,
+            warn=warn,
         )
-        tasks = self._source_tasks
-        mappings = EventSourceMappings(EventSourceMappingStore(store), around, tasks=tasks, wall=self._wall, warn=warn)
-        return Sources(mappings, queues=queues, targets=targets, threads=settling, tasks=tasks, new_id=new_id)
+        mappings = EventSourceMappings(
+            EventSourceMappingStore(store),
+            self.pollers,
+            targets=targets,
+            tasks=self._source_tasks,
+            wall=wall,
+            warn=warn,
+        )
+        self.sources = Sources(mappings, pollers=self.pollers, targets=targets, tasks=self._source_tasks, new_id=new_id)
 
     async def load(self) -> None:
         """Take over what a former process has left."""
@@ -173,6 +154,7 @@ class AsynchronousInvocation:
         """Make durable what has ended; the rest is run by the next process."""
         await self.sources.mappings.close()
         await self._source_tasks.close(SOURCES_CLOSING_SECONDS)
+        await self.pollers.close()
         await self._pruning.close()
         await self.dispatcher.close()
         await self.outbox.close()

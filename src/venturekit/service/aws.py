@@ -12,21 +12,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from venturekit.protocol.sigv4_signer import Credentials
 from venturekit.service.events.aws_calls import AwsNotAskedError, AwsRefusedError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 10.0
-PATIENT_READ_TIMEOUT_SECONDS: Final = 30.0
-"""Of calls that wait for something to come, for 20 seconds at most."""
-PATIENT_CONNECTIONS: Final = 160
-"""How many of these are kept open: as many as there are threads that receive and settle messages."""
 CLIENTS_KEPT: Final = 64
 """A destination's ARN names any region, and each region has a client of its own."""
+NO_CREDENTIALS: Final = (
+    "there are no credentials to sign with: start the service with AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY (what stands in for AWS takes any)"
+)
 
 # How the SDKs' variables name what boto3 calls otherwise.
 _VARIABLES: Final = {"events": "EVENTBRIDGE"}
@@ -77,17 +79,21 @@ class AwsClients:
         allow_aws: bool,
         own_url: Callable[[], str] = str,
     ) -> None:
-        self._environ = environ
+        self.environ = environ
         self._region = region
         self._allow_aws = allow_aws
         self._own_url = own_url
         self._making = threading.Lock()
         self._session: Any = None
-        self._clients: dict[tuple[str, str, int, bool], Any] = {}
+        self._clients: dict[tuple[str, str, int], Any] = {}
+
+    def settings(self) -> dict[str, Any]:
+        """By what others can be made in another process, with the same variables."""
+        return {"region": self._region, "allow_aws": self._allow_aws, "own_url": self._own_url()}
 
     def target(self, service: str) -> AwsTarget | None:
         """Where a service is, None if that is not known."""
-        return aws_target(self._environ, service, allow_aws=self._allow_aws, own_url=self._own_url())
+        return aws_target(self.environ, service, allow_aws=self._allow_aws, own_url=self._own_url())
 
     def obstacle(self, service: str) -> str:
         """Why a service is not asked, empty if it is."""
@@ -98,14 +104,12 @@ class AwsClients:
             "set to its address, or with --allow-aws to call AWS"
         )
 
-    def client(self, service: str, region: str = "", *, attempts: int = 1, patient: bool = False) -> Any:
+    def client(self, service: str, region: str = "", *, attempts: int = 1) -> Any:
         """The client of a service that has an address; ``attempts`` are all that one call makes.
-
-        A ``patient`` one is for many threads whose calls wait for something to come.
 
         Raises what botocore raises, and LookupError where there is no address.
         """
-        key = (service, region or self._region, attempts, patient)
+        key = (service, region or self._region, attempts)
         with self._making:
             # The one that was asked for last is the last to go.
             client = self._clients.pop(key, None) or self._new_client(*key)
@@ -114,29 +118,75 @@ class AwsClients:
                 del self._clients[next(iter(self._clients))]
             return client
 
-    def call(
-        self, service: str, region: str, operation: str, members: Mapping[str, Any], *, patient: bool = False
-    ) -> Mapping[str, Any]:
+    def call(self, service: str, region: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call an operation once. Raises AwsRefusedError and AwsNotAskedError."""
         from botocore.exceptions import ClientError, NoCredentialsError
 
         try:
-            answer: Mapping[str, Any] = getattr(self.client(service, region, patient=patient), operation)(**members)
+            answer: Mapping[str, Any] = getattr(self.client(service, region), operation)(**members)
         except ClientError as error:
             described = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             raise AwsRefusedError(described.get("Code", "Unknown"), described.get("Message", ""), status) from error
         except NoCredentialsError as error:
-            raise AwsNotAskedError(
-                "there are no credentials to sign with: start the service with AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY (what stands in for AWS takes any)"
-            ) from error
+            raise AwsNotAskedError(NO_CREDENTIALS) from error
         except Exception as error:
             # Whatever answers may not be what it should be, and botocore fails at that in many ways.
             raise AwsNotAskedError(str(error) or type(error).__name__) from error
         return answer
 
-    def _new_client(self, service: str, region: str, attempts: int, patient: bool) -> Any:
+    # --- for those who call without a client ----------------------------------------------------------------------
+
+    def endpoint_url(self, service: str, region: str) -> str:
+        """Where the requests for a region go. Raises AwsNotAskedError."""
+        target = self.target(service)
+        if target is None:
+            raise AwsNotAskedError(self.obstacle(service))
+        if target.endpoint_url is not None:
+            return target.endpoint_url
+        try:
+            return str(self.client(service, region).meta.endpoint_url)
+        except Exception as error:
+            raise AwsNotAskedError(str(error) or type(error).__name__) from error
+
+    def credentials(self, service: str) -> Credentials:
+        """What requests are signed with now. Raises AwsNotAskedError."""
+        target = self.target(service)
+        if target is None:
+            raise AwsNotAskedError(self.obstacle(service))
+        if keys := self._keys():
+            return Credentials(
+                keys["aws_access_key_id"], keys["aws_secret_access_key"], keys.get("aws_session_token")
+            )
+        try:
+            with self._making:
+                found = self._session_of(target).get_credentials()
+            frozen = found and found.get_frozen_credentials()
+        except Exception as error:
+            raise AwsNotAskedError(str(error) or type(error).__name__) from error
+        if not frozen:
+            raise AwsNotAskedError(NO_CREDENTIALS)
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def tls_context(self, service: str) -> ssl.SSLContext:
+        """What trusts whom a client would trust. Raises AwsNotAskedError."""
+        import ssl
+
+        from botocore.httpsession import get_cert_path
+
+        target = self.target(service)
+        try:
+            if target is None:
+                raise LookupError(self.obstacle(service))
+            with self._making:
+                # botocore reads the variables and the file of the AWS CLI.
+                bundle = self._session_of(target)._session.get_config_variable("ca_bundle")
+            bundle = bundle or self.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
+            return ssl.create_default_context(cafile=bundle)
+        except Exception as error:
+            raise AwsNotAskedError(f"the certificates of authorities cannot be read: {error}") from error
+
+    def _new_client(self, service: str, region: str, attempts: int) -> Any:
         from botocore import UNSIGNED
         from botocore.config import Config
 
@@ -144,10 +194,10 @@ class AwsClients:
         if target is None:
             raise LookupError(self.obstacle(service))
         session = self._session_of(target)
-        options: dict[str, Any] = {"max_pool_connections": PATIENT_CONNECTIONS} if patient else {}
+        options: dict[str, Any] = {}
         if target.endpoint_url is None:
             # Or botocore would read again what was found not to be meant.
-            options["ignore_configured_endpoint_urls"] = bool(self._environ.get("AWS_ENDPOINT_URL"))
+            options["ignore_configured_endpoint_urls"] = bool(self.environ.get("AWS_ENDPOINT_URL"))
         if service == "s3":
             # Objects can be open to all.
             options["signature_version"] = "s3v4" if session.get_credentials() is not None else UNSIGNED
@@ -160,7 +210,7 @@ class AwsClients:
             endpoint_url=target.endpoint_url,
             config=Config(
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                read_timeout=PATIENT_READ_TIMEOUT_SECONDS if patient else READ_TIMEOUT_SECONDS,
+                read_timeout=READ_TIMEOUT_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 **options,
             ),
@@ -172,7 +222,7 @@ class AwsClients:
         import botocore.session
 
         if self._session is None:
-            core = botocore.session.Session(profile=self._environ.get("AWS_PROFILE") or None)
+            core = botocore.session.Session(profile=self.environ.get("AWS_PROFILE") or None)
             if not target.calls_aws:
                 _keep_local_credentials(core)
             self._session = boto3.Session(botocore_session=core, region_name=self._region, **self._keys())
@@ -180,11 +230,11 @@ class AwsClients:
 
     def _keys(self) -> dict[str, str]:
         """The key pair in the variables, if it is whole; else botocore looks elsewhere."""
-        access_key_id, secret = (self._environ.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        access_key_id, secret = (self.environ.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
         if not access_key_id or not secret:
             return {}
         keys = {"aws_access_key_id": access_key_id, "aws_secret_access_key": secret}
-        token = self._environ.get("AWS_SESSION_TOKEN")
+        token = self.environ.get("AWS_SESSION_TOKEN")
         return {**keys, "aws_session_token": token} if token else keys
 
 

@@ -30,8 +30,15 @@ def test_an_update_does_not_undo_another_one() -> None:
     async def run() -> None:
         store, unexpected = Store(), list[BaseException]()
         tasks = OwnedTasks(unexpected.append)
-        around: Any = None
-        mappings = EventSourceMappings(store, around, tasks=tasks, wall=lambda: 1.0, warn=str)  # type: ignore[arg-type]
+        unused: Any = None
+        mappings = EventSourceMappings(
+            store,  # type: ignore[arg-type]
+            unused,
+            targets=unused,
+            tasks=tasks,
+            wall=lambda: 1.0,
+            warn=str,
+        )
         source, _ = await mappings.create(replace(mapping(), enabled=False))
         await asyncio.sleep(0)
         former = source.mapping
@@ -76,8 +83,15 @@ def test_tags_neither_bring_back_a_mapping_nor_its_former_state() -> None:
     async def run() -> None:
         store, unexpected = SlowStore(), list[BaseException]()
         tasks = OwnedTasks(unexpected.append)
-        around: Any = None
-        mappings = EventSourceMappings(store, around, tasks=tasks, wall=lambda: 1.0, warn=str)  # type: ignore[arg-type]
+        unused: Any = None
+        mappings = EventSourceMappings(
+            store,  # type: ignore[arg-type]
+            unused,
+            targets=unused,
+            tasks=tasks,
+            wall=lambda: 1.0,
+            warn=str,
+        )
         source, _ = await mappings.create(replace(mapping(), enabled=False))
         await asyncio.sleep(0)
         source.state = State.DISABLING

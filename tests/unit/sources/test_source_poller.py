@@ -12,6 +12,7 @@ import pytest
 
 from tests.service.harness import until
 from venturekit.service.api.errors import ApiError
+from venturekit.service.sources.invoking import Invoker
 from venturekit.service.sources.mapping import EventSourceMapping
 from venturekit.service.sources.poller import Poller, Surroundings
 from venturekit.service.sources.ports import QueueDescription, QueueError
@@ -20,7 +21,8 @@ from venturekit.service.sources.threads import CallThreads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from venturekit.service.sources.invoking import BatchInvocation
+    from venturekit.service.sources.invoking import BatchInvocation, Outcome
+    from venturekit.service.sources.ports import FunctionView
 
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:q"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:f"
@@ -139,6 +141,26 @@ class Function:
             return getattr(self._function, name)
 
 
+class Mapped:
+    """A function as the poller of a mapping sees it that is in the same process."""
+
+    def __init__(self, function: Function) -> None:
+        self.invoker = Invoker(function, lambda: "id")
+
+    async def look(self, *, anew: bool = False) -> FunctionView:
+        return self.invoker.look(mapping())
+
+    async def invoke(self, payload: bytes, trace: bytes) -> Outcome:
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def end(outcome: Outcome) -> None:
+            if not ended.done():
+                ended.set_result(outcome)
+
+        self.invoker.begin(mapping(), payload, trace, end)
+        return await ended
+
+
 def succeeds(invocation: BatchInvocation) -> None:
     invocation.settle(b"null", b"", b"")
 
@@ -164,15 +186,13 @@ def polled(
 
         around = Surroundings(
             queues=queue,
-            targets=function,
             receiving=CallThreads(8, "receive"),
             settling=CallThreads(8, "settle"),
-            new_id=lambda: "id",
             new_trace=lambda: NEW,
             monotonic=time.monotonic,
             report=unexpected.append,
         )
-        poller = Poller(mapping(**members), around, told)
+        poller = Poller(mapping(**members), Mapped(function), around, told)
         poller.start()
         try:
             async with asyncio.timeout(LONG_SECONDS):

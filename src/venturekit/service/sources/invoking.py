@@ -1,4 +1,4 @@
-"""One invocation with a batch. Satisfies the port of the execution environments."""
+"""Invocations with batches, which satisfy the port of the execution environments, and who begins them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,41 @@ from typing import TYPE_CHECKING, Final
 
 from venturekit.protocol.lineage import ROUNDS_LIMIT, advanced, continued, key_of
 from venturekit.protocol.trace import parse_trace_header
+from venturekit.service.api.errors import ApiError
+from venturekit.service.sources.ports import FunctionView
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
+    from venturekit.service.sources.mapping import EventSourceMapping
     from venturekit.service.sources.messages import Item
-    from venturekit.service.sources.ports import BatchTarget, Concurrency
+    from venturekit.service.sources.ports import BatchTarget, Concurrency, Targets
 
 TRACE_LIMIT_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an invocation. ``error`` is empty on success; ``refused`` says why it was not run."""
+    """What became of an invocation. ``error`` is empty on success; ``refused`` says why it was not run.
+
+    ``busy`` says why it was not even tried: the function has no room for it, or cannot run now.
+    """
 
     payload: bytes | bytearray = b""
     error: str = ""
     refused: str = ""
+    busy: str = ""
 
 
 class BatchInvocation:
-    """A batch on its way through an execution environment; ``outcome`` gets what becomes of it."""
+    """A batch on its way through an execution environment; ``ended(outcome)`` is called once with what became of it."""
 
     __slots__ = (
         "_concurrency",
+        "_ended",
         "enqueued",
         "extra_headers",
         "invoked_arn",
-        "outcome",
         "payload",
         "request_id",
         "tail",
@@ -50,7 +56,7 @@ class BatchInvocation:
         *,
         request_id: str,
         trace: bytes,
-        outcome: asyncio.Future[Outcome],
+        ended: Callable[[Outcome], None],
     ) -> None:
         self.request_id = request_id.encode()
         self.invoked_arn = target.invoked_arn.encode()
@@ -59,14 +65,14 @@ class BatchInvocation:
         self.extra_headers = b""
         self.tail = False
         self.enqueued = 0.0
-        self.outcome = outcome
+        self._ended = ended
         self._concurrency = concurrency
 
     def settle(self, payload: bytes | bytearray, error: bytes, log_tail: bytes) -> None:
         """The function's answer."""
         del log_tail
         self._concurrency.release()
-        self._end(Outcome(payload, error.decode()))
+        self._ended(Outcome(payload, error.decode()))
 
     def begin_stream(self, content_type: bytes, resume: Callable[[], None]) -> bool:
         """A streamed response is collected."""
@@ -79,12 +85,45 @@ class BatchInvocation:
     def reject(self, reason: str) -> None:
         """No execution environment could be had."""
         self._concurrency.release()
-        self._end(Outcome(refused=reason))
+        self._ended(Outcome(refused=reason))
 
-    def _end(self, outcome: Outcome) -> None:
-        # Nobody waits any more when the service ends.
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
+
+class Invoker:
+    """Begins invocations of the functions of mappings. ``new_id()`` gives unique texts (UUIDs)."""
+
+    def __init__(self, targets: Targets, new_id: Callable[[], str]) -> None:
+        self._targets = targets
+        self._new_id = new_id
+
+    def room(self, mapping: EventSourceMapping) -> int:
+        """How many more invocations of the function could run now."""
+        return self._targets.concurrency(mapping.account_id, mapping.function_name).room
+
+    def look(self, mapping: EventSourceMapping) -> FunctionView:
+        """What the function is now."""
+        room = self.room(mapping)
+        try:
+            target = self._targets.resolve(mapping.account_id, mapping.function_name, mapping.qualifier)
+            _ = target.pool
+        except ApiError as error:
+            return FunctionView(room, f"{error.code}: {error.message}")
+        return FunctionView(room, "", target.timeout_seconds, target.invoked_arn, target.recursion_allowed)
+
+    def begin(
+        self, mapping: EventSourceMapping, payload: bytes, trace: bytes, ended: Callable[[Outcome], None]
+    ) -> None:
+        """Run the function with an event; ``ended(outcome)`` is called once, maybe before this returns."""
+        try:
+            target = self._targets.resolve(mapping.account_id, mapping.function_name, mapping.qualifier)
+            pool = target.pool
+        except ApiError as error:
+            ended(Outcome(busy=f"{error.code}: {error.message}"))
+            return
+        concurrency = target.concurrency
+        if not concurrency.take():
+            ended(Outcome(busy=concurrency.exceeded))
+            return
+        pool.submit(BatchInvocation(target, concurrency, payload, request_id=self._new_id(), trace=trace, ended=ended))
 
 
 def traced(items: Sequence[Item], invoked_arn: str, new_trace: bytes) -> tuple[bytes, list[Item]]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from venturekit.service.api.errors import ApiError
 from venturekit.service.sources import faults
 from venturekit.service.sources.mapping import EventSourceMapping
-from venturekit.service.sources.poller import Poller
 from venturekit.service.sources.states import Change, InUseError, State, after
 from venturekit.service.store.errors import NotStoredError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from venturekit.service.sources.poller import Surroundings
-    from venturekit.service.sources.ports import Tasks
+    from venturekit.service.sources.ports import Pollers, SourcePoller, Targets, Tasks
     from venturekit.service.store.event_source_mappings import EventSourceMappingStore
 
 BY_USER: Final = "USER_INITIATED"
 FUNCTION_GONE: Final = "The function that the event source mapping invokes does not exist any more."
 """Why a mapping was disabled; the words are a choice."""
 CLOSING_SECONDS: Final = 2.0
-GIVING_BACK_SECONDS: Final = 1.0
+GIVING_BACK_SECONDS: Final = 1.5
 
 
 class Source:
@@ -36,7 +34,7 @@ class Source:
     def __init__(self, mapping: EventSourceMapping, state: State) -> None:
         self.mapping = mapping
         self.state = state
-        self.poller: Poller | None = None
+        self.poller: SourcePoller | None = None
         self.result = ""
 
     def told(self, result: str) -> None:
@@ -50,14 +48,16 @@ class EventSourceMappings:
     def __init__(
         self,
         store: EventSourceMappingStore,
-        around: Surroundings,
+        pollers: Pollers,
         *,
+        targets: Targets,
         tasks: Tasks,
         wall: Callable[[], float],
         warn: Callable[[str], None],
     ) -> None:
         self._store = store
-        self._around = around
+        self._polling = pollers
+        self._targets = targets
         self._tasks = tasks
         self._wall = wall
         self._warn = warn
@@ -100,17 +100,19 @@ class EventSourceMappings:
         """Give what has ended a little time to be settled, and give up the rest: it is delivered again."""
         self.stop()
         self._closed = True
-        ending = [asyncio.ensure_future(poller.ended()) for poller in self._pollers() if poller.busy]
-        if ending:
-            await asyncio.wait(ending, timeout=CLOSING_SECONDS)
         pollers = list(self._pollers())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                for poller in pollers:
+                    await poller.rested()
         for poller in pollers:
             poller.abandon()
-        for poller in pollers:
-            await poller.ended()
-        await asyncio.gather(*(poller.given_back(GIVING_BACK_SECONDS) for poller in pollers))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GIVING_BACK_SECONDS):
+                for poller in pollers:
+                    await poller.ended()
 
-    def _pollers(self) -> Iterable[Poller]:
+    def _pollers(self) -> Iterable[SourcePoller]:
         return (source.poller for source in self._sources.values() if source.poller is not None)
 
     # --- what there is ------------------------------------------------------------------------------------------
@@ -201,7 +203,7 @@ class EventSourceMappings:
     def _check_function(self, source: Source) -> None:
         mapping = source.mapping
         try:
-            self._around.targets.resolve(mapping.account_id, mapping.function_name, mapping.qualifier)
+            self._targets.resolve(mapping.account_id, mapping.function_name, mapping.qualifier)
         except ApiError as error:
             if error.status == 404 and not self._closed:
                 self._tasks.spawn(self._disable(source))
@@ -266,5 +268,4 @@ class EventSourceMappings:
 
     def _poll(self, source: Source) -> None:
         if source.poller is None and self._begun:
-            source.poller = Poller(source.mapping, self._around, source.told)
-            source.poller.start()
+            source.poller = self._polling.poll(source.mapping, source.told)

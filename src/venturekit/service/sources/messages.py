@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HEAD: Final = b'{"Records":['
 TAIL: Final = b"]}"
+_AS_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _item(record: Mapping[str, Any]) -> Item:
     return Item(
         message_id=record["messageId"],
         receipt_handle=record["receiptHandle"],
-        record=json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"),
+        record=_AS_JSON(record).encode("utf-8", "replace"),
         group=attributes.get("MessageGroupId", "") if "SequenceNumber" in attributes else "",
         trace=attributes.get("AWSTraceHeader", "").encode("latin-1", "replace"),
     )

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from venturekit.service.api.registry import Call, Registry
     from venturekit.service.sources.mappings import EventSourceMappings, Source
-    from venturekit.service.sources.ports import Account, Functions, Queues, Targets, Tasks
-    from venturekit.service.sources.threads import CallThreads
+    from venturekit.service.sources.ports import Account, Functions, Pollers, Targets, Tasks
 
 MAX_PAGE: Final = 100
 """The most items of a page (API reference, "ListEventSourceMappings")."""
@@ -47,16 +46,14 @@ class Sources:
         self,
         mappings: EventSourceMappings,
         *,
-        queues: Queues,
+        pollers: Pollers,
         targets: Targets,
-        threads: CallThreads,
         tasks: Tasks,
         new_id: Callable[[], str],
     ) -> None:
         self.mappings = mappings
-        self.queues = queues
+        self.pollers = pollers
         self.targets = targets
-        self.threads = threads
         self.tasks = tasks
         self.new_id = new_id
 
@@ -202,7 +199,7 @@ class EventSourceMappingOperations:
         sources = self._sources()
         try:
             async with asyncio.timeout(ASKED_SECONDS):
-                queue = await sources.threads.run(lambda: sources.queues.describe(mapping.queue_arn))
+                queue = await sources.pollers.describe(mapping.queue_arn)
         except QueueRefusedError as error:
             raise faults.queue_refused(error.code, error.message) from error
         except QueueError as error:

@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from venturekit.service.api.errors import ApiError
 from venturekit.service.sources.batches import (
     CROWDED_WAIT_SECONDS,
     Gathering,
@@ -25,7 +24,7 @@ from venturekit.service.sources.batches import (
     pause_seconds,
     split,
 )
-from venturekit.service.sources.invoking import BatchInvocation, Outcome, traced, without
+from venturekit.service.sources.invoking import traced, without
 from venturekit.service.sources.messages import event_of, sorted_out
 from venturekit.service.sources.ports import QueueError
 from venturekit.service.sources.responses import BadBatchResponseError, failed_ids
@@ -33,9 +32,10 @@ from venturekit.service.sources.responses import BadBatchResponseError, failed_i
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from venturekit.service.sources.invoking import Outcome
     from venturekit.service.sources.mapping import EventSourceMapping
     from venturekit.service.sources.messages import Item
-    from venturekit.service.sources.ports import BatchTarget, Queues, Targets
+    from venturekit.service.sources.ports import FunctionView, MappedFunction, Queues
     from venturekit.service.sources.threads import CallThreads
 
 QUEUE_PAUSE_SECONDS: Final = 30.0
@@ -67,10 +67,8 @@ class Surroundings:
     """What pollers work with. ``monotonic`` tells seconds, ``new_trace`` makes a trace header."""
 
     queues: Queues
-    targets: Targets
     receiving: CallThreads
     settling: CallThreads
-    new_id: Callable[[], str]
     new_trace: Callable[[], bytes]
     monotonic: Callable[[], float]
     report: Callable[[BaseException], None]
@@ -82,14 +80,23 @@ class Poller:
     ``told(result)`` gets each processing result: ``OK`` or ``PROBLEM: …``.
     """
 
-    def __init__(self, mapping: EventSourceMapping, around: Surroundings, told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        mapping: EventSourceMapping,
+        function: MappedFunction,
+        around: Surroundings,
+        told: Callable[[str], None],
+    ) -> None:
         self.mapping = mapping
+        self._function = function
         self._around = around
         self._told = told
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._looking = 0
         self._processing = 0
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._patience_seconds = 1
         self._failures = 0
         self._refusals = 0
@@ -119,6 +126,10 @@ class Poller:
     def stop(self) -> None:
         """Receive nothing more; what was received and is not being processed goes back to the queue."""
         self._stopping.set()
+
+    async def rested(self) -> None:
+        """Return when no messages are being processed."""
+        await self._at_rest.wait()
 
     async def ended(self) -> None:
         """Return when nothing of it runs any more: after ``stop``."""
@@ -214,9 +225,7 @@ class Poller:
             await self._pause(seconds)
         tries = 0
         while not self._stopping.is_set():
-            mapping = self.mapping
-            concurrency = self._around.targets.concurrency(mapping.account_id, mapping.function_name)
-            if concurrency.room > 0:
+            if (await self._function.look(anew=tries > 0)).room > 0:
                 return
             tries += 1
             await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
@@ -242,7 +251,7 @@ class Poller:
                 received = await self._receive(gathering)
                 if received.items:
                     until = min(until, received.at + self._visibility_seconds)
-                gathering.add(received.items, received.at, self._latest(until))
+                gathering.add(received.items, received.at, await self._latest(until))
                 if received.hasty:
                     await self._pause(pause_seconds(self._hasty, HASTY_PAUSE_SECONDS) / 4)
                 if not gathering.items:
@@ -260,9 +269,8 @@ class Poller:
         await self._release(gathering.items)
         return None
 
-    def _latest(self, until: float) -> float:
-        target, _ = self._target() if self.mapping.window_seconds else (None, "")
-        timeout_seconds = target.timeout_seconds if target is not None else 0
+    async def _latest(self, until: float) -> float:
+        timeout_seconds = (await self._function.look()).timeout_seconds if self.mapping.window_seconds else 0
         return latest_end(until, self._visibility_seconds, timeout_seconds)
 
     async def _receive(self, gathering: Gathering) -> Received:
@@ -347,6 +355,7 @@ class Poller:
     async def _process(self, batch: tuple[list[Item], float]) -> None:
         items, until = batch
         self._processing += 1
+        self._at_rest.clear()
         try:
             blocked: set[str] = set()
             first = True
@@ -359,6 +368,8 @@ class Poller:
                     blocked.update(item.group for item in part if item.message_id in failed)
         finally:
             self._processing -= 1
+            if not self._processing:
+                self._at_rest.set()
 
     async def _process_part(self, items: list[Item], until: float, *, first: bool) -> frozenset[str]:
         """Invoke, and delete what is done. Returns the ids of the messages that are not."""
@@ -394,17 +405,20 @@ class Poller:
         """What became of the invocation, and of which messages; None if there was none in time."""
         tries = 0
         while True:
-            target, problem = self._target()
-            if target is not None:
-                if self._around.monotonic() + target.timeout_seconds > until and (tries or not first):
+            must_fit = tries > 0 or not first
+            view = await self._function.look(anew=must_fit)
+            problem = view.problem
+            if not problem:
+                if must_fit and self._around.monotonic() + view.timeout_seconds > until:
                     # They would become visible while the function works on them.
                     self._told(f"PROBLEM: {TOO_LATE}")
                     if not tries and self._around.monotonic() < until:
                         await self._release(items)
                     return None, []
-                problem = target.concurrency.exceeded
-                if target.concurrency.take():
-                    return await self._invoke(target, items)
+                outcome, invoked = await self._invoke(view, items)
+                if outcome is None or not outcome.busy:
+                    return outcome, invoked
+                problem = outcome.busy
             tries += 1
             self._told(f"PROBLEM: {problem}")
             if self._stopping.is_set():
@@ -414,37 +428,15 @@ class Poller:
                 return None, []
             await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
 
-    def _target(self) -> tuple[BatchTarget | None, str]:
-        mapping = self.mapping
-        try:
-            target = self._around.targets.resolve(mapping.account_id, mapping.function_name, mapping.qualifier)
-            _ = target.pool
-        except ApiError as error:
-            return None, f"{error.code}: {error.message}"
-        return target, ""
-
-    async def _invoke(self, target: BatchTarget, items: list[Item]) -> tuple[Outcome | None, list[Item]]:
-        """Run the function; its concurrency was counted."""
-        around = self._around
-        trace, looping = traced(items, target.invoked_arn, around.new_trace())
-        if looping and not target.recursion_allowed:
+    async def _invoke(self, view: FunctionView, items: list[Item]) -> tuple[Outcome | None, list[Item]]:
+        """Run the function with what is in no loop."""
+        trace, looping = traced(items, view.invoked_arn, self._around.new_trace())
+        if looping and not (await self._function.look(anew=True)).recursion_allowed:
             items = without(items, looping)
             self._told(LOOPING)
         if not items:
-            target.concurrency.release()
             return None, []
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        target.pool.submit(
-            BatchInvocation(
-                target,
-                target.concurrency,
-                event_of(items),
-                request_id=around.new_id(),
-                trace=trace,
-                outcome=future,
-            )
-        )
-        return await future, items
+        return await self._function.invoke(event_of(items), trace), items
 
     async def _delete(self, handles: list[str]) -> bool:
         """Delete messages that are done; whether that has been possible."""

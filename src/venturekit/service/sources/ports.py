@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from venturekit.service.sources.invoking import BatchInvocation
+    from venturekit.service.sources.invoking import BatchInvocation, Outcome
+    from venturekit.service.sources.mapping import EventSourceMapping
 
 T = TypeVar("T")
 
@@ -47,6 +48,63 @@ class Queues(Protocol):
 
     def release(self, arn: str, receipt_handles: Sequence[str]) -> None:
         """Make messages visible again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """What a poller knows of its function: how it was a moment ago.
+
+    ``problem`` says why it cannot run, in which case only ``room`` means anything: how many more invocations of it
+    could run now.
+    """
+
+    room: int
+    problem: str = ""
+    timeout_seconds: int = 0
+    invoked_arn: str = ""
+    recursion_allowed: bool = False
+
+
+class MappedFunction(Protocol):
+    """The function of one mapping, as its poller sees it."""
+
+    async def look(self, *, anew: bool = False) -> FunctionView:
+        """What it is; ``anew``: now, and not a moment ago."""
+
+    async def invoke(self, payload: bytes, trace: bytes) -> Outcome:
+        """Run it with an event."""
+
+
+class SourcePoller(Protocol):
+    """What polls the queue of one mapping; ``mapping`` may be replaced at any time: the next batch goes by it."""
+
+    mapping: EventSourceMapping
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages are being processed."""
+
+    def stop(self) -> None:
+        """Receive nothing more; what was received and is not being processed goes back to the queue."""
+
+    def abandon(self) -> None:
+        """Give up at once: what is being processed is not deleted and comes back."""
+
+    async def rested(self) -> None:
+        """Return when no messages are being processed: after ``stop``."""
+
+    async def ended(self) -> None:
+        """Return when nothing of it runs any more: after ``stop`` or ``abandon``."""
+
+
+class Pollers(Protocol):
+    """Makes pollers."""
+
+    def poll(self, mapping: EventSourceMapping, told: Callable[[str], None]) -> SourcePoller:
+        """Begin to poll. ``told(result)`` gets each processing result: ``OK`` or ``PROBLEM: …``."""
+
+    async def describe(self, arn: str) -> QueueDescription:
+        """Ask for a queue's attributes. Raises QueueError."""
 
 
 class Pool(Protocol):

@@ -1,7 +1,9 @@
-"""Queues of SQS, or of what stands in for it: the port of event source mappings. Blocks: for threads."""
+"""Queues of SQS, or of what stands in for it: the port of pollers. Blocks: for threads."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 from venturekit.service.events.aws_calls import AwsNotAskedError, AwsRefusedError
@@ -10,7 +12,7 @@ from venturekit.service.sources.ports import QueueDescription, QueueError, Queue
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from venturekit.service.aws import AwsClients
+    from venturekit.service.polling.sqs_api import SqsApi
 
 AT_ONCE: Final = 10
 """Messages of one request that deletes or releases some (SQS API reference)."""
@@ -19,14 +21,14 @@ AT_ONCE: Final = 10
 class SqsQueues:
     """Queues by their ARNs: see :class:`venturekit.service.sources.ports.Queues`."""
 
-    def __init__(self, aws: AwsClients) -> None:
-        self._aws = aws
+    def __init__(self, api: SqsApi) -> None:
+        self._api = api
         # Found out once; a queue that is made anew has the same URL.
         self._urls: dict[str, str] = {}
 
     def describe(self, arn: str) -> QueueDescription:
         """Ask for a queue's attributes. Raises QueueError."""
-        answer = self._call(arn, "get_queue_attributes", {"AttributeNames": ["VisibilityTimeout"]})
+        answer = self._call(arn, "GetQueueAttributes", {"AttributeNames": ["VisibilityTimeout"]})
         try:
             return QueueDescription(int(answer["Attributes"]["VisibilityTimeout"]))
         except (KeyError, TypeError, ValueError):
@@ -44,18 +46,21 @@ class SqsQueues:
             "MessageSystemAttributeNames": ["All"],
             "AttributeNames": ["All"],
         }
-        messages: Sequence[Mapping[str, Any]] = self._call(arn, "receive_message", members).get("Messages") or ()
-        if any(not message.get("ReceiptHandle") or not message.get("MessageId") for message in messages):
-            raise QueueError("what answers for sqs gave a message without MessageId or ReceiptHandle")
+        messages: Sequence[Mapping[str, Any]] = self._call(arn, "ReceiveMessage", members).get("Messages") or ()
+        try:
+            for message in messages:
+                _check(message)
+        except (AttributeError, TypeError, binascii.Error) as error:
+            raise QueueError(f"what answers for sqs gave a message that is none: {error}") from error
         return messages
 
     def delete(self, arn: str, receipt_handles: Sequence[str]) -> None:
         """Delete messages. Raises QueueError when some could not be deleted."""
-        self._batches(arn, "delete_message_batch", receipt_handles, {})
+        self._batches(arn, "DeleteMessageBatch", receipt_handles, {})
 
     def release(self, arn: str, receipt_handles: Sequence[str]) -> None:
         """Make messages visible again at once. Raises QueueError."""
-        self._batches(arn, "change_message_visibility_batch", receipt_handles, {"VisibilityTimeout": 0})
+        self._batches(arn, "ChangeMessageVisibilityBatch", receipt_handles, {"VisibilityTimeout": 0})
 
     def _batches(self, arn: str, operation: str, handles: Sequence[str], more: Mapping[str, Any]) -> None:
         failed: list[Mapping[str, Any]] = []
@@ -70,12 +75,9 @@ class SqsQueues:
 
     def _call(self, arn: str, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         region = arn.split(":")[3]
-        obstacle = self._aws.obstacle("sqs")
-        if obstacle:
-            raise QueueError(obstacle)
         try:
             url = self._urls.get(arn) or self._find(arn, region)
-            return self._aws.call("sqs", region, operation, {"QueueUrl": url, **members}, patient=True)
+            return self._api.call(region, operation, {"QueueUrl": url, **members})
         except AwsRefusedError as error:
             self._urls.pop(arn, None)
             raise QueueRefusedError(error.code, error.message) from error
@@ -85,8 +87,17 @@ class SqsQueues:
     def _find(self, arn: str, region: str) -> str:
         account_id, name = arn.split(":")[4:6]
         members = {"QueueName": name, "QueueOwnerAWSAccountId": account_id}
-        url = self._aws.call("sqs", region, "get_queue_url", members, patient=True).get("QueueUrl")
+        url = self._api.call(region, "GetQueueUrl", members).get("QueueUrl")
         if not url:
             raise QueueError("what answers for sqs gave no QueueUrl: check that its address is right")
         self._urls[arn] = str(url)
         return str(url)
+
+
+def _check(message: Mapping[str, Any]) -> None:
+    """Raise QueueError for what is no message; what is in base64 on the wire becomes bytes."""
+    if not message.get("ReceiptHandle") or not message.get("MessageId"):
+        raise QueueError("what answers for sqs gave a message without MessageId or ReceiptHandle")
+    for attribute in (message.get("MessageAttributes") or {}).values():
+        if attribute.get("BinaryValue") is not None:
+            attribute["BinaryValue"] = base64.b64decode(attribute["BinaryValue"])
