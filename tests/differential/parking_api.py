@@ -89,6 +89,12 @@ class ParkingRuntimeApi:
             connection.shutdown(socket.SHUT_RDWR)
         return len(parked)
 
+    def drop_idle(self) -> None:
+        """Close all connections on which nobody waits."""
+        with self._changed:
+            for connection in self.connections.difference(self._parked):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -201,8 +207,10 @@ class Pool:
         command: Sequence[str],
         directory: Path,
         api: ParkingRuntimeApi,
-        concurrency: int | str,
+        concurrency: int | str | None,
         log: LogSocket | None = None,
+        *,
+        takes_input: bool = False,
         **environ: str,
     ) -> None:
         variables = {
@@ -213,7 +221,7 @@ class Pool:
             "PYTHONDONTWRITEBYTECODE": "1",
             "LAMBDA_TASK_ROOT": str(directory),
             "AWS_LAMBDA_RUNTIME_API": api.address,
-            "AWS_LAMBDA_MAX_CONCURRENCY": str(concurrency),
+            **({} if concurrency is None else {"AWS_LAMBDA_MAX_CONCURRENCY": str(concurrency)}),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances",
             "AWS_LAMBDA_LOG_FORMAT": "JSON",
             "AWS_LAMBDA_FUNCTION_NAME": "shop",
@@ -229,7 +237,7 @@ class Pool:
             command,
             cwd=directory,
             env=variables,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if takes_input else subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
             start_new_session=True,

@@ -109,6 +109,70 @@ const PARTS = {
       assert.strictEqual(errorType(named(name)), 'Error', String(name));
     }
   },
+  'the class of an error in the JSON log'() {
+    const { RuntimeError } = load('errors.cjs');
+    const { rulesOf } = load('rules.cjs');
+    const named = (type, runtime) => new RuntimeError(type, 'm', rulesOf(runtime)).className;
+    for (const [type, modern] of [
+      ['Runtime.JSONStringifyError', 'JSONStringifyError'],
+      ['Runtime.ImportModuleError', 'ImportModuleError'],
+      ['Runtime.HandlerNotFound', 'HandlerNotFoundError'],
+      ['Runtime.InvalidStreamingOperation', 'InvalidStreamingOperation'],
+    ]) {
+      assert.strictEqual(named(type, 'AWS_Lambda_nodejs24.x'), modern);
+      assert.strictEqual(named(type, 'AWS_Lambda_nodejs22.x'), type.slice('Runtime.'.length));
+    }
+  },
+  'how many workers there are'() {
+    const { workerCount } = load('concurrent.cjs');
+    const cpus = require('os').cpus().length;
+    assert.strictEqual(workerCount('3', undefined), 3);
+    for (const nothing of [undefined, '', '0', '-1', 'x']) assert.strictEqual(workerCount(nothing, undefined), 8);
+    for (const [limit, count] of [
+      ['max 100000\n', 8 * cpus],
+      ['200000 100000\n', 16],
+      ['150000 100000\n', 16],
+      ['1 100000\n', 8],
+      ['', 8],
+      ['200000 0', 8],
+      ['x y', 8],
+    ]) {
+      assert.strictEqual(workerCount(undefined, limit), count, limit);
+    }
+  },
+  'who follows a worker'() {
+    const { strikesAfter } = load('concurrent.cjs');
+    const { PHASES } = load('in_flight.cjs');
+    const after = (strikes, proven, phase, hasServed) => strikesAfter({ strikes, proven }, { phase, hasServed });
+    assert.strictEqual(after(2, true, PHASES.ready, true), 0);
+    assert.strictEqual(after(1, true, PHASES.ready, false), 2);
+    assert.strictEqual(after(0, false, PHASES.starting, false), 1);
+    assert.strictEqual(after(0, false, PHASES.refused, false), 3);
+    assert.strictEqual(after(0, true, PHASES.refused, false), 1);
+    assert.strictEqual(after(0, true, PHASES.apiGone, true), 3);
+  },
+  'when it is tried again'() {
+    const { delayMs } = load('concurrent_api.cjs');
+    const delays = Array.from({ length: 19 }, (_, index) => delayMs(index + 1));
+    assert.deepStrictEqual(delays.slice(0, 11), [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 90000]);
+    assert.ok(delays.slice(10).every((delay) => delay === 90000));
+  },
+  'what is in flight'() {
+    const { InFlight } = load('in_flight.cjs');
+    const mine = InFlight.of(3);
+    const seen = new InFlight(mine.memory);
+    assert.deepStrictEqual([seen.requestIds(), seen.hasServed, seen.phase], [[], false, 0]);
+    const slots = ['a', '\u00fc'.repeat(100), 'c'].map((id) => mine.take(id));
+    assert.deepStrictEqual(seen.requestIds().sort(), ['a', 'c', '\u00fc'.repeat(100)]);
+    assert.strictEqual(mine.take('one more'), undefined);
+    mine.drop(undefined);
+    mine.drop(slots[1]);
+    assert.strictEqual(mine.take('x'.repeat(256)), undefined);
+    mine.take('x'.repeat(255));
+    assert.deepStrictEqual(seen.requestIds().sort(), ['a', 'c', 'x'.repeat(255)]);
+    slots.forEach((slot) => mine.drop(slot));
+    assert.deepStrictEqual([seen.requestIds(), seen.hasServed], [[], true]);
+  },
 };
 
 PARTS[part]();

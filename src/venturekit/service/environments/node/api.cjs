@@ -147,7 +147,7 @@ class RuntimeApi {
 
   _invocation(status, headers, body) {
     if (status !== 200) {
-      this._lost(`the Runtime API answered invocation/next with ${status}: ${body.utf8Slice(0, 200)}`);
+      this._lost(`the Runtime API answered invocation/next with ${status}: ${body.subarray(0, 200)}`);
       return;
     }
     // While the function runs only its own doings keep the process alive.

@@ -15,7 +15,9 @@ class RuntimeError extends Error {
   constructor(type, message, rules, stack) {
     super(message);
     Object.defineProperty(this, 'name', { value: type, enumerable: rules.repeatsNames });
-    Object.defineProperty(this, 'className', { value: type.replace(/^Runtime\./, '') + rules.classSuffix });
+    const kind = type.replace(/^Runtime\./, '');
+    const className = /Error$|^InvalidStreaming/.test(kind) ? kind : kind + rules.classSuffix;
+    Object.defineProperty(this, 'className', { value: className });
     this.stack = stack || `${type}: ${message}`;
   }
 }

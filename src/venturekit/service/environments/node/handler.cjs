@@ -15,10 +15,6 @@ const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
 // Where AWS's runtime lies: the last entry of the "Require stack" in an import error's message.
 const AWS_RUNTIME = '/var/runtime/index.mjs';
-const CALLBACKS_ARE_GONE =
-  'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to ' +
-  'modify this function to use a supported handler signature to use Node.js 24 or later. For more information see ' +
-  'https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.';
 
 // { handler, streaming, highWaterMark }. Throws what the module throws, or a RuntimeError.
 async function loadHandler(root, name, rules) {
@@ -34,7 +30,7 @@ async function loadHandler(root, name, rules) {
     throw new RuntimeError('Runtime.InvalidStreamingOperation', `unknown kind of streaming: ${String(streaming)}`, rules);
   }
   if (!rules.callbacks && !streaming && value.length >= 3) {
-    throw new RuntimeError('Runtime.CallbackHandlerDeprecated', CALLBACKS_ARE_GONE, rules);
+    throw new RuntimeError('Runtime.CallbackHandlerDeprecated', rules.callbackRefusal, rules);
   }
   return { handler: value, streaming: streaming !== undefined, highWaterMark: value[HIGH_WATER_MARK] };
 }

@@ -18,9 +18,10 @@ const MOST_FRAME_BYTES = 1024 * 1024;
 const WAIT_MS = 1;
 
 class FunctionLog {
-  // `descriptor` takes frames; undefined: records are lines of standard output.
-  constructor({ descriptor, json, level, rules }) {
+  // `descriptor` takes frames; undefined: records are lines of `output`.
+  constructor({ descriptor, output = 1, json, level, rules }) {
     this._descriptor = descriptor;
+    this._output = output;
     this._json = json;
     this._least = LEVELS[(level || '').toLowerCase()] ?? 0;
     this._rules = rules;
@@ -102,7 +103,7 @@ class FunctionLog {
 
   _send(kind, text) {
     if (this._descriptor === undefined) {
-      this._writeAll(1, Buffer.from(text));
+      this._writeAll(this._output, Buffer.from(text));
       return;
     }
     const length = Buffer.byteLength(text);

@@ -14,6 +14,7 @@ const { rulesOf } = require('./rules.cjs');
 const { InvokeStore } = require('./store.cjs');
 const { awslambda } = require('./stream.cjs');
 
+const CONCURRENCY_VARIABLE = 'AWS_LAMBDA_MAX_CONCURRENCY';
 const LOG_VARIABLE = '_LAMBDA_TELEMETRY_LOG_FD';
 const UNHANDLED_STATUS = 128;
 const UNCAUGHT_STATUS = 129;
@@ -31,6 +32,10 @@ async function main() {
   // On AWS no function is a part of the program that runs it.
   process.mainModule = undefined;
   const environ = process.env;
+  if (environ[CONCURRENCY_VARIABLE] !== undefined) {
+    require('./concurrent.cjs').start(environ, load);
+    return;
+  }
   const rules = rulesOf(environ.AWS_EXECUTION_ENV);
   const log = openLog(environ, rules);
   const store = rules.hasInvokeStore ? new InvokeStore() : undefined;
