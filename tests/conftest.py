@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import sys
 import tomllib
 from dataclasses import dataclass, field
@@ -67,6 +68,9 @@ def whole_suite(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Floors are counted where all reports come together: not in a worker of xdist."""
+    # Started in the background by a shell this process ignores it, and so would every program whose Ctrl-C is tested.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput") and whole_suite(config):
         table = tomllib.loads(FLOORS.read_text())
         config.stash[FLOORS_KEY] = Floors(table["folders"], table["counts"])
