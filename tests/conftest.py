@@ -22,9 +22,12 @@ FULL = os.environ.get("VENTUREKIT_TEST_FULL") == "1"
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 FLOORS = Path(__file__).parent / "floors.toml"
 LONG_TEXT = 20_000
+SHORT_EXAMPLES = 50
+# Where hypothesis keeps what ``@settings`` says, on a function.
+PROPERTY_SETTINGS = "_hypothesis_internal_use_settings"
 
 # An example may wait for the other tests on a busy machine; what may take how long is asserted where it matters.
-settings.register_profile("short", deadline=None)
+settings.register_profile("short", deadline=None, max_examples=SHORT_EXAMPLES)
 settings.register_profile("full", deadline=None, max_examples=1000)
 settings.load_profile("full" if FULL else "short")
 
@@ -112,9 +115,32 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """After each file take out what it has left, and look no more through what stays: that grows with every file."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+    return result
+
+
+def try_fewer_examples(item: pytest.Item) -> None:
+    """The short form of a property: numbers of examples beside it count in the full form."""
+    machine = getattr(getattr(item, "cls", None), "settings", None)
+    if isinstance(machine, settings) and machine.max_examples > SHORT_EXAMPLES:
+        item.cls.settings = settings(machine, max_examples=SHORT_EXAMPLES)  # type: ignore[attr-defined]
+    function = getattr(item, "function", None)
+    own = getattr(function, PROPERTY_SETTINGS, None)
+    if isinstance(own, settings) and own.max_examples > SHORT_EXAMPLES:
+        setattr(function, PROPERTY_SETTINGS, settings(own, max_examples=SHORT_EXAMPLES))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test marked ``full`` has a smaller twin that always runs, so it is left out of the short form."""
     if not FULL:
+        for item in items:
+            try_fewer_examples(item)
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
