@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import http.client
 import json
@@ -11,18 +10,16 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cli.warm import WarmVk
+from tests.warm import warm_command
 
 BOUND_SECONDS = 30.0
 END_SECONDS = 60.0
@@ -68,19 +65,9 @@ class Done:
         return json.loads(self.out)
 
 
-@cache
-def warm_vk() -> WarmVk:
-    """The program that forks the commands of this process's tests."""
-    folder = tempfile.TemporaryDirectory(prefix="vk-")
-    warm = WarmVk(Path(folder.name), clean_environment())
-    atexit.register(folder.cleanup)
-    atexit.register(warm.close)
-    return warm
-
-
 def run_vk(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Done:
     """Run ``vk`` to its end, in a process that has imported it already: test_cli_process.py shows no difference."""
-    status, out, err = warm_vk().run(
+    status, out, err = warm_command("vk").run(
         arguments, cwd=cwd, env=clean_environment(env), stdin=stdin or b"", seconds=END_SECONDS
     )
     return Done(status, out, err.decode())

@@ -1,15 +1,18 @@
-"""Runs ``vk`` to its end in processes that ``warm_vk.py`` forks: no interpreter starts and nothing is imported."""
+"""Runs commands in processes that ``warm_commands.py`` forks: no interpreter starts and nothing is imported."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +32,14 @@ def drain(descriptor: int) -> bytes:
         return pipe.read()
 
 
-class WarmVk:
-    """The program; it ends with this process. ``folder`` is for its socket, ``env`` the variables it starts with."""
+class WarmCommand:
+    """The program for ``vk`` or ``aws``. ``env`` are the variables it starts with."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        self._path = str(folder / "socket")
+    def __init__(self, name: str, env: Mapping[str, str]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{name}-")
+        self._path = f"{self._folder.name}/socket"
         self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("warm_vk.py")), self._path],
+            [sys.executable, str(Path(__file__).with_name("warm_commands.py")), name, self._path],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -75,3 +79,13 @@ class WarmVk:
         """End the program."""
         self._server.communicate()
         self._pool.shutdown()
+        self._folder.cleanup()
+
+
+@cache
+def warm_command(name: str) -> WarmCommand:
+    """The program of this process's tests; it ends with the process."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "VENTUREKIT_"))}
+    warm = WarmCommand(name, kept)
+    atexit.register(warm.close)
+    return warm

@@ -1,10 +1,10 @@
-"""Run as a program: forks a ``vk`` for each command it is asked for, as ``python -m venturekit`` would run it.
+"""Run as a program: forks a process for each command line it is asked for, as its own interpreter would run it.
 
 What a command imports is imported once here and not by each of a thousand processes; everything else of a process
 is its own: arguments, folder, variables, standard files, exit status.
 
-Argument: the path of a socket. A request is one message of JSON with three descriptors; the answers are the process
-and its exit status, in digits. Ends when standard input does.
+Arguments: ``vk`` or ``aws``, and the path of a socket. A request is one message of JSON with three descriptors; the
+answers are the process and its exit status, in digits. Ends when standard input does.
 """
 
 from __future__ import annotations
@@ -22,33 +22,43 @@ import socket
 import sys
 import threading
 import time
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
-import venturekit.cli
-from venturekit.cli import main
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 MESSAGE_BYTES = 1 << 20
-# What commands import when they need it.
+NOBODY = ("--endpoint-url", "http://127.0.0.1:1")
+# What vk imports when it needs it.
 LAZY = ("rich.console", "rich.table", "ssl", "uvloop", "venturekit.service.app")
-# Typer imports more once it has values before it.
-FIRST = ("functions", "get", "any", "--endpoint-url", "http://127.0.0.1:1")
 
 
-def warm_up() -> None:
-    """Import all that a command may."""
+def vk() -> Callable[[], int]:
+    """``python -m venturekit``."""
+    import venturekit.cli
+
     for module in pkgutil.iter_modules(venturekit.cli.__path__, "venturekit.cli."):
         importlib.import_module(module.name)
     for name in LAZY:
         importlib.import_module(name)
-    with redirect_stderr(io.StringIO()):
-        main(FIRST)
-    # Processes share what none of them looks through.
-    gc.collect()
-    gc.freeze()
+    # Typer imports more once it has values before it.
+    venturekit.cli.main(["functions", "get", "any", *NOBODY])
+    return venturekit.cli.main
+
+
+def aws() -> Callable[[], int]:
+    """AWS's command line, which imports a service's part when it is first called."""
+    import awscli.clidriver
+
+    sys.argv = ["aws", "lambda", "list-functions", "--region", "us-east-1", "--no-sign-request", *NOBODY]
+    awscli.clidriver.main()
+    main: Callable[[], int] = awscli.clidriver.main
+    return main
+
+
+COMMANDS = {"vk": vk, "aws": aws}
 
 
 def standard_files() -> None:
@@ -59,7 +69,7 @@ def standard_files() -> None:
     sys.stderr = io.TextIOWrapper(error, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def run(request: dict[str, Any], descriptors: list[int]) -> int:
+def run(name: str, main: Callable[[], int], request: dict[str, Any], descriptors: list[int]) -> int:
     """Run one command in this process. Returns its exit status."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
@@ -69,7 +79,7 @@ def run(request: dict[str, Any], descriptors: list[int]) -> int:
     os.environ.update(request["env"])
     time.tzset()
     standard_files()
-    sys.argv = ["vk", *request["arguments"]]
+    sys.argv = [name, *request["arguments"]]
     try:
         return main()
     except SystemExit as ended:
@@ -88,7 +98,16 @@ def end(status: int) -> NoReturn:
 class Server:
     """Forks for every request until standard input ends."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, name: str, path: str) -> None:
+        self._name = name
+        given = dict(os.environ)
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            self._main = COMMANDS[name]()
+        # AWS's command line sets a variable for itself while it is imported.
+        self._added = {name: value for name, value in os.environ.items() if given.get(name) != value}
+        # Processes share what none of them looks through.
+        gc.collect()
+        gc.freeze()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(path)
         self._listener.listen()
@@ -129,7 +148,9 @@ class Server:
             connection.send(str(os.getpid()).encode())
         status = 1
         try:
-            status = run(json.loads(text), descriptors)
+            request = json.loads(text)
+            request["env"] |= self._added
+            status = run(self._name, self._main, request, descriptors)
         except Exception:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -137,5 +158,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    warm_up()
-    Server(sys.argv[1]).serve()
+    Server(*sys.argv[1:]).serve()
