@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
+import signal
+import sys
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +22,12 @@ FULL = os.environ.get("VENTUREKIT_TEST_FULL") == "1"
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 FLOORS = Path(__file__).parent / "floors.toml"
 LONG_TEXT = 20_000
+SHORT_EXAMPLES = 50
+# Where hypothesis keeps what ``@settings`` says, on a function.
+PROPERTY_SETTINGS = "_hypothesis_internal_use_settings"
 
 # An example may wait for the other tests on a busy machine; what may take how long is asserted where it matters.
-settings.register_profile("short", deadline=None)
+settings.register_profile("short", deadline=None, max_examples=SHORT_EXAMPLES)
 settings.register_profile("full", deadline=None, max_examples=1000)
 settings.load_profile("full" if FULL else "short")
 
@@ -65,6 +71,9 @@ def whole_suite(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Floors are counted where all reports come together: not in a worker of xdist."""
+    # Started in the background by a shell this process ignores it, and so would every program whose Ctrl-C is tested.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput") and whole_suite(config):
         table = tomllib.loads(FLOORS.read_text())
         config.stash[FLOORS_KEY] = Floors(table["folders"], table["counts"])
@@ -90,9 +99,48 @@ class Collector:
             terminalreporter.line(f"FLOOR MISSED {shortfall} (tests/floors.toml)", red=True)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the collector of garbage, which would look through ever more tests, and keep what is compiled.
+
+    Each worker collects everything. What was collected stays to the end: it is not looked through again either.
+    """
+    writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = writes_nothing
+        gc.enable()
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """After each file take out what it has left, and look no more through what stays: that grows with every file."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+    return result
+
+
+def try_fewer_examples(item: pytest.Item) -> None:
+    """The short form of a property: numbers of examples beside it count in the full form."""
+    machine = getattr(getattr(item, "cls", None), "settings", None)
+    if isinstance(machine, settings) and machine.max_examples > SHORT_EXAMPLES:
+        item.cls.settings = settings(machine, max_examples=SHORT_EXAMPLES)  # type: ignore[attr-defined]
+    function = getattr(item, "function", None)
+    own = getattr(function, PROPERTY_SETTINGS, None)
+    if isinstance(own, settings) and own.max_examples > SHORT_EXAMPLES:
+        setattr(function, PROPERTY_SETTINGS, settings(own, max_examples=SHORT_EXAMPLES))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test marked ``full`` has a smaller twin that always runs, so it is left out of the short form."""
     if not FULL:
+        for item in items:
+            try_fewer_examples(item)
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]

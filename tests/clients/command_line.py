@@ -1,18 +1,18 @@
-"""The AWS CLI, unmodified, as somebody types it."""
+"""The AWS CLI, unmodified, as somebody types it. (test_aws_cli.py starts it as a program.)"""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.service.harness import PYTHON, ROLE
+from tests.warm import warm_command
 
-COMMAND = Path(sys.executable).with_name("aws")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _ACCOUNTS = itertools.count(610_000_000_000)
 
 
@@ -36,15 +36,10 @@ class Shell:
 
     def run(self, line: str, *more: str) -> tuple[int, str, str]:
         """Type a line, in which words stand between blanks; ``more`` are arguments with blanks in them."""
-        done = subprocess.run(
-            [str(COMMAND), "lambda", *line.split(), *more],
-            env=self._environ,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
+        status, out, err = warm_command("aws").run(
+            ["lambda", *line.split(), *more], cwd=self.folder, env=self._environ, stdin=b"", seconds=60
         )
-        return done.returncode, done.stdout, done.stderr
+        return status, out.decode(), err.decode()
 
     def __call__(self, line: str, *more: str) -> Any:
         """Type a line that succeeds; its output as JSON, None when there is none."""

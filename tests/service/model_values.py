@@ -27,6 +27,7 @@ LETTERS: Final = string.ascii_letters + string.digits
 PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F)))
 MOMENT: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ATTEMPTS: Final = 60
+CHARACTERS: Final = frozenset({"NOT_LITERAL", "IN", "ANY", "CATEGORY"})
 # The two orders and names that are recorded otherwise than the model has them.
 RECORDED_ENUMS: Final = {"RecursiveLoop": ["Terminate", "Allow"]}
 RUNTIME_OPERATIONS: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration"})
@@ -85,8 +86,8 @@ def _written(parsed: Any, draws: random.Random, stretch: int) -> list[str]:
         match str(name):
             case "LITERAL":
                 written.append(chr(argument))
-            case "NOT_LITERAL" | "IN" | "ANY" | "CATEGORY":
-                written.append(draws.choice(_characters(str(name), argument)))
+            case characters if characters in CHARACTERS:
+                written.append(draws.choice(_characters(characters, argument)))
             case "BRANCH":
                 written += _written(draws.choice(argument[1]), draws, stretch)
             case "SUBPATTERN":
@@ -96,6 +97,9 @@ def _written(parsed: Any, draws: random.Random, stretch: int) -> list[str]:
                 times = draws.randint(least, min(int(most), least + 5))
                 if stretch and int(most) > 1000:
                     times = max(least, stretch)
+                if len(inner) == 1 and str(inner[0][0]) in CHARACTERS:
+                    written += draws.choices(_characters(str(inner[0][0]), inner[0][1]), k=times)
+                    continue
                 for _ in range(times):
                     written += _written(inner, draws, stretch if len(inner) > 1 else 0)
     return written
