@@ -12,7 +12,7 @@ import pytest
 
 from tests.differential.parking_api import LogSocket, ParkingRuntimeApi, Pool, asleep, children, write_function
 from tests.differential.scripted_api import SOURCE_ROOT
-from venturekit.service.environments.interpreters import Interpreter, find_interpreters
+from venturekit.service.environments.interpreters import Interpreter, find_interpreters, own_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -345,9 +345,10 @@ raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
-@pytest.mark.parametrize("interpreter", ONE_PER_VERSION, ids=str)
-@pytest.mark.parametrize("way", ["spawned", "forked"])
-def test_every_interpreter_starts_workers_in_both_ways(
+@pytest.mark.parametrize(
+    ("way", "interpreter"), [("spawned", own_interpreter()), *(("forked", found) for found in ONE_PER_VERSION)], ids=str
+)
+def test_every_interpreter_starts_workers(
     api: ParkingRuntimeApi, tmp_path: Path, interpreter: Interpreter, way: str
 ) -> None:
     arguments = ["-S", str(SPAWN), str(RIC), "fn.handler"] if way == "spawned" else ["-S", "-c", FORKED, str(RIC)]
