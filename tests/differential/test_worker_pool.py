@@ -12,7 +12,7 @@ import pytest
 
 from tests.differential.parking_api import LogSocket, ParkingRuntimeApi, Pool, asleep, children, write_function
 from tests.differential.scripted_api import SOURCE_ROOT
-from venturekit.service.environments.interpreters import Interpreter, find_interpreters
+from venturekit.service.environments.interpreters import Interpreter, find_interpreters, own_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -345,9 +345,10 @@ raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
-@pytest.mark.parametrize("interpreter", ONE_PER_VERSION, ids=str)
-@pytest.mark.parametrize("way", ["spawned", "forked"])
-def test_every_interpreter_starts_workers_in_both_ways(
+@pytest.mark.parametrize(
+    ("way", "interpreter"), [("spawned", own_interpreter()), *(("forked", found) for found in ONE_PER_VERSION)], ids=str
+)
+def test_every_interpreter_starts_workers(
     api: ParkingRuntimeApi, tmp_path: Path, interpreter: Interpreter, way: str
 ) -> None:
     arguments = ["-S", str(SPAWN), str(RIC), "fn.handler"] if way == "spawned" else ["-S", "-c", FORKED, str(RIC)]
@@ -361,3 +362,31 @@ def test_every_interpreter_starts_workers_in_both_ways(
     pool.kill()
     assert pool.process.returncode == (-signal.SIGTERM if way == "spawned" else 256 - signal.SIGTERM)
     api.wait_for(lambda: not api.connections)
+
+
+FEW_FORKS = """
+import os, sys
+calls, real = iter({calls}), os.fork
+def fork():
+    if next(calls):
+        return real()
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = fork
+from venturekit.ric import run
+run("fn.handler")
+"""
+
+
+def test_a_worker_that_cannot_be_forked_is_forked_later(api: ParkingRuntimeApi, tmp_path: Path) -> None:
+    write_function(tmp_path, FUNCTION)
+    pool = Pool((sys.executable, "-c", FEW_FORKS.format(calls=[1, 0, 1])), tmp_path, api, 2)
+    api.parked(2)
+    (record,) = records(pool.kill()[0])
+    assert record["errorMessage"] == "No worker can be forked: Resource temporarily unavailable"
+
+
+def test_without_any_worker_there_is_an_end(api: ParkingRuntimeApi, tmp_path: Path) -> None:
+    write_function(tmp_path, FUNCTION)
+    pool = Pool((sys.executable, "-c", FEW_FORKS.format(calls=[0])), tmp_path, api, 2)
+    status, stdout, stderr = pool.end()
+    assert (status, len(records(stdout)), stderr) == (1, 1, "")

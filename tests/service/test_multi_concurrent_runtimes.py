@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.service.harness import until
 from tests.service.managed_support import LATEST_PUBLISHED, Managed, Providers
+from tests.service.node_clients import publish_client
+from tests.service.node_support import NEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,3 +96,58 @@ def test_those_that_are_kept_are_of_the_same_kind(functions: FunctionSet, provid
     starts = [line for line in functions.log_lines(call.name) if "platform.initStart" in line]
     assert len(starts) == 1
     assert '"initializationType":"lambda-managed-instances"' in starts[0]
+
+
+NODE = """
+const fs = require('fs');
+let inFlight = 0, most = 0;
+
+exports.handler = async (event, context) => {
+  most = Math.max(most, ++inFlight);
+  fs.writeFileSync(`${event.folder}/${context.awsRequestId}`, '');
+  console.error('of', context.awsRequestId);
+  while (fs.readdirSync(event.folder).length < event.count) await new Promise((resolve) => setTimeout(resolve, 2));
+  inFlight--;
+  return { most, worker: require('worker_threads').threadId, id: context.awsRequestId };
+};
+"""
+
+
+@pytest.mark.parametrize("client", ["ours", "AWS's"])
+def test_node(functions: FunctionSet, provider: str, tmp_path: Path, client: str) -> None:
+    layers = {} if client == "ours" else {"Layers": [publish_client(functions, NEW)]}
+    members = {"Runtime": "nodejs24.x", "Environment": {"Variables": {"AWS_LAMBDA_NODEJS_WORKER_COUNT": "2"}}, **layers}
+    call = Managed(functions, provider, None, 6, files={"app.js": NODE}, **members)
+    outcomes = call.all(6, folder=str(tmp_path), count=6)
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+    values = [outcome.value for outcome in outcomes]
+    # Six at once in two threads: some of them shared the globals of one.
+    assert len({value["worker"] for value in values}) == 2
+    assert max(value["most"] for value in values) >= 3
+    assert len([line for line in functions.log_lines(call.name) if "platform.initStart" in line]) == 1
+    logged = [json.loads(line) for line in functions.log_lines(call.name)]
+    said = {each["requestId"] for each in logged if each.get("level") == "ERROR"}
+    assert said == {value["id"] for value in values}
+
+
+EXITS = """
+import os
+
+def handler(event, context):
+    if event.get("do") == "exit":
+        os._exit(3)
+    return os.getpid()
+"""
+
+
+def test_a_worker_that_dies_takes_its_own_invocation_only(functions: FunctionSet, provider: str) -> None:
+    call = Managed(functions, provider, EXITS, 2)
+    before = {call().value for _ in range(4)}
+    dead = call(do="exit")
+    assert dead.value["errorType"] == "Runtime.ExitError"
+    assert dead.value["errorMessage"].endswith("Error: Runtime exited with error: exit status 3")
+    after: set[int] = set()
+    until(lambda: after.add(call().value) or len(after) == 2, "another worker takes its place")
+    assert len(before) == 2
+    assert len(before & after) == 1
+    assert len([line for line in functions.log_lines(call.name) if "platform.initStart" in line]) == 1

@@ -40,11 +40,11 @@ def preload(with_asyncio: bool = False) -> None:
     """
     import linecache
 
-    from . import json_errors, response_stream, snapstart
+    from . import json_errors, response_stream, snapstart, worker_pool
 
     # Reading a source line needs more modules than importing the reader.
     linecache.getline(__file__, 1)
-    imported: list[object] = [json_errors, response_stream, snapstart]
+    imported: list[object] = [json_errors, response_stream, snapstart, worker_pool]
     if with_asyncio:
         import asyncio
 

@@ -60,22 +60,22 @@ def worker_count(text: str) -> int:
 def redirect_output(socket_path: str | None) -> None:
     """Send standard output and error to a unix socket, over a connection each; None leaves them as they are.
 
-    So they are left, too, where nobody listens: a log in the wrong place is better than none.
+    So they are left, too, where nobody listens, or isolation allows no such socket: a log is better there than lost.
     """
     if not socket_path:
         return
     import _socket
 
-    for descriptor in (1, 2):
-        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            connection.connect(socket_path)
-            os.dup2(connection.fileno(), descriptor)
-        except OSError as error:
-            sys.stderr.write(f"[WARN] The log stays on standard output: {socket_path!r} takes no connection: {error}\n")
-            return
-        finally:
-            connection.close()
+    try:
+        for descriptor in (1, 2):
+            connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+            try:
+                connection.connect(socket_path)
+                os.dup2(connection.fileno(), descriptor)
+            finally:
+                connection.close()
+    except OSError as error:
+        sys.stderr.write(f"[WARN] The log stays on standard output: {socket_path!r} takes no connection: {error}\n")
 
 
 class WorkerPool:

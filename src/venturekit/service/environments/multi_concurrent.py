@@ -194,8 +194,13 @@ class MultiConcurrentEnvironment(Environment):
             self.log_socket.drain()
 
     def open_log_socket(self) -> str:
-        """The path, as the function sees it, of the socket on which the runtime's workers write their logs."""
+        """The path, as the function sees it, of the socket on which the runtime's workers write their logs.
+
+        Empty where functions may connect to no socket: lines of more than 4 KiB may mix then.
+        """
         policy = self.host.settings.isolation
+        if policy and policy.level == "confined":
+            return ""
         own_tmp = self.sandbox.tmp if policy and policy.has_own_tmp else None
         self.log_socket = LogSocket(self.host.loop, self.wrote, lambda: self.journal.shows, own_tmp)
         return self.log_socket.shown_path

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_CONCURRENCY: Final = "AWS_LAMBDA_MAX_CONCURRENCY"
 NODE_WORKERS_PER_CPU: Final = 8
+LOG_SOCKET: Final = "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"
 SYSTEM_PATH: Final = ("/usr/local/bin", "/usr/bin/", "/bin")
 
 
@@ -85,11 +86,14 @@ def execution_environment_variables(
     }
     if spec.max_concurrency:
         fixed[MAX_CONCURRENCY] = str(spec.max_concurrency)
-        fixed["_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"] = log_socket
+        if log_socket:
+            fixed[LOG_SOCKET] = log_socket
         if spec.runtime.startswith("nodejs"):
             # More worker threads than that would ask for events in vain: AWS's clients have 8 for each CPU.
             workers = min(NODE_WORKERS_PER_CPU * processors, spec.max_concurrency)
             overridable["AWS_LAMBDA_NODEJS_WORKER_COUNT"] = str(workers)
+            # AWS's client would wait for events in the four threads that the function's own I/O needs.
+            overridable["AWS_LAMBDA_NODEJS_USE_ALTERNATIVE_CLIENT_1"] = "true"
     if not spec.runtime.startswith("provided"):
         fixed["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{spec.runtime}"
     return {**overridable, **spec.variables, **_credentials(spec.credentials), **fixed}
@@ -107,7 +111,7 @@ NOT_FOR_EXTENSIONS: Final = frozenset(
         "LAMBDA_RUNTIME_DIR",
         "LAMBDA_TASK_ROOT",
         "_HANDLER",
-        "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET",
+        LOG_SOCKET,
     }
 )
 OF_THE_RUNTIME: Final = ("PYTHONPATH", "NODE_PATH")
