@@ -155,9 +155,7 @@ class AwsClients:
         if target is None:
             raise AwsNotAskedError(self.obstacle(service))
         if keys := self._keys():
-            return Credentials(
-                keys["aws_access_key_id"], keys["aws_secret_access_key"], keys.get("aws_session_token")
-            )
+            return Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"], keys.get("aws_session_token"))
         try:
             with self._making:
                 found = self._session_of(target).get_credentials()
