@@ -21,7 +21,7 @@ from venturekit.service.polling.sqs import SqsQueues
 from venturekit.service.polling.sqs_api import SqsApi
 from venturekit.service.sources.mapping import EventSourceMapping
 from venturekit.service.sources.poller import Poller, Surroundings
-from venturekit.service.sources.ports import QueueError, QueueRefusedError
+from venturekit.service.sources.ports import QueueRefusedError
 from venturekit.service.sources.threads import CallThreads
 
 if TYPE_CHECKING:
@@ -170,8 +170,9 @@ class Helper:
             answer: dict[str, Any] = {"visibilitySeconds": description.visibility_seconds}
         except QueueRefusedError as error:
             answer = {"code": error.code, "message": error.message}
-        except QueueError as error:
-            answer = {"problem": str(error)}
+        except Exception as error:
+            # Whatever it is, only who asks is to hear of it.
+            answer = {"problem": str(error) or type(error).__name__}
         self.channel.send(frames.DESCRIBED, number, json.dumps(answer).encode())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -35,7 +35,8 @@ class QueuePoller:
         self, number: int, mapping: EventSourceMapping, told: Callable[[str], None], owner: QueuePollers
     ) -> None:
         self.number = number
-        self.told = told
+        self._told = told
+        self._result = ""
         self._mapping = mapping
         self._owner = owner
         self._is_stopped = False
@@ -87,6 +88,11 @@ class QueuePoller:
         """Return when nothing of it runs any more in the helper process."""
         await self._gone.wait()
 
+    def told(self, result: str) -> None:
+        """Take a processing result."""
+        self._result = result
+        self._told(result)
+
     def rest(self) -> None:
         """It was stopped, and processes nothing any more."""
         self._at_rest.set()
@@ -103,7 +109,11 @@ class QueuePoller:
         if self._is_stopped:
             self.end()
         else:
-            self.told(f"PROBLEM: the process that polls queues {how}; it is started again")
+            self._told(f"PROBLEM: the process that polls queues {how}; it is started again")
+
+    def process_back(self) -> None:
+        """There is another one: what was last said of its work holds again."""
+        self._told(self._result)
 
 
 class QueuePollers:
@@ -178,6 +188,7 @@ class QueuePollers:
         self._channel = channel
         for poller in self._pollers.values():
             channel.send(frames.POLL, poller.number, encode_mapping(poller.mapping))
+            poller.process_back()
         for number, (arn, _) in self._asked.items():
             channel.send(frames.DESCRIBE, number, arn.encode())
 

@@ -188,7 +188,7 @@ class PollingProcess:
             status = done.result()
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             if error is not None and not isinstance(error, OSError):
-                how = f"sent what is no frame ({error})"
+                how = f"sent what is no frame ({error!r})"
             self._start_again(how)
 
         self._bury(process).add_done_callback(buried)
