@@ -130,7 +130,7 @@ class FunctionLanes(Lanes):
     def due(self, key: LaneKey, at: float) -> None:
         """An event waits that is due at ``at``."""
         if len(key) == 2:
-            super().due(key, at)
+            Lanes.due(self, key, at)
             return
         lane = self._of_all_tenants(key)
         lane.tenants.due(key, at)
@@ -139,7 +139,7 @@ class FunctionLanes(Lanes):
     def claimed(self, key: LaneKey, count: int, next_due: float | None) -> None:
         """So many events were claimed; ``next_due`` is when the first of the others is due."""
         if len(key) == 2:
-            super().claimed(key, count, next_due)
+            Lanes.claimed(self, key, count, next_due)
             return
         lane = self._of_all_tenants(key)
         lane.claiming -= lane.tenants.claiming(key)
@@ -150,7 +150,7 @@ class FunctionLanes(Lanes):
     def unclaimed(self, key: LaneKey) -> None:
         """The claim failed: what was due is due still."""
         if len(key) == 2:
-            super().unclaimed(key)
+            Lanes.unclaimed(self, key)
             return
         lane = self._of_all_tenants(key)
         lane.claiming -= lane.tenants.claiming(key)
@@ -160,7 +160,7 @@ class FunctionLanes(Lanes):
     def ended(self, key: LaneKey) -> None:
         """One event of the lane is not being run any more."""
         if len(key) == 2:
-            super().ended(key)
+            Lanes.ended(self, key)
             return
         lane = self._of_all_tenants(key)
         lane.running -= 1
@@ -176,7 +176,7 @@ class FunctionLanes(Lanes):
     def pause(self, key: LaneKey, until: float) -> None:
         """Take nothing of this lane before ``until``."""
         if len(key) == 2:
-            super().pause(key, until)
+            Lanes.pause(self, key, until)
             return
         lane = self._of_all_tenants(key)
         lane.tenants.pause(key, until)
@@ -187,6 +187,9 @@ class FunctionLanes(Lanes):
         super().pause(key, until)
 
     def _lane(self, key: LaneKey) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is not None:
+            return lane
         return super()._lane(key) if len(key) == 2 else self._of_all_tenants(key)
 
     def _of_all_tenants(self, key: LaneKey) -> TenantsLane:
