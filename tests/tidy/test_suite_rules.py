@@ -34,6 +34,8 @@ SETTINGS = '[tool.pytest.ini_options]\ntestpaths = ["tests"]\nmarkers = ["full: 
 FLOORS = """
 [folders]
 "tests/unit" = {folder}
+[folders_in_full]
+"tests/unit" = {full}
 [counts.cases]
 at_least = {cases}
 tests = 'tests/unit/test_a\\.py::test_cases\\[(?P<case>\\w+)-\\w+\\]'
@@ -54,8 +56,9 @@ class SmallSuite:
     def write(self, source: str) -> None:
         (self.folder / "tests" / "unit" / "test_a.py").write_text(source)
 
-    def floors(self, *, folder: int = 4, cases: int = 2) -> None:
-        (self.folder / "tests" / "floors.toml").write_text(FLOORS.format(folder=folder, cases=cases))
+    def floors(self, *, folder: int = 4, cases: int = 2, full: int = 5) -> None:
+        text = FLOORS.format(folder=folder, cases=cases, full=full)
+        (self.folder / "tests" / "floors.toml").write_text(text)
 
     def run(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """Exit status and output."""
@@ -99,8 +102,11 @@ def test_a_part_of_the_suite_has_no_floors(suite: SmallSuite, arguments: tuple[s
 
 
 def test_full_counts_include_what_the_short_form_leaves_out(suite: SmallSuite) -> None:
-    _, output = suite.run(VENTUREKIT_TEST_FULL="1")
+    suite.floors(full=6)
+    status, output = suite.run(VENTUREKIT_TEST_FULL="1")
+    assert status == 1, output
     assert "5 passed" in output
+    assert "FLOOR MISSED tests/unit: 5 tests passed, at least 6 must" in output
 
 
 @pytest.mark.parametrize("source", [SKIPS, MODULE_SKIPS])
@@ -122,6 +128,7 @@ def test_an_expected_failure_is_no_skip(suite: SmallSuite) -> None:
 def test_every_floor_is_about_something_that_exists(root: Path) -> None:
     table = tomllib.loads((root / "tests" / "floors.toml").read_text())
     with_tests = {file.parent for file in (root / "tests").rglob("test_*.py")}
+    assert all(least > table["folders"][folder] for folder, least in table["folders_in_full"].items())
     for folder, least in table["folders"].items():
         assert least > 0
         assert any(folder_with_tests.is_relative_to(root / folder) for folder_with_tests in with_tests), folder
