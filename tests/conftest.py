@@ -76,7 +76,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput") and whole_suite(config):
         table = tomllib.loads(FLOORS.read_text())
-        config.stash[FLOORS_KEY] = Floors(table["folders"], table["counts"])
+        folders = table["folders"] | (table.get("folders_in_full", {}) if FULL else {})
+        config.stash[FLOORS_KEY] = Floors(folders, table["counts"])
         config.pluginmanager.register(Collector(config.stash[FLOORS_KEY]), "venturekit-floors")
 
 

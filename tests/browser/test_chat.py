@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Error, expect
 
 from tests.browser.conftest import BOUND_MS
-from tests.service.framework_support import in_archive
+from tests.service.framework_support import with_framework
 from tests.service.harness import send, until
 from tests.service.url_support import make_url
 from venturekit.front.websocket_ids import draw_connection_id
@@ -54,7 +54,7 @@ class Chat:
         self.functions = functions
         code = {str(path.relative_to(EXAMPLE)): path.read_bytes() for path in EXAMPLE.rglob("*") if path.is_file()}
         variables = {"VENTURE_PROJECT_NAME": "chat", "VENTURE_STAGE": "dev", "VENTURE_RECORDS_DIRECTORY": str(folder)}
-        self._given = {"files": {**in_archive(), **code}, "Timeout": 20, "MemorySize": 256}
+        self._given = {"files": code, "base": with_framework(), "Timeout": 20, "MemorySize": 256}
         self._variables = {**variables, "CHAT_KEY": KEY}
         presence, messages = self._create("presence"), self._create("messages")
         routes = {"$connect": presence, "$disconnect": presence, "$default": messages}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.differential.cases import CASES, Case
 from tests.differential.scripted_api import Observation, observe
+from tests.forms import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +110,12 @@ DIFFERENCES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def table_of(case: Case) -> str:
+    """Known differences are tables of their own."""
+    return case.name if case.name in DIFFERENCES else re.split("[: ]", case.name)[0]
+
+
+@pytest.mark.parametrize("case", thinned(CASES, 3, table_of), ids=lambda case: case.name)
 def test_a_function_behaves_as_with_awss_client(case: Case, tmp_path: Path) -> None:
     ours, theirs = run_both(case, tmp_path)
     different = {name for name in COMPARED if getattr(ours, name) != getattr(theirs, name)}

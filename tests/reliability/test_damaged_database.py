@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.forms import in_full
 from tests.reliability.serving import END_SECONDS, ServedProcess, serve_command
 from venturekit.service.store.damage import WHOLE_CHECK_BYTES
 
@@ -175,20 +176,22 @@ def garbage_in_the_midst_of_the_log(data_dir: Path) -> None:
 
 DAMAGES = [
     garbage_in_the_header,
-    garbage_all_over,
     cut_in_half,
-    cut_within_the_first_page,
     cut_while_a_log_is_there,
     a_page_of_functions_overwritten,
-    a_page_of_events_overwritten,
     a_document_that_is_no_json,
-    a_document_that_is_no_text,
     emptied,
-    emptied_while_a_log_is_there,
     gone_while_a_log_is_there,
     garbage_in_the_header_of_the_log,
-    a_changed_salt_in_the_header_of_the_log,
     garbage_in_the_midst_of_the_log,
+    *in_full(
+        garbage_all_over,
+        cut_within_the_first_page,
+        a_page_of_events_overwritten,
+        a_document_that_is_no_text,
+        emptied_while_a_log_is_there,
+        a_changed_salt_in_the_header_of_the_log,
+    ),
 ]
 
 

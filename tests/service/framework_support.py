@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tests.service.harness import zip_of
 from venturekit.cli.framework import framework_files
 from venturekit.protocol.function_names import function_name, lambda_name, route_name
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 
 @cache
-def in_archive() -> dict[str, bytes]:
-    """The files of the framework, by their names in an archive."""
-    return {name: path.read_bytes() for name, path in framework_files()}
+def with_framework() -> bytes:
+    """An archive of the framework's files."""
+    return zip_of({name: path.read_bytes() for name, path in framework_files()})
 
 
 class Project:
@@ -37,4 +38,4 @@ class Project:
     def _create(self, name: str, source: str, members: dict[str, Any]) -> str:
         variables = {"VENTURE_PROJECT_NAME": self.name, "VENTURE_STAGE": self.stage, **members.pop("variables", {})}
         given = {"Handler": "app.main", "Environment": {"Variables": variables}, "Timeout": 20, **members}
-        return self.functions.create(source, files=in_archive(), name=name, **given)
+        return self.functions.create(source, base=with_framework(), name=name, **given)

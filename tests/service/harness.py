@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import boto3
+import botocore.session
 import uvloop
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
 
 from venturekit.service.app import Service
 from venturekit.service.config import load_settings
@@ -39,12 +41,16 @@ WAIT_SECONDS = 20.0
 ROLE = "arn:aws:iam::000000000000:role/any"
 PYTHON = f"python3.{sys.version_info.minor}"
 _NUMBERS = itertools.count(1)
+_MODELS = create_loader()
 
 
-def zip_of(files: Mapping[str, str | bytes], modes: Mapping[str, int] | None = None) -> bytes:
-    """A code archive. ``modes`` are permission bits by name; without them a ``bootstrap`` alone is executable."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+def zip_of(files: Mapping[str, str | bytes], modes: Mapping[str, int] | None = None, *, base: bytes = b"") -> bytes:
+    """A code archive. ``modes`` are permission bits by name; without them a ``bootstrap`` alone is executable.
+
+    ``base`` is an archive that it begins with.
+    """
+    data = io.BytesIO(base)
+    with zipfile.ZipFile(data, "a" if base else "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name)
             mode = (modes or {}).get(name, 0o755 if name == "bootstrap" else 0o644)
@@ -55,8 +61,10 @@ def zip_of(files: Mapping[str, str | bytes], modes: Mapping[str, int] | None = N
 
 @cache
 def session_of(region_name: str, *keys: str) -> boto3.Session:
-    """A session, which reads the service's model once for all of its clients. ``keys``: access key id and secret."""
-    return boto3.Session(*keys, region_name=region_name)
+    """A session; all of them read AWS's models once. ``keys``: access key id and secret."""
+    session = botocore.session.Session()
+    session.register_component("data_loader", _MODELS)
+    return boto3.Session(*keys, region_name=region_name, botocore_session=session)
 
 
 def client_of(url: str, *, signed: tuple[str, str] | None = None, **options: Any) -> Any:
@@ -158,6 +166,7 @@ class FunctionSet:
         *,
         files: Mapping[str, str | bytes] | None = None,
         modes: Mapping[str, int] | None = None,
+        base: bytes = b"",
         name: str | None = None,
         wait: bool = True,
         **members: Any,
@@ -168,7 +177,7 @@ class FunctionSet:
         if source is not None:
             content["app.py"] = source
         given = {"Runtime": PYTHON, "Handler": "app.handler", "Role": ROLE, **members}
-        self.client.create_function(FunctionName=name, Code={"ZipFile": zip_of(content, modes)}, **given)
+        self.client.create_function(FunctionName=name, Code={"ZipFile": zip_of(content, modes, base=base)}, **given)
         self.names.append(name)
         if wait:
             self.wait_active(name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.forms import in_full
 from tests.service.framework_support import Project
 from tests.service.harness import RunningService, until
 
@@ -60,7 +61,7 @@ ASYNC_CALLER = (
 )
 
 
-@pytest.fixture(scope="module", params=["ric", "awslambdaric"])
+@pytest.fixture(scope="module", params=["ric", *in_full("awslambdaric")])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service for each of the two ways to run Python functions: the archives are the same."""
     made = RunningService(tmp_path_factory.mktemp("framework") / "data", python_runtime=request.param)
@@ -87,6 +88,7 @@ def ask(project: Project, caller: str, /, *target: Any, **options: Any) -> Any:
     return outcome.value
 
 
+@pytest.mark.parametrize("running", ["ric", "awslambdaric"], indirect=True)
 def test_a_route_is_called_with_all_that_belongs_to_it(project: Project, caller: str) -> None:
     project.route("users/{id}", TOLD)
     options = {"method": "PUT", "path_params": {"id": "4 2/ü"}, "query_params": {"a": ["1", "x,y"], "b": True}}

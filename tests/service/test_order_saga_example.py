@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.service.framework_support import in_archive
+from tests.service.framework_support import with_framework
 from tests.service.harness import until
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class Shop:
         for name, source in {"orders": WATCHED, "stock": None, "payment": HELD, "shipping": None}.items():
             functions.create(
                 source,
-                files={**in_archive(), **code},
+                files=code,
+                base=with_framework(),
                 name=f"{self.name}-dev-fn-{name}",
                 wait=False,
                 Handler="app.main" if source else f"functions/{name}.main",

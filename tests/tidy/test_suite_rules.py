@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.forms import in_full
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,6 +34,8 @@ SETTINGS = '[tool.pytest.ini_options]\ntestpaths = ["tests"]\nmarkers = ["full: 
 FLOORS = """
 [folders]
 "tests/unit" = {folder}
+[folders_in_full]
+"tests/unit" = {full}
 [counts.cases]
 at_least = {cases}
 tests = 'tests/unit/test_a\\.py::test_cases\\[(?P<case>\\w+)-\\w+\\]'
@@ -52,14 +56,19 @@ class SmallSuite:
     def write(self, source: str) -> None:
         (self.folder / "tests" / "unit" / "test_a.py").write_text(source)
 
-    def floors(self, *, folder: int = 4, cases: int = 2) -> None:
-        (self.folder / "tests" / "floors.toml").write_text(FLOORS.format(folder=folder, cases=cases))
+    def floors(self, *, folder: int = 4, cases: int = 2, full: int = 5) -> None:
+        text = FLOORS.format(folder=folder, cases=cases, full=full)
+        (self.folder / "tests" / "floors.toml").write_text(text)
 
     def run(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """Exit status and output."""
         kept = {name: value for name, value in os.environ.items() if name not in {"CI", "VENTUREKIT_TEST_FULL"}}
         environment = {name: value for name, value in kept.items() if not name.startswith("PYTEST_")} | variables
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", *arguments]
+        # Of all plugins that are installed it needs one at most.
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        plugins = ["-p", "xdist"] if "-n" in arguments else []
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib"]
+        command += [*plugins, *arguments]
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=100)
         return done.returncode, done.stdout + done.stderr
 
@@ -75,7 +84,7 @@ def test_a_whole_run_above_its_floors_passes(suite: SmallSuite) -> None:
     assert "4 passed, 1 deselected" in output
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.parametrize("arguments", [("-n", "2"), *in_full(((),))])
 def test_a_missed_floor_fails_the_run(suite: SmallSuite, arguments: tuple[str, ...]) -> None:
     suite.floors(folder=5, cases=3)
     status, output = suite.run(*arguments)
@@ -93,14 +102,17 @@ def test_a_part_of_the_suite_has_no_floors(suite: SmallSuite, arguments: tuple[s
 
 
 def test_full_counts_include_what_the_short_form_leaves_out(suite: SmallSuite) -> None:
-    _, output = suite.run(VENTUREKIT_TEST_FULL="1")
+    suite.floors(full=6)
+    status, output = suite.run(VENTUREKIT_TEST_FULL="1")
+    assert status == 1, output
     assert "5 passed" in output
+    assert "FLOOR MISSED tests/unit: 5 tests passed, at least 6 must" in output
 
 
 @pytest.mark.parametrize("source", [SKIPS, MODULE_SKIPS])
 def test_a_skip_fails_under_ci_only(suite: SmallSuite, source: str) -> None:
     suite.write(source)
-    assert suite.run("tests/unit", "-n", "0")[0] in {0, 5}
+    assert suite.run("tests/unit")[0] in {0, 5}
     status, output = suite.run("tests/unit", CI="true")
     assert status != 0
     assert "was skipped, which counts as a failure under CI" in output
@@ -116,6 +128,7 @@ def test_an_expected_failure_is_no_skip(suite: SmallSuite) -> None:
 def test_every_floor_is_about_something_that_exists(root: Path) -> None:
     table = tomllib.loads((root / "tests" / "floors.toml").read_text())
     with_tests = {file.parent for file in (root / "tests").rglob("test_*.py")}
+    assert all(least > table["folders"][folder] for folder, least in table["folders_in_full"].items())
     for folder, least in table["folders"].items():
         assert least > 0
         assert any(folder_with_tests.is_relative_to(root / folder) for folder_with_tests in with_tests), folder
