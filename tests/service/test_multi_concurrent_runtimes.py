@@ -121,9 +121,10 @@ def test_node(functions: FunctionSet, provider: str, tmp_path: Path, client: str
     outcomes = call.all(6, folder=str(tmp_path), count=6)
     assert [outcome.error for outcome in outcomes] == [None] * 6
     values = [outcome.value for outcome in outcomes]
-    # Six at once in two threads: some of them shared the globals of one.
-    assert len({value["worker"] for value in values}) == 2
+    # Six at once in at most two threads: some of them shared the globals of one.
     assert max(value["most"] for value in values) >= 3
+    threads = {value["worker"] for value in values}
+    until(lambda: threads.add(call(folder=str(tmp_path), count=0).value["worker"]) or len(threads) == 2, "both work")
     assert len([line for line in functions.log_lines(call.name) if "platform.initStart" in line]) == 1
     logged = [json.loads(line) for line in functions.log_lines(call.name)]
     said = {each["requestId"] for each in logged if each.get("level") == "ERROR"}
