@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from venturekit.cli.doctor import _running, examine
 from venturekit.cli.exits import CommandError
 from venturekit.cli.serve import build_parser
 from venturekit.service.config import SETTINGS, Settings, load_settings
+from venturekit.service.environments.isolation import probe
 
 ROOT = Path(__file__).resolve().parents[2]
 # For every setting another value than its default, and what has to be given with it.
@@ -68,6 +70,17 @@ def no_settings(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("VENTUREKIT_", "AWS_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def asked_once(monkeypatch):
+    """The kernel says the same of a level in every test."""
+    monkeypatch.setattr(probe, "prober", prober)
+
+
+@cache
+def prober(interpreter, asked=probe.prober):
+    return cache(asked(interpreter))
 
 
 def arguments_for(name):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.service.harness import ROLE
+from tests.warm import warm_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 RUNTIME = f"python3.{sys.version_info.minor}"
 AWS = Path(sys.executable).with_name("aws")
+# The others are commands of processes that have imported it already.
+AS_A_PROGRAM = {"create-function", "list-functions", "list-capacity-providers"}
 
 
 @pytest.fixture(params=[pytest.param("signed", marks=pytest.mark.full), "--no-sign-request"])
@@ -40,8 +43,12 @@ def aws(request: pytest.FixtureRequest, service: RunningService, tmp_path: Path)
         environ |= {"AWS_ACCESS_KEY_ID": "AKIDANY", "AWS_SECRET_ACCESS_KEY": "any-secret"}
 
     def run(*arguments: str) -> tuple[int, str, str]:
+        command = [*options, "--output", "json", "lambda", *arguments]
+        if arguments[0] not in AS_A_PROGRAM:
+            status, out, err = warm_command("aws").run(command, cwd=tmp_path, env=environ, stdin=b"", seconds=60)
+            return status, out.decode(), err.decode()
         done = subprocess.run(
-            [str(AWS), *options, "--output", "json", "lambda", *arguments],
+            [str(AWS), *command],
             env=environ,
             cwd=tmp_path,
             capture_output=True,

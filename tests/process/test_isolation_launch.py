@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.forms import thinned
 from venturekit.service.environments import process_tree
 from venturekit.service.environments.interpreters import (
     Interpreter,
@@ -110,7 +111,7 @@ print(json.dumps({"cwd": os.getcwd(), "pid": os.getpid(), "sid": os.getsid(0), "
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("interpreter", ONE_PER_VERSION, ids=str)
+@pytest.mark.parametrize("interpreter", thinned(ONE_PER_VERSION, 2), ids=str)
 def test_a_forked_process_is_isolated(
     launching: Callable[..., None], place: Callable[..., Place], interpreter: Interpreter, level: str
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def test_no_acknowledged_event_is_lost_by_kills(tmp_path: Path, prepared: Path, full_counts: bool) -> None:
-    kills, events = (30, 10_000) if full_counts else (6, 1500)
+    kills, events = (30, 10_000) if full_counts else (4, 1000)
     findings = Campaign(Files(tmp_path), seed=20261121, kills=kills, events=events, prepared=prepared).run()
     print(findings.figures)
     assert findings.report() == ""

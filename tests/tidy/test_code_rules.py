@@ -116,7 +116,8 @@ def test_only_config_and_environ_modules_read_environment_variables(modules: lis
     found = [
         f"{module.path}:{line}"
         for module in modules
-        if module.path.split("/")[-1] not in {"config.py", "environ.py"}
+        if any(name in module.text for name in READS_ENVIRONMENT)
+        and module.path.split("/")[-1] not in {"config.py", "environ.py"}
         and not any(module.path == name or module.path.startswith(f"{name}/") for name in exempt)
         for line in environment_reads(module.tree)
     ]

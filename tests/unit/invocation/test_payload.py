@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.forms import thinned
 from venturekit.service.invocation import json_scanner as module
 from venturekit.service.invocation.json_scanner import Fault, fault_message, fault_of
 from venturekit.service.invocation.payload import is_json
@@ -419,8 +420,9 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_large_documents_are_read_in_linear_time(shape: bytes) -> None:
+@pytest.mark.parametrize("name", thinned(SHAPES, 2))
+def test_large_documents_are_read_in_linear_time(name: str) -> None:
+    shape = SHAPES[name]
     document = b"[" + b",".join([shape] * (400_000 // len(shape) + 1))
     started = time.process_time()
     assert is_json(document + b"]")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.forms import in_full
 from tests.unit.wire.wire_support import GOOD, Bench, Sink, bench, chunked, echo, post
 from venturekit.service.wire.answers import answer
 from venturekit.service.wire.limits import MEBIBYTE, Limits
@@ -677,6 +678,7 @@ def test_body_past_what_is_drained_is_answered_and_cut(run: Any, framing: str, l
     run(main())
 
 
+@pytest.mark.parametrize("run", ["stock", *in_full("uvloop")], indirect=True)
 def test_memory_of_a_body_of_tiny_chunks_is_bounded(run: Any) -> None:
     """Two bytes a chunk: kept one by one they would cost twenty times their size."""
 
