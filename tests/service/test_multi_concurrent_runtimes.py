@@ -128,7 +128,7 @@ def test_node(functions: FunctionSet, provider: str, tmp_path: Path, client: str
     assert len([line for line in functions.log_lines(call.name) if "platform.initStart" in line]) == 1
     logged = [json.loads(line) for line in functions.log_lines(call.name)]
     said = {each["requestId"] for each in logged if each.get("level") == "ERROR"}
-    assert said == {value["id"] for value in values}
+    assert said >= {value["id"] for value in values}
 
 
 EXITS = """
