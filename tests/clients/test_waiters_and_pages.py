@@ -261,6 +261,31 @@ def add_event_invoke_config(client: Any, qualifier: str) -> None:
     client.put_function_event_invoke_config(FunctionName="paged", Qualifier=qualifier, MaximumRetryAttempts=1)
 
 
+def add_provider(client: Any, name: str) -> None:
+    role = f"arn:aws:iam::{'0' * 12}:role/operator"
+    client.create_capacity_provider(
+        CapacityProviderName=name,
+        VpcConfig={"SubnetIds": ["subnet-1a"], "SecurityGroupIds": ["sg-1"]},
+        PermissionsConfig={"CapacityProviderOperatorRoleArn": role},
+    )
+    until(
+        lambda: client.get_capacity_provider(CapacityProviderName=name)["CapacityProvider"]["State"] == "Active",
+        "the provider is active",
+    )
+
+
+def remove_provider(client: Any, name: str) -> None:
+    client.delete_capacity_provider(CapacityProviderName=name)
+    until(
+        lambda: name not in {provider_of(item) for item in client.list_capacity_providers()["CapacityProviders"]},
+        "the provider is gone",
+    )
+
+
+def provider_of(item: Mapping[str, Any]) -> str:
+    return str(item["CapacityProviderArn"]).rpartition(":")[2]
+
+
 def add_url(client: Any, qualifier: str) -> None:
     with_alias(client, qualifier)
     client.create_function_url_config(FunctionName="paged", Qualifier=qualifier, AuthType="NONE")
@@ -326,6 +351,9 @@ LISTINGS: dict[str, Callable[[], Listing]] = {
         "a-first",
         "z-last",
     ),
+    "list_capacity_providers": lambda: Listing(
+        {}, provider_of, NAMES, add_provider, remove_provider, "a-first", "z-last"
+    ),
     "list_function_url_configs": lambda: Listing(
         PAGED,
         qualifier_of,
@@ -342,7 +370,11 @@ EMPTY: dict[str, dict[str, str]] = {
     "list_event_source_mappings": {},
     "list_provisioned_concurrency_configs": PAGED,
 }
-NEVER_FOUND = {"list_functions_by_code_signing_config"}
+_SIGNING = f"arn:aws:lambda:us-east-1:{'0' * 12}:code-signing-config:csc-0123456789abcdef0"
+NEVER_FOUND = {
+    "list_function_versions_by_capacity_provider": {"CapacityProviderName": "none"},
+    "list_functions_by_code_signing_config": {"CodeSigningConfigArn": _SIGNING},
+}
 
 
 @pytest.fixture
@@ -456,10 +488,10 @@ def test_a_listing_of_nothing(empty: Any, method: str) -> None:
 
 @pytest.mark.parametrize("method", sorted(NEVER_FOUND))
 def test_a_listing_of_something_that_does_not_exist(empty: Any, method: str) -> None:
-    config = f"arn:aws:lambda:us-east-1:{'0' * 12}:code-signing-config:csc-0123456789abcdef0"
-    status, code, message = refused(getattr(empty, method), CodeSigningConfigArn=config)
+    ((_, named),) = NEVER_FOUND[method].items()
+    status, code, message = refused(getattr(empty, method), **NEVER_FOUND[method])
     assert (status, code) == (404, "ResourceNotFoundException")
-    assert config in (message or "")
+    assert named in (message or "")
 
 
 def test_a_page_holds_fifty_at_most(empty: Any) -> None:
