@@ -44,7 +44,7 @@ class MultiConcurrentEnvironment(Environment):
     It is in the state IDLE from the end of its init phase on, whatever it has to do.
     """
 
-    __slots__ = ("_late", "_waiting_calls", "log_socket", "returning", "running")
+    __slots__ = ("_late", "_waiting_calls", "is_doomed", "log_socket", "returning", "running")
 
     pool: MultiConcurrentPool
 
@@ -58,6 +58,8 @@ class MultiConcurrentEnvironment(Environment):
         self.running: dict[bytes, Seat] = {}
         # Workers that are trusted to ask for an event soon: they have answered, or finish their init phase.
         self.returning = 0
+        # It ends, or is about to: it gets no invocation any more.
+        self.is_doomed = False
         self._late: deque[bytes] = deque(maxlen=LATE_IDS)
         self.log_socket: LogSocket | None = None
 
@@ -65,8 +67,7 @@ class MultiConcurrentEnvironment(Environment):
 
     def next(self, exchange: Exchange) -> None:
         """A worker of the runtime asks for an event: from the first such call on the environment is initialised."""
-        state = self.state
-        if state not in (State.STARTING, State.INIT_HELD, State.IDLE):
+        if self.state not in (State.STARTING, State.INIT_HELD, State.IDLE):
             self.api.refuse_transition(exchange, "Ready")
             return
         limit = self.spec.max_concurrency
@@ -74,6 +75,8 @@ class MultiConcurrentEnvironment(Environment):
             self.api.refuse_crowd(exchange, limit)
             return
         self._waiting_calls.append(exchange)
+        # Only now: where the last one that waited has gone, it is in its init phase again.
+        state = self.state
         if state is State.STARTING:
             self.state = State.INIT_HELD
             if self.extensions is None or self.extensions.is_ready():
@@ -121,7 +124,12 @@ class MultiConcurrentEnvironment(Environment):
     @property
     def is_free(self) -> bool:
         """Whether it can have one more invocation."""
-        return bool(self._waiting_calls) and len(self.running) < self.spec.max_concurrency
+        return bool(self._waiting_calls) and len(self.running) < self.spec.max_concurrency and not self.is_doomed
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has no invocation, and no worker that asks for one."""
+        return self.is_at_rest and not self._waiting_calls
 
     @property
     def is_at_rest(self) -> bool:
@@ -177,10 +185,15 @@ class MultiConcurrentEnvironment(Environment):
 
     def fail_running(self, body_for: Callable[[bytes], bytes], error_type: str) -> None:
         """What the runtime has will not be answered by it."""
+        # Whoever hears of that may have more to be done at once.
+        self.pool.losing(self)
         seats = tuple(self.running.values())
         self.running.clear()
         for seat in seats:
             self.settle_seat(seat, body_for(seat.request_id), UNHANDLED, "error", error_type)
+
+    def keep_sandbox(self, *, at_once: bool = False) -> None:
+        """There is no environment that goes on as another one: each starts with a sandbox of its own."""
 
     @property
     def initialises_again(self) -> bool:
