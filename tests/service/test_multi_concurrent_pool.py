@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.service.runtime_support import INIT_ERROR, NEXT, PREFIX, Answer, Event, scenario
+from tests.service.runtime_support import INIT_ERROR, NEXT, PREFIX, Answer, Event, ScriptedLaunchers, scenario
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
-from venturekit.service.environments.pool import GRACE_SECONDS
+from venturekit.service.environments.pool import GRACE_SECONDS, UNSTARTED
 
 if TYPE_CHECKING:
     from tests.service.runtime_support import Bench, RuntimeConnection
@@ -675,3 +675,59 @@ async def test_two_that_wait_with_one_request_id_do_not_run_together(bench: Benc
     assert [request_id(await worker.read()) for worker in found] == [first.request_id, other.request_id]
     assert (again.outcomes, len(again.rejections)) == ([], 1)
     bench.check_counters()
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+@scenario(timeout_ms=60_000, **THREE)
+async def test_an_event_whose_worker_ended_before_it_had_read_it_fails_at_once(bench: Bench, how: str) -> None:
+    environment, (_, two), first = await started(bench, 2)
+    second = bench.submit()
+    if how == "close":
+        # A client may close after each call: that one has its event.
+        await two.read()
+    connection = environment.running[second.request_id].connection
+    getattr(two, how)()
+    await bench.until(lambda: connection.lost)
+    bench.loop.advance(0.25)
+    assert first.ended == 0
+    if how == "close":
+        assert second.ended == 0
+    else:
+        body, error = second.outcome
+        assert (error, json.loads(body)["errorType"]) == (UNHANDLED, "Runtime.ExitError")
+        late = await (await bench.connect(environment)).respond(second)
+        assert late.status == 400
+    bench.check_counters()
+
+
+@scenario(**THREE)
+async def test_the_end_of_one_does_not_break_a_line_of_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs: list[int] = []
+    monkeypatch.setattr(
+        bench.launchers, "launch", lambda spec, output, _: (outputs.append(os.dup(output)), launch(spec, output))
+    )
+    launch = ScriptedLaunchers.launch.__get__(bench.launchers)
+    _, (one, two), first = await started(bench, 2)
+    second = bench.submit()
+    await two.read()
+    os.write(outputs[0], b"half of a line, ")
+    await one.respond(first)
+    os.write(outputs[0], b"and the rest\n")
+    await two.respond(second)
+    os.close(outputs[0])
+    assert "half of a line, and the rest\n" in bench.log()
+
+
+@scenario(**THREE)
+async def test_the_queue_of_events_counts_workers_that_wait(bench: Bench) -> None:
+    environment, (one, *_), event = await started(bench, 2)
+    unstarted = UNSTARTED * 3
+    # One waits, and one has not come yet.
+    assert bench.pool.room == 1 + 1 + unstarted
+    bench.submit()
+    assert bench.pool.room == 1 + unstarted
+    await one.respond(event)
+    assert bench.pool.room == 2 + unstarted
+    one.ask("GET", NEXT)
+    await bench.until(lambda: environment.is_free)
+    assert bench.pool.room == 1 + 1 + unstarted

@@ -17,6 +17,7 @@ from venturekit.service.environments.environment import (
     UNHANDLED,
     Environment,
 )
+from venturekit.service.environments.failures import Exit
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.log_sockets import LogSocket
 from venturekit.service.environments.runtime_api import EVENT_HEAD, LIMITS
@@ -127,6 +128,11 @@ class MultiConcurrentEnvironment(Environment):
         return bool(self._waiting_calls) and len(self.running) < self.spec.max_concurrency and not self.is_doomed
 
     @property
+    def places(self) -> int:
+        """How many more invocations it can have now: each needs a worker that waits."""
+        return min(len(self._waiting_calls), self.spec.max_concurrency - len(self.running))
+
+    @property
     def hangs(self) -> bool:
         """Whether it has no invocation, and no worker that asks for one."""
         return self.is_at_rest and not self._waiting_calls
@@ -147,6 +153,7 @@ class MultiConcurrentEnvironment(Environment):
         """Hand an event to the worker that has waited longest."""
         exchange = self._waiting_calls.popleft()
         seat = self._take(invocation)
+        seat.connection = exchange.connection
         timeout_ms = self.spec.timeout_ms
         payload = invocation.payload
         head = EVENT_HEAD % (
@@ -177,6 +184,19 @@ class MultiConcurrentEnvironment(Environment):
             self.settle_seat(seat, body, UNHANDLED, "timeout", "")
         self.pool.seat_over(self)
 
+    def sample_memory(self, now: float) -> int:
+        """As its parent; that is a good time to find workers that have ended before they had read their event.
+
+        Nobody but the kernel knows what they had: it resets a connection on which something has not been read.
+        """
+        lost = [] if self.over_memory or self.is_doomed else [each for each in self.running.values() if each.was_reset]
+        for seat in lost:
+            self._give_up(seat)
+            self.settle_seat(seat, failures.exited(seat.request_id, Exit()), UNHANDLED, "error", failures.EXIT_ERROR)
+        if lost:
+            self.pool.seat_over(self)
+        return super().sample_memory(now)
+
     def begin_without_runtime(self, invocation: Invocation) -> Seat:
         """An invocation whose init failed has its START, END and REPORT all the same."""
         seat = self._take(invocation)
@@ -201,8 +221,9 @@ class MultiConcurrentEnvironment(Environment):
         return False
 
     def drain(self) -> None:
-        """Take in what has been written so far."""
-        super().drain()
+        """Take in what has been written so far: a line that was begun may be of another invocation."""
+        if self.capture is not None:
+            self.capture.take()
         if self.log_socket is not None:
             self.log_socket.drain()
 

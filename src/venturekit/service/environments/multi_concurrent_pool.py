@@ -59,9 +59,8 @@ class MultiConcurrentPool(Pool):
     @property
     def room(self) -> int:
         """How many more invocations of the event queue would find an environment soon; 0 or less: not now."""
-        each = self.spec.max_concurrency
-        free = sum(each - len(environment.running) for environment in self.idle)
-        return free + self.responded + UNSTARTED * each - len(self.waiting)
+        free = sum(environment.places for environment in self.idle)
+        return free + self.responded + UNSTARTED * self.spec.max_concurrency - len(self.waiting)
 
     # --- from its environments ----------------------------------------------------------------------------------
 
