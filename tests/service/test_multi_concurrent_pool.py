@@ -731,3 +731,23 @@ async def test_the_queue_of_events_counts_workers_that_wait(bench: Bench) -> Non
     one.ask("GET", NEXT)
     await bench.until(lambda: environment.is_free)
     assert bench.pool.room == 1 + 1 + unstarted
+
+
+@scenario(**THREE)
+async def test_those_that_invocations_have_started_are_kept(bench: Bench) -> None:
+    environment, (worker,), event = await started(bench, 1)
+    bounded(bench, 1)
+    bench.host.provisioner.want(bench.pool, 1)
+    provision = bench.pool.provision
+    assert provision is not None
+    assert (provision.available, provision.allocated, provision.starting) == (1, 1, 0)
+    await worker.respond(event)
+    worker.ask("GET", NEXT)
+    await bench.until(lambda: environment.is_free)
+    bench.host.sweep(bench.clock.now + 10_000)
+    assert environment.state is State.IDLE
+    bench.check_counters()
+    # Not any more.
+    bench.host.provisioner.want(bench.pool, 0)
+    await bench.until(lambda: environment.state is State.TERMINATED)
+    bench.check_counters()
