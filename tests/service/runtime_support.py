@@ -404,8 +404,14 @@ class Bench:
             queued = sum(each is pool for each in self.host._start_queue)
             if isinstance(pool, MultiConcurrentPool):
                 check_multi_concurrent(pool)
-                assert pool.starting == states[State.STARTING] + states[State.INIT_HELD] + queued
-                in_init += states[State.STARTING] + states[State.INIT_HELD]
+                begun = [each for each in pool.environments if each.state in (State.STARTING, State.INIT_HELD)]
+                kept = sum(each.provisioned for each in begun)
+                assert pool.starting == len(begun) - kept + queued
+                if pool.provision is not None:
+                    ready = sum(each.provisioned for each in pool.environments) - kept
+                    assert (pool.provision.starting, pool.provision.ready) == (kept, ready)
+                provisioning += kept
+                in_init += len(begun) - kept
                 continue
             kept = sum(each.provisioned for each in pool.environments if each.state is State.STARTING)
             assert pool.starting == states[State.STARTING] - kept + queued
@@ -423,9 +429,10 @@ class Bench:
         for environment in self.host.environments.values():
             assert (environment.invocation is not None) == (environment.state is State.INVOKE)
             running = isinstance(environment, MultiConcurrentEnvironment) and environment.running
-            if running or environment.state in (State.STARTING, State.INVOKE, State.RESPONDED, State.INIT_FAILED):
+            timed = (State.STARTING, State.INIT_HELD, State.INVOKE, State.RESPONDED, State.INIT_FAILED)
+            if running or environment.state in timed:
                 assert environment in self.host.watch.environments
-            else:
+            elif environment.state is not State.STOPPING or environment.extensions is None:
                 assert environment not in self.host.watch.environments
 
     async def close(self) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.service.runtime_support import INIT_ERROR, NEXT, PREFIX, Answer, scenario
+from tests.service.runtime_support import INIT_ERROR, NEXT, PREFIX, Answer, Event, ScriptedLaunchers, scenario
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
-from venturekit.service.environments.pool import GRACE_SECONDS
+from venturekit.service.environments.pool import GRACE_SECONDS, UNSTARTED
 
 if TYPE_CHECKING:
-    from tests.service.runtime_support import Bench, Event, RuntimeConnection
+    from tests.service.runtime_support import Bench, RuntimeConnection
 
 UNHANDLED = b"Unhandled"
 MANAGED = {"initialization_type": "lambda-managed-instances", "log_format": "JSON"}
@@ -507,3 +507,247 @@ async def test_the_other_workers_of_an_environment_are_waited_for(bench: Bench) 
         assert request_id(await worker.call("GET", NEXT)) == event.request_id
         assert bench.pool.starting == 0
         bench.check_counters()
+
+
+# --- what happens in the middle of something else ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["exit", "extension"])
+@scenario(**THREE)
+async def test_what_follows_the_end_of_an_environment_is_not_handed_to_it(bench: Bench, how: str) -> None:
+    event = bench.submit()
+    (environment,) = await bench.launched()
+    assert isinstance(environment, MultiConcurrentEnvironment)
+    extension = await bench.connect(environment)
+    prefix, name = "/2020-01-01/extension", {"Lambda-Extension-Name": "inside"}
+    registered = await extension.call("POST", f"{prefix}/register", name, b'{"events":[]}')
+    fields = {
+        "Lambda-Extension-Identifier": registered.headers["lambda-extension-identifier"],
+        "Lambda-Extension-Function-Error-Type": "Extension.Odd",
+    }
+    extension.ask("GET", f"{prefix}/event/next", fields)
+    one, _ = await workers(bench, environment, 2)
+    assert request_id(await one.read()) == event.request_id
+    following: list[Event] = []
+    event.on_settled = lambda: following.append(bench.submit())
+    if how == "exit":
+        bench.launchers.exit(environment.number, 1)
+    else:
+        other = await bench.connect(environment)
+        assert (await other.call("POST", f"{prefix}/exit/error", fields)).status == 202
+    assert event.ended == 1
+    assert environment.running == {}
+    assert [*bench.pool.waiting] == following
+    (another,) = [each for each in await bench.launched() if each is not environment]
+    assert request_id(await (await bench.connect(another)).call("GET", NEXT)) == following[0].request_id
+
+
+@scenario(**THREE)
+async def test_starts_are_counted_after_an_init_phase_that_ran_out_of_time(bench: Bench) -> None:
+    first = bench.submit()
+    environment, *_ = await bench.launched()
+    bench.loop.advance(131)
+    assert first.ended == 1
+    second = bench.submit()
+    await bench.until(lambda: environment.state is State.TERMINATED)
+    (another,) = await bench.launched()
+    assert another.sandbox is not environment.sandbox
+    bench.check_counters()
+    assert request_id(await (await bench.connect(another)).call("GET", NEXT)) == second.request_id
+    bench.check_counters()
+
+
+@scenario(**{**MANAGED, "max_concurrency": 1})
+async def test_a_worker_may_ask_again_while_an_extension_initialises(bench: Bench) -> None:
+    event = bench.submit()
+    (environment,) = await bench.launched()
+    assert isinstance(environment, MultiConcurrentEnvironment)
+    extension = await bench.connect(environment)
+    prefix, name = "/2020-01-01/extension", {"Lambda-Extension-Name": "inside"}
+    registered = await extension.call("POST", f"{prefix}/register", name, b'{"events":[]}')
+    (impatient,) = await workers(bench, environment, 1)
+    impatient.writer.write_eof()
+    await bench.until(lambda: environment._waiting_calls[0].connection.eof)
+    again = await bench.connect(environment)
+    again.ask("GET", NEXT)
+    assert await impatient.at_end()
+    identifier = {"Lambda-Extension-Identifier": registered.headers["lambda-extension-identifier"]}
+    extension.ask("GET", f"{prefix}/event/next", identifier)
+    assert request_id(await again.read()) == event.request_id
+
+
+@scenario(**THREE)
+async def test_an_environment_whose_launcher_is_dying_gets_nothing_new(bench: Bench) -> None:
+    environment, (one, _), first = await started(bench, 2)
+    bench.host._on_dying([environment.number])
+    following = bench.submit()
+    assert following.request_id not in environment.running
+    assert (await one.respond(first)).status == 202
+    assert following.ended == 0
+    bench.launchers.lose(*[number for number in bench.launchers.launches if number == environment.number])
+    (another,) = [each for each in await bench.launched() if each is not environment]
+    assert request_id(await (await bench.connect(another)).call("GET", NEXT)) == following.request_id
+    bench.check_counters()
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def bounded(bench: Bench, most: int) -> None:
+    bench.host.most_environments[bench.pool.spec.function_arn, bench.pool.spec.function_version] = most
+
+
+@scenario(**THREE)
+async def test_those_that_are_kept_initialised_count_as_soon_as_they_start(bench: Bench) -> None:
+    bounded(bench, 2)
+    bench.host.provisioner.want(bench.pool, 2)
+    events = [bench.submit() for _ in range(4)]
+    environments = await bench.launched(2)
+    bench.loop.advance(1)
+    assert len(await bench.launched(2)) == 2
+    for environment in environments:
+        assert isinstance(environment, MultiConcurrentEnvironment)
+        for worker in await workers(bench, environment, 2):
+            assert request_id(await worker.read()) in {event.request_id for event in events}
+    bench.host.provisioner.want(bench.pool, 0)
+
+
+@scenario(**THREE)
+async def test_one_that_waits_for_its_extensions_counts_once(bench: Bench) -> None:
+    bounded(bench, 2)
+    bench.submit()
+    (environment,) = await bench.launched()
+    assert isinstance(environment, MultiConcurrentEnvironment)
+    extension = await bench.connect(environment)
+    name = {"Lambda-Extension-Name": "inside"}
+    await extension.call("POST", "/2020-01-01/extension/register", name, b'{"events":[]}')
+    await workers(bench, environment, 1)
+    for _ in range(3):
+        bench.submit()
+    assert len(await bench.launched(2)) == 2
+
+
+@scenario(timeout_ms=1000, **THREE)
+async def test_one_that_is_kept_initialised_and_whose_workers_all_hang_is_replaced(bench: Bench) -> None:
+    bench.host.provisioner.want(bench.pool, 1)
+    (environment,) = await bench.launched()
+    assert isinstance(environment, MultiConcurrentEnvironment)
+    (worker,) = await workers(bench, environment, 1)
+    bench.host.sweep(bench.clock.now + 10_000)
+    assert environment.state is State.IDLE
+    event = bench.submit()
+    await worker.read()
+    bench.loop.advance(1.1)
+    assert event.ended == 1
+    bench.host.sweep(bench.clock.now + 299)
+    assert environment.state is State.IDLE
+    bench.host.sweep(bench.clock.now + 301)
+    await bench.until(lambda: environment.state is State.TERMINATED)
+    await bench.launched()
+    bench.host.provisioner.want(bench.pool, 0)
+
+
+@scenario(**THREE)
+async def test_a_request_id_that_an_invocation_has_already_is_refused(bench: Bench) -> None:
+    environment, (one, _, _), first = await started(bench, 3)
+    for _ in range(2):
+        again = Event(first.request_id)
+        bench.pool.submit(again)
+        assert (again.outcomes, len(again.rejections)) == ([], 1)
+        assert "request id" in again.rejections[0]
+    assert [*environment.running] == [first.request_id]
+    bench.check_counters()
+    assert (await one.respond(first)).status == 202
+    assert first.outcome == (b'"done"', b"")
+    after = Event(first.request_id)
+    bench.pool.submit(after)
+    assert next(iter(environment.running.values())).invocation is after
+
+
+@scenario(**THREE)
+async def test_two_that_wait_with_one_request_id_do_not_run_together(bench: Bench) -> None:
+    first, again, other = bench.submit(), Event(b"0" * 36), bench.submit()
+    again.request_id = first.request_id
+    bench.pool.waiting.insert(1, again)
+    (environment,) = await bench.launched()
+    assert isinstance(environment, MultiConcurrentEnvironment)
+    found = await workers(bench, environment, 2)
+    assert [request_id(await worker.read()) for worker in found] == [first.request_id, other.request_id]
+    assert (again.outcomes, len(again.rejections)) == ([], 1)
+    bench.check_counters()
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+@scenario(timeout_ms=60_000, **THREE)
+async def test_an_event_whose_worker_ended_before_it_had_read_it_fails_at_once(bench: Bench, how: str) -> None:
+    environment, (_, two), first = await started(bench, 2)
+    second = bench.submit()
+    if how == "close":
+        # A client may close after each call: that one has its event.
+        await two.read()
+    connection = environment.running[second.request_id].connection
+    getattr(two, how)()
+    await bench.until(lambda: connection.lost)
+    bench.loop.advance(0.25)
+    assert first.ended == 0
+    if how == "close":
+        assert second.ended == 0
+    else:
+        body, error = second.outcome
+        assert (error, json.loads(body)["errorType"]) == (UNHANDLED, "Runtime.ExitError")
+        late = await (await bench.connect(environment)).respond(second)
+        assert late.status == 400
+    bench.check_counters()
+
+
+@scenario(**THREE)
+async def test_the_end_of_one_does_not_break_a_line_of_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs: list[int] = []
+    monkeypatch.setattr(
+        bench.launchers, "launch", lambda spec, output, _: (outputs.append(os.dup(output)), launch(spec, output))
+    )
+    launch = ScriptedLaunchers.launch.__get__(bench.launchers)
+    _, (one, two), first = await started(bench, 2)
+    second = bench.submit()
+    await two.read()
+    os.write(outputs[0], b"half of a line, ")
+    await one.respond(first)
+    os.write(outputs[0], b"and the rest\n")
+    await two.respond(second)
+    os.close(outputs[0])
+    assert "half of a line, and the rest\n" in bench.log()
+
+
+@scenario(**THREE)
+async def test_the_queue_of_events_counts_workers_that_wait(bench: Bench) -> None:
+    environment, (one, *_), event = await started(bench, 2)
+    unstarted = UNSTARTED * 3
+    # One waits, and one has not come yet.
+    assert bench.pool.room == 1 + 1 + unstarted
+    bench.submit()
+    assert bench.pool.room == 1 + unstarted
+    await one.respond(event)
+    assert bench.pool.room == 2 + unstarted
+    one.ask("GET", NEXT)
+    await bench.until(lambda: environment.is_free)
+    assert bench.pool.room == 1 + 1 + unstarted
+
+
+@scenario(**THREE)
+async def test_those_that_invocations_have_started_are_kept(bench: Bench) -> None:
+    environment, (worker,), event = await started(bench, 1)
+    bounded(bench, 1)
+    bench.host.provisioner.want(bench.pool, 1)
+    provision = bench.pool.provision
+    assert provision is not None
+    assert (provision.available, provision.allocated, provision.starting) == (1, 1, 0)
+    await worker.respond(event)
+    worker.ask("GET", NEXT)
+    await bench.until(lambda: environment.is_free)
+    bench.host.sweep(bench.clock.now + 10_000)
+    assert environment.state is State.IDLE
+    bench.check_counters()
+    # Not any more.
+    bench.host.provisioner.want(bench.pool, 0)
+    await bench.until(lambda: environment.state is State.TERMINATED)
+    bench.check_counters()

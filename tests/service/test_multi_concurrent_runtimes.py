@@ -152,3 +152,26 @@ def test_a_worker_that_dies_takes_its_own_invocation_only(functions: FunctionSet
     until(lambda: after.add(call().value) or len(after) == 2, "another worker takes its place")
     assert len(before & after) == 1
     assert len([line for line in functions.log_lines(call.name) if "platform.initStart" in line]) == 1
+
+
+BLOCKS = """
+const fs = require('fs');
+
+exports.handler = async (event) => {
+  while (!fs.existsSync(`${event.folder}/go`));
+  process.exit(3);
+};
+"""
+
+
+def test_an_event_that_a_dead_worker_had_not_read_fails_at_once(
+    functions: FunctionSet, provider: str, tmp_path: Path
+) -> None:
+    variables = {"Variables": {"AWS_LAMBDA_NODEJS_WORKER_COUNT": "1"}}
+    members = {"Runtime": "nodejs24.x", "Environment": variables, "Timeout": 600}
+    call = Managed(functions, provider, None, 2, files={"app.js": BLOCKS}, **members)
+    begun = [call.begin(folder=str(tmp_path)) for _ in range(2)]
+    log = functions.log_lines
+    until(lambda: sum("platform.start" in line for line in log(call.name)) == 2, "both have been handed over")
+    (tmp_path / "go").touch()
+    assert [outcome().value["errorType"] for outcome in begun] == ["Runtime.ExitError"] * 2

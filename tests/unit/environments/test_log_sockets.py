@@ -6,7 +6,10 @@ import asyncio
 import errno
 import os
 import socket
+import tempfile
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from venturekit.service.environments import log_sockets
 from venturekit.service.environments.log_sockets import LogSocket
@@ -14,8 +17,6 @@ from venturekit.service.environments.log_sockets import LogSocket
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
 
 def run(scenario: Callable[[LogSocket, list[bytes]], Any], own_tmp: Path | None = None) -> list[bytes]:
@@ -120,3 +121,16 @@ def test_without_descriptors_connections_wait(monkeypatch: pytest.MonkeyPatch) -
         connection.close()
 
     assert run(scenario) == [b"late\n"]
+
+
+def test_nothing_is_left_of_one_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "no descriptors")
+
+    async def scenario(_opened: LogSocket, _lines: list[bytes]) -> None: ...
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(log_sockets, "_listen", fails)
+    with pytest.raises(OSError, match="no descriptors"):
+        run(scenario)
+    assert [*tmp_path.iterdir()] == []

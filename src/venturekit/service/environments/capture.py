@@ -139,6 +139,11 @@ class Capture:
             self._pipe.drain()
         self._pipe.end_line()
 
+    def take(self) -> None:
+        """Take what has been written so far, while other invocations go on."""
+        if self._poll.poll(0):
+            self._pipe.drain()
+
     def close(self) -> None:
         """Take what is left and close everything."""
         self._pipe.drain()

@@ -487,8 +487,8 @@ class EnvironmentHost:
         for number in numbers:
             self.spares.ended(number)
             environment = self.environments.get(number)
-            if environment is not None and environment.is_at_rest:
-                environment.stop()
+            if environment is not None:
+                environment.pool.losing(environment)
 
     def _on_lost(self, numbers: list[int]) -> None:
         for number in numbers:

@@ -54,7 +54,11 @@ class LogSocket:
         # A path of a socket has at most 107 bytes, and the folders of an environment lie deep.
         self._directory = "" if own_tmp is not None else tempfile.mkdtemp(prefix="venturekit-log-")
         self.shown_path = f"{self._directory or '/tmp'}/{NAME}"  # noqa: S108 - as the function sees it
-        self._listener = _listen(own_tmp or self._directory)
+        try:
+            self._listener = _listen(own_tmp or self._directory)
+        except OSError:
+            self._remove_directory()
+            raise
         self._poll = select.epoll()
         self._poll.register(self._listener, select.EPOLLIN)
         loop.add_reader(self._poll.fileno(), self.drain)
@@ -82,6 +86,9 @@ class LogSocket:
             self._pause.cancel()
         self._listener.close()
         self._poll.close()
+        self._remove_directory()
+
+    def _remove_directory(self) -> None:
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 

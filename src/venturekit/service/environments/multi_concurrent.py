@@ -17,6 +17,7 @@ from venturekit.service.environments.environment import (
     UNHANDLED,
     Environment,
 )
+from venturekit.service.environments.failures import Exit
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.log_sockets import LogSocket
 from venturekit.service.environments.runtime_api import EVENT_HEAD, LIMITS
@@ -44,7 +45,7 @@ class MultiConcurrentEnvironment(Environment):
     It is in the state IDLE from the end of its init phase on, whatever it has to do.
     """
 
-    __slots__ = ("_late", "_waiting_calls", "log_socket", "returning", "running")
+    __slots__ = ("_late", "_waiting_calls", "is_doomed", "log_socket", "returning", "running")
 
     pool: MultiConcurrentPool
 
@@ -58,6 +59,8 @@ class MultiConcurrentEnvironment(Environment):
         self.running: dict[bytes, Seat] = {}
         # Workers that are trusted to ask for an event soon: they have answered, or finish their init phase.
         self.returning = 0
+        # It ends, or is about to: it gets no invocation any more.
+        self.is_doomed = False
         self._late: deque[bytes] = deque(maxlen=LATE_IDS)
         self.log_socket: LogSocket | None = None
 
@@ -65,8 +68,7 @@ class MultiConcurrentEnvironment(Environment):
 
     def next(self, exchange: Exchange) -> None:
         """A worker of the runtime asks for an event: from the first such call on the environment is initialised."""
-        state = self.state
-        if state not in (State.STARTING, State.INIT_HELD, State.IDLE):
+        if self.state not in (State.STARTING, State.INIT_HELD, State.IDLE):
             self.api.refuse_transition(exchange, "Ready")
             return
         limit = self.spec.max_concurrency
@@ -74,6 +76,8 @@ class MultiConcurrentEnvironment(Environment):
             self.api.refuse_crowd(exchange, limit)
             return
         self._waiting_calls.append(exchange)
+        # Only now: where the last one that waited has gone, it is in its init phase again.
+        state = self.state
         if state is State.STARTING:
             self.state = State.INIT_HELD
             if self.extensions is None or self.extensions.is_ready():
@@ -121,7 +125,17 @@ class MultiConcurrentEnvironment(Environment):
     @property
     def is_free(self) -> bool:
         """Whether it can have one more invocation."""
-        return bool(self._waiting_calls) and len(self.running) < self.spec.max_concurrency
+        return bool(self._waiting_calls) and len(self.running) < self.spec.max_concurrency and not self.is_doomed
+
+    @property
+    def places(self) -> int:
+        """How many more invocations it can have now: each needs a worker that waits."""
+        return min(len(self._waiting_calls), self.spec.max_concurrency - len(self.running))
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has no invocation, and no worker that asks for one."""
+        return self.is_at_rest and not self._waiting_calls
 
     @property
     def is_at_rest(self) -> bool:
@@ -139,6 +153,7 @@ class MultiConcurrentEnvironment(Environment):
         """Hand an event to the worker that has waited longest."""
         exchange = self._waiting_calls.popleft()
         seat = self._take(invocation)
+        seat.connection = exchange.connection
         timeout_ms = self.spec.timeout_ms
         payload = invocation.payload
         head = EVENT_HEAD % (
@@ -169,6 +184,19 @@ class MultiConcurrentEnvironment(Environment):
             self.settle_seat(seat, body, UNHANDLED, "timeout", "")
         self.pool.seat_over(self)
 
+    def sample_memory(self, now: float) -> int:
+        """As its parent; that is a good time to find workers that have ended before they had read their event.
+
+        Nobody but the kernel knows what they had: it resets a connection on which something has not been read.
+        """
+        lost = [] if self.over_memory or self.is_doomed else [each for each in self.running.values() if each.was_reset]
+        for seat in lost:
+            self._give_up(seat)
+            self.settle_seat(seat, failures.exited(seat.request_id, Exit()), UNHANDLED, "error", failures.EXIT_ERROR)
+        if lost:
+            self.pool.seat_over(self)
+        return super().sample_memory(now)
+
     def begin_without_runtime(self, invocation: Invocation) -> Seat:
         """An invocation whose init failed has its START, END and REPORT all the same."""
         seat = self._take(invocation)
@@ -177,10 +205,15 @@ class MultiConcurrentEnvironment(Environment):
 
     def fail_running(self, body_for: Callable[[bytes], bytes], error_type: str) -> None:
         """What the runtime has will not be answered by it."""
+        # Whoever hears of that may have more to be done at once.
+        self.pool.losing(self)
         seats = tuple(self.running.values())
         self.running.clear()
         for seat in seats:
             self.settle_seat(seat, body_for(seat.request_id), UNHANDLED, "error", error_type)
+
+    def keep_sandbox(self, *, at_once: bool = False) -> None:
+        """There is no environment that goes on as another one: each starts with a sandbox of its own."""
 
     @property
     def initialises_again(self) -> bool:
@@ -188,8 +221,9 @@ class MultiConcurrentEnvironment(Environment):
         return False
 
     def drain(self) -> None:
-        """Take in what has been written so far."""
-        super().drain()
+        """Take in what has been written so far: a line that was begun may be of another invocation."""
+        if self.capture is not None:
+            self.capture.take()
         if self.log_socket is not None:
             self.log_socket.drain()
 

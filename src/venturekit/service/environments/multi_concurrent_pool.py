@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 from venturekit.service.environments.lifecycle import State
 from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from venturekit.service.environments.host import EnvironmentHost
     from venturekit.service.environments.ports import EnvironmentSpec, Invocation
     from venturekit.service.environments.sandbox import Sandbox
+
+REPEATED_ID: Final = "an invocation with this request id is running: give each one of its own, or none"
 
 
 def pool_of(host: EnvironmentHost, spec: EnvironmentSpec) -> Pool:
@@ -46,7 +49,7 @@ class MultiConcurrentPool(Pool):
         while self.idle:
             environment = self.idle[-1]
             if environment.listens():
-                environment.deliver(invocation)
+                _hand_over(environment, invocation)
                 if not environment.is_free:
                     self._take_out(environment)
                 return
@@ -56,9 +59,8 @@ class MultiConcurrentPool(Pool):
     @property
     def room(self) -> int:
         """How many more invocations of the event queue would find an environment soon; 0 or less: not now."""
-        each = self.spec.max_concurrency
-        free = sum(each - len(environment.running) for environment in self.idle)
-        return free + self.responded + UNSTARTED * each - len(self.waiting)
+        free = sum(environment.places for environment in self.idle)
+        return free + self.responded + UNSTARTED * self.spec.max_concurrency - len(self.waiting)
 
     # --- from its environments ----------------------------------------------------------------------------------
 
@@ -77,6 +79,12 @@ class MultiConcurrentPool(Pool):
 
     def lost_idle(self, environment: Environment) -> None:
         """The last connection on which an environment waited is gone."""
+        self._take_out(environment)
+
+    def losing(self, environment: Environment) -> None:
+        """An environment ends, or is about to: it gets no invocation any more. What it has it may still answer."""
+        assert isinstance(environment, MultiConcurrentEnvironment)
+        environment.is_doomed = True
         self._take_out(environment)
 
     def left(self, environment: Environment, state: State) -> None:
@@ -104,7 +112,7 @@ class MultiConcurrentPool(Pool):
     def _ready(self, environment: Environment) -> None:
         assert isinstance(environment, MultiConcurrentEnvironment)
         while self.waiting and environment.is_free:
-            environment.deliver(self.waiting.popleft())
+            _hand_over(environment, self.waiting.popleft())
         if environment.is_at_rest:
             if self._is_unwanted(environment):
                 environment.stop()
@@ -130,13 +138,35 @@ class MultiConcurrentPool(Pool):
 
     def _missing(self, waiting: int, expected_back: int) -> int:
         each = self.spec.max_concurrency
-        on_their_way = (self.starting + self.resetting) * each
-        missing = -(-environments_to_start(waiting, on_their_way, expected_back) // each)
+        missing = -(-environments_to_start(waiting, self.starting * each, expected_back) // each)
+        room = self._room_for_environments
+        return missing if room is None else max(min(missing, room), 0)
+
+    @property
+    def _room_for_environments(self) -> int | None:
+        """How many more may be started, None for any number."""
         most = self.host.most_environments.get((self.spec.function_arn, self.spec.function_version))
         if most is None:
-            return missing
-        there = sum(one.state is not State.STARTING for one in self.environments) + self.starting
-        return max(min(missing, most - there), 0)
+            return None
+        initialised = sum(one.state is State.IDLE for one in self.environments)
+        return most - initialised - self.starting - (0 if self.provision is None else self.provision.starting)
+
+    @property
+    def held_back(self) -> int:
+        """All that are to be kept initialised, as long as there are as many environments as there may be."""
+        room = self._room_for_environments
+        return sys.maxsize if room is not None and room <= 0 else 0
+
+    def adopt(self) -> None:
+        """All are of one kind, and those that invocations have started are initialised already."""
+        provision = self.provision
+        assert provision is not None
+        for one in self.environments:
+            if provision.ready + provision.starting >= provision.wanted:
+                return
+            if one.state is State.IDLE and not one.provisioned and not one.is_doomed:
+                one.provisioned = True
+                provision.adopted()
 
     @property
     def needs_start(self) -> bool:
@@ -144,7 +174,14 @@ class MultiConcurrentPool(Pool):
         return len(self.waiting) > (self.starting - 1) * self.spec.max_concurrency
 
     def _rested(self, since: float) -> list[Environment]:
-        # One whose workers all hang in invocations that ran out of time is in no list of the pool.
-        return [
-            each for each in self.environments if each.is_at_rest and not each.provisioned and each.idle_since < since
-        ]
+        # One whose workers all hang in invocations that ran out of time is in no list of the pool, and of no use.
+        rested = [each for each in self.environments if each.is_at_rest and each.idle_since < since]
+        return [each for each in rested if not each.provisioned or each.hangs]
+
+
+def _hand_over(environment: MultiConcurrentEnvironment, invocation: Invocation) -> None:
+    # Callers may choose request ids, and the runtime answers by them: there can be only one of each.
+    if invocation.request_id in environment.running:
+        invocation.reject(REPEATED_ID)
+    else:
+        environment.deliver(invocation)

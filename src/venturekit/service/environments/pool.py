@@ -153,6 +153,11 @@ class Pool:
         self.idle.remove(environment)
         self.responded += 1
 
+    def losing(self, environment: Environment) -> None:
+        """The processes of an environment are about to be killed: it gets no invocation any more."""
+        if environment.is_at_rest:
+            environment.stop()
+
     def left(self, environment: Environment, state: State) -> None:
         """An environment is lost to the pool; ``state`` is the one it was in."""
         self.environments.discard(environment)
@@ -188,6 +193,14 @@ class Pool:
         self.waiting.appendleft(invocation)
         self.starting += 1
         self.host.start(self, suppressed=True)
+
+    def adopt(self) -> None:
+        """Keep environments initialised that invocations have started, where more are to be kept than there are."""
+
+    @property
+    def held_back(self) -> int:
+        """How many that are to be kept initialised may not start yet: extensions that shut down may hold ports."""
+        return self.resetting
 
     def drop_surplus(self) -> None:
         """Let go of environments that are not to be kept initialised any more; busy ones go when they have answered."""

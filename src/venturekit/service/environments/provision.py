@@ -92,6 +92,12 @@ class Provision:
         if self.ready >= self.wanted:
             self._reached = True
 
+    def adopted(self) -> None:
+        """One that was there already is kept from now on."""
+        self.ready += 1
+        if self.ready >= self.wanted:
+            self._reached = True
+
     def failed(self, reason: str, now: float, *, final: bool = False) -> None:
         """The init phase of one that is starting has failed; ``final``: others would fail as well."""
         self._failures += 1

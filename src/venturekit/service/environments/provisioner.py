@@ -69,8 +69,8 @@ class Provisioner:
             self._pools[pool] = None
             provision = pool.provision
             assert provision is not None
-            # One whose extensions are still shutting down is replaced when they are gone: they may hold ports.
-            if provision.missing(now) <= pool.resetting:
+            pool.adopt()
+            if provision.missing(now) <= pool.held_back:
                 idle_turns += 1
                 continue
             reason = self._no_room()

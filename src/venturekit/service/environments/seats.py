@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from venturekit.service.environments.multi_concurrent import MultiConcurrentEnvironment
     from venturekit.service.environments.ports import Invocation
     from venturekit.service.environments.response_body import ResponseBody
+    from venturekit.service.wire.connection import Connection
 
 
 class Seat:
@@ -19,6 +20,7 @@ class Seat:
     """
 
     __slots__ = (
+        "connection",
         "deadline",
         "environment",
         "invocation",
@@ -38,6 +40,8 @@ class Seat:
         self.started_at = environment.host.monotonic()
         self.wall_started = environment.host.wall()
         self.deadline = self.started_at + environment.spec.timeout_ms / 1000
+        # On which the event was handed over, None before.
+        self.connection: Connection | None = None
         self.streaming = False
         self.streamed: ResponseBody | None = None
 
@@ -49,6 +53,11 @@ class Seat:
     def answered(self, payload: bytes | bytearray, *, error: bool) -> None:
         """The runtime posted the outcome."""
         self.environment.seat_answered(self, payload, error=error)
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether the worker's connection ended before the worker had read its event, or it had it cut."""
+        return self.connection is not None and self.connection.was_reset and not self.streaming
 
     @property
     def over_memory(self) -> bool:

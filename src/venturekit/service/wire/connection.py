@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         "unsent",
         "upgrading",
         "waiting",
+        "was_reset",
         "wire_seen",
         "write_paused",
     )
@@ -115,8 +116,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = False
         self.deaf = False
         self.dead = False
-        self.eof = False
-        self.lost = False
+        self.eof = self.lost = self.was_reset = False
 
     # --- the transport's events -------------------------------------------------------------------------------
 
@@ -181,6 +181,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = self.dead = self.deaf = True
+        self.was_reset = exc is not None
         self.listener.connections.discard(self)
         parsing, self.parsing, self.upgrading = self.parsing, None, None
         self.waiting.clear()
