@@ -366,9 +366,26 @@ def test_a_function_that_cannot_run_yet() -> None:
 
     async def work(poller: Poller, results: list[str]) -> None:
         await queue.until(lambda: results)
+        # Each time that a message is received brings it nearer to the dead-letter queue.
+        assert queue.asked == 0
         function.missing = ""
         await queue.until(lambda: queue.deleted == ["a"])
         assert results[0] == "PROBLEM: ResourceConflictException: it is Pending"
+
+    polled(queue, function, work)
+
+
+def test_a_function_that_cannot_run_any_more() -> None:
+    queue, function = Queue(), Function(succeeds)
+
+    async def work(poller: Poller, results: list[str]) -> None:
+        await queue.until(lambda: queue.asked == 1)
+        function.missing = "it is Pending"
+        queue.put("a")
+        await queue.until(lambda: results)
+        assert results[0] == "PROBLEM: ResourceConflictException: it is Pending"
+        function.missing = ""
+        await queue.until(lambda: queue.deleted == ["a"])
 
     polled(queue, function, work)
 

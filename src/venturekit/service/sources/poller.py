@@ -236,13 +236,16 @@ class Poller:
             return
 
     async def _room(self) -> None:
-        """Wait while the function is throttled: messages that nobody can work on stay in the queue."""
+        """Wait while the function is throttled or cannot run: messages that nobody can work on stay in the queue."""
         if (seconds := self._not_before - self._around.monotonic()) > 0:
             await self._pause(seconds)
         tries = 0
         while not self._stopping.is_set():
-            if (await self._function.look(anew=tries > 0)).room > 0:
-                return
+            view = await self._function.look(anew=tries > 0)
+            if view.room > 0:
+                if not view.problem:
+                    return
+                self._told(f"PROBLEM: {view.problem}")
             tries += 1
             await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
 
