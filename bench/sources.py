@@ -68,14 +68,16 @@ class Sources:
     def moto(self) -> StandIn:
         """Moto's server."""
         port = free_port()
-        server = str(Path(sys.executable).parent / "moto_server")
-        return self.stand_in([server, "-H", "127.0.0.1", "-p", str(port)], "moto", port)
+        return self._own("moto_server.py", "moto", port)
 
     @cached_property
     def lean(self) -> StandIn:
         """The server of this module."""
         port = free_port()
-        return self.stand_in([sys.executable, str(Path(__file__).with_name("sqs_server.py")), str(port)], "lean", port)
+        return self._own("sqs_server.py", "lean", port)
+
+    def _own(self, script: str, name: str, port: int) -> StandIn:
+        return self.stand_in([sys.executable, str(Path(__file__).with_name(script)), str(port)], name, port)
 
 
 class StandIn:
@@ -108,11 +110,13 @@ class StandIn:
         return sum(int(attributes[name]) for name in names)
 
     def wait_empty(self, url: str) -> None:
-        """Raises Unavailable when that takes too long."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
+        """Raises Unavailable when there are as many of them for too long."""
+        last, since = 0, time.monotonic()
         while left := self.left(url):
-            if time.monotonic() > give_up:
-                raise Unavailable(f"{left} messages were still there after {PATIENCE_SECONDS:g} s")
+            if left != last:
+                last, since = left, time.monotonic()
+            elif time.monotonic() > since + PATIENCE_SECONDS:
+                raise Unavailable(f"{left} messages were still there, {PATIENCE_SECONDS:g} s after the one before")
             time.sleep(0.02)
 
     def mapped(self, messages: int) -> tuple[float, float]:

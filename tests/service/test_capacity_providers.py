@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -244,11 +245,44 @@ def test_a_limit_of_versions(providers: Providers, functions: FunctionSet, monke
     publish(functions, name)
 
 
+def test_a_limit_of_versions_that_are_published_at_once(
+    providers: Providers, functions: FunctionSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("venturekit.service.functions.capacity_providers.MAX_VERSIONS", 2)
+    arn = providers.create()
+    names = [create_managed(functions, arn, ANY) for _ in range(6)]
+
+    def published(name: str) -> bool:
+        try:
+            return bool(functions.client.publish_version(FunctionName=name, PublishTo="LATEST_PUBLISHED"))
+        except functions.client.exceptions.FunctionVersionsPerCapacityProviderLimitExceededException:
+            return False
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert sum(pool.map(published, names)) == 2
+    found = functions.client.list_function_versions_by_capacity_provider(CapacityProviderName=arn)["FunctionVersions"]
+    assert sum(each["FunctionArn"].endswith("$LATEST.PUBLISHED") for each in found) == 2
+
+
 def test_a_limit_of_providers(providers: Providers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("venturekit.service.functions.capacity_providers.MAX_PROVIDERS", 1)
     providers.create()
     given = {"CapacityProviderName": "more", **GIVEN}
     assert refusal(providers.client.create_capacity_provider, **given)[0] == "CapacityProviderLimitExceededException"
+
+
+def test_a_limit_of_providers_that_are_made_at_once(providers: Providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("venturekit.service.functions.capacity_providers.MAX_PROVIDERS", 2)
+
+    def made(number: int) -> bool:
+        try:
+            return bool(providers.create(f"at-once-{number}", wait=False))
+        except providers.client.exceptions.CapacityProviderLimitExceededException:
+            return False
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(made, range(6))) == 2
+    until(lambda: {providers.state(name) for name in providers.names} == {"Active"}, "both become active")
 
 
 def test_accounts_have_their_own(start_service: Callable[..., RunningService]) -> None:

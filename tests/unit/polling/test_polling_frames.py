@@ -58,7 +58,7 @@ def test_the_payload_of_a_failure_is_not_taken_for_a_success() -> None:
 
 
 def test_invocations_and_views_arrive_as_they_were() -> None:
-    invocation = frames.Invocation(7, b"Root=1-2-3", b'{"Records":[]}')
+    invocation = frames.Invocation(7, True, b"Root=1-2-3", b'{"Records":[]}')
     assert frames.Invocation.parse(invocation.encoded()) == invocation
     view = FunctionView(3, "", 900, "arn:aws:lambda:us-east-1:123456789012:function:é", True)
     assert parse_view(encode_view(view)) == view
@@ -102,7 +102,7 @@ def test_a_function_is_asked_about_as_seldom_as_may_be() -> None:
         assert (await function.look()).room == 1
         # What it answers says that it has room.
         for _ in range(5):
-            assert (await function.invoke(b"event", b"")).payload == b"t"
+            assert (await function.invoke(b"event", b"", answered=True)).payload == b"t"
             await function.look()
             now[0] += 0.09
         assert service.asked == [frames.LOOK, *[frames.INVOKE] * 5]
@@ -113,7 +113,7 @@ def test_a_function_is_asked_about_as_seldom_as_may_be() -> None:
         await function.look()
         assert service.asked[6:] == [frames.LOOK] * 3
         service.room = 0
-        await function.invoke(b"event", b"")
+        await function.invoke(b"event", b"", answered=True)
         assert (await function.look()).room == 0
         for end in ends:
             end.close()

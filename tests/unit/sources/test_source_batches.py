@@ -15,9 +15,9 @@ from venturekit.service.sources.batches import (
     EVENT_LIMIT_BYTES,
     FIRST_WORKERS,
     Gathering,
-    may_add_worker,
     next_patience_seconds,
     pause_seconds,
+    seconds_until_more,
     split,
 )
 from venturekit.service.sources.invoking import traced
@@ -121,18 +121,20 @@ def test_how_long_a_request_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "looking", "limit", "since", "more"),
+    ("workers", "looking", "limit", "since", "seconds"),
     [
-        (1, 0, 1000, 0.0, True),
-        (1, 1, 1000, 9.0, False),
-        (2, 0, 2, 9.0, False),
-        (FIRST_WORKERS, 0, 1000, 0.1, False),
-        (FIRST_WORKERS, 0, 1000, 0.3, True),
-        (1000, 0, 10_000, 9.0, False),
+        (1, 0, 1000, 0.0, 0.0),
+        (1, 1, 1000, 9.0, None),
+        (2, 0, 2, 9.0, None),
+        (FIRST_WORKERS, 0, 1000, 0.125, 0.075),
+        (FIRST_WORKERS, 0, 1000, 0.3, 0.0),
+        (1000, 0, 10_000, 9.0, None),
     ],
 )
-def test_when_one_more_batch_is_worked_on(workers: int, looking: int, limit: int, since: float, more: bool) -> None:
-    assert may_add_worker(workers, looking, limit, since) is more
+def test_when_one_more_batch_is_worked_on(
+    workers: int, looking: int, limit: int, since: float, seconds: float | None
+) -> None:
+    assert seconds_until_more(workers, looking, limit, since) == (None if seconds is None else pytest.approx(seconds))
 
 
 @given(st.integers(1, 10_000))

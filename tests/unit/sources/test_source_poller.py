@@ -12,6 +12,7 @@ import pytest
 
 from tests.service.harness import until
 from venturekit.service.api.errors import ApiError
+from venturekit.service.sources.batches import FIRST_WORKERS
 from venturekit.service.sources.invoking import Invoker
 from venturekit.service.sources.mapping import EventSourceMapping
 from venturekit.service.sources.poller import Poller, Surroundings
@@ -150,7 +151,7 @@ class Mapped:
     async def look(self, *, anew: bool = False) -> FunctionView:
         return self.invoker.look(mapping())
 
-    async def invoke(self, payload: bytes, trace: bytes) -> Outcome:
+    async def invoke(self, payload: bytes, trace: bytes, *, answered: bool) -> Outcome:
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def end(outcome: Outcome) -> None:
@@ -365,9 +366,26 @@ def test_a_function_that_cannot_run_yet() -> None:
 
     async def work(poller: Poller, results: list[str]) -> None:
         await queue.until(lambda: results)
+        # Each time that a message is received brings it nearer to the dead-letter queue.
+        assert queue.asked == 0
         function.missing = ""
         await queue.until(lambda: queue.deleted == ["a"])
         assert results[0] == "PROBLEM: ResourceConflictException: it is Pending"
+
+    polled(queue, function, work)
+
+
+def test_a_function_that_cannot_run_any_more() -> None:
+    queue, function = Queue(), Function(succeeds)
+
+    async def work(poller: Poller, results: list[str]) -> None:
+        await queue.until(lambda: queue.asked == 1)
+        function.missing = "it is Pending"
+        queue.put("a")
+        await queue.until(lambda: results)
+        assert results[0] == "PROBLEM: ResourceConflictException: it is Pending"
+        function.missing = ""
+        await queue.until(lambda: queue.deleted == ["a"])
 
     polled(queue, function, work)
 
@@ -433,3 +451,69 @@ def test_threads_are_bounded_and_serve_all(limit: int) -> None:
     assert [each for each in found if isinstance(each, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
     assert isinstance(found[5], QueueError)
     assert 1 <= most <= limit
+
+
+def held_by(held: list[Any], queue: Queue) -> Callable[[BatchInvocation], None]:
+    """An answer that does not come: the invocation is kept."""
+
+    def hold(invocation: BatchInvocation) -> None:
+        with queue.changed:
+            held.append(invocation)
+            queue.changed.notify_all()
+
+    return hold
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["nothing-there", "no-answer"])
+def test_a_slow_batch_keeps_no_other_from_being_received(fails: bool) -> None:
+    queue, held = Queue(), list[Any]()
+    function = Function(held_by(held, queue))
+    queue.put("slow")
+
+    async def work(poller: Poller, results: list[str]) -> None:
+        await queue.until(lambda: held and queue.asked == 2)
+        if fails:
+            queue.failures += ["receive"]
+        with queue.changed:
+            queue.gives_nothing = True
+            queue.changed.notify_all()
+        # The loop has heard of it.
+        until(lambda: queue.asked > 2 or not poller._around.receiving._pending, "the request is answered")
+        await asyncio.sleep(0.01)
+        queue.gives_nothing = False
+        function.answer = succeeds
+        queue.put("quick")
+        await queue.until(lambda: queue.deleted == ["quick"])
+        succeeds(held[0])
+        await queue.until(lambda: queue.deleted == ["quick", "slow"])
+
+    polled(queue, function, work, BatchSize=1)
+
+
+def test_slow_batches_become_more_and_more() -> None:
+    """Also when each has begun before the time for a further one has come."""
+    queue, held = Queue(), list[Any]()
+    queue.put(*[str(number) for number in range(FIRST_WORKERS + 2)])
+
+    async def work(poller: Poller, results: list[str]) -> None:
+        await queue.until(lambda: len(held) == FIRST_WORKERS + 2)
+        for invocation in held:
+            succeeds(invocation)
+
+    polled(queue, Function(held_by(held, queue)), work, BatchSize=1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_batch_is_judged_by_what_the_mapping_was_when_it_began(before: bool) -> None:
+    queue, held = Queue(), list[Any]()
+    queue.put("bad")
+    kinds = {True: ["ReportBatchItemFailures"], False: list[str]()}
+
+    async def work(poller: Poller, results: list[str]) -> None:
+        await queue.until(lambda: held)
+        poller.mapping = mapping(FunctionResponseTypes=kinds[not before])
+        held[0].settle(b'{"batchItemFailures":[{"itemIdentifier":"bad"}]}', b"", b"")
+        await queue.until(lambda: results == ["OK"])
+        assert queue.deleted == ([] if before else ["bad"])
+
+    polled(queue, Function(held_by(held, queue)), work, FunctionResponseTypes=kinds[before])

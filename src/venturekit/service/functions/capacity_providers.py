@@ -41,6 +41,9 @@ class CapacityProviders:
         self._names: list[str] = []
         # How many changes are being committed that need a provider: it must not be deleted meanwhile.
         self._held: Counter[str] = Counter()
+        # What is being committed that counts already: providers, and by their ARNs versions that are published.
+        self._making = 0
+        self._publishing: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._providers)
@@ -101,22 +104,38 @@ class CapacityProviders:
     def check_room(self, version: FunctionVersion) -> None:
         """Raise FunctionVersionsPerCapacityProviderLimitExceeded unless one more may be published like ``version``."""
         if version.is_managed:
-            arn = version.capacity_provider_arn
-            if sum(each.is_published for each in self.versions(arn)) >= MAX_VERSIONS:
-                raise faults.too_many_versions(arn, MAX_VERSIONS)
+            self._check_room(version.capacity_provider_arn, 1)
+
+    def _check_room(self, arn: str, more: int) -> None:
+        published = sum(each.is_published for each in self.versions(arn))
+        if published + self._publishing[arn] + more > MAX_VERSIONS:
+            raise faults.too_many_versions(arn, MAX_VERSIONS)
+
+    def _is_there(self, version: FunctionVersion) -> bool:
+        registry = self._plane.registry
+        return version.name in registry and version.version in registry.function(version.name).versions
 
     @contextmanager
     def held(self, versions: Iterable[FunctionVersion]) -> Iterator[None]:
-        """Inside the block no provider of these versions can be deleted. Raises what ``usable`` does."""
-        names = {self.usable(version.capacity_provider_arn).name for version in versions if version.is_managed}
-        self._held.update(names)
+        """Inside the block no provider of these versions can be deleted, and what is published has its place there.
+
+        Raises what ``usable`` and ``check_room`` do.
+        """
+        having = [version for version in versions if version.is_managed]
+        names = Counter({self.usable(version.capacity_provider_arn).name for version in having})
+        added = Counter(
+            version.capacity_provider_arn for version in having if version.is_published and not self._is_there(version)
+        )
+        for arn, count in added.items():
+            self._check_room(arn, count)
+        self._held += names
+        self._publishing += added
         try:
             yield
         finally:
-            self._held.subtract(names)
-            for name in names:
-                if not self._held[name]:
-                    del self._held[name]
+            # Without those of which none is left.
+            self._held -= names
+            self._publishing -= added
 
     # --- changing -----------------------------------------------------------------------------------------------
 
@@ -128,9 +147,13 @@ class CapacityProviders:
         async with self._lock(name):
             if name in self._providers:
                 raise faults.provider_exists(name)
-            if len(self._providers) >= MAX_PROVIDERS:
+            if len(self._providers) + self._making >= MAX_PROVIDERS:
                 raise faults.too_many_providers(MAX_PROVIDERS)
-            await self._commit(provider)
+            self._making += 1
+            try:
+                await self._commit(provider)
+            finally:
+                self._making -= 1
         self._plane.tasks.spawn(self._settle(name))
         return provider
 

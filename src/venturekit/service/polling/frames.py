@@ -49,7 +49,7 @@ LIMIT_BYTES: Final = 64 * 1024 * 1024
 """No frame is larger: an event or an answer has 6 MB."""
 _HEAD: Final = struct.Struct("!IBI")
 _NUMBER: Final = struct.Struct("!I")
-_INVOCATION: Final = struct.Struct("!IH")
+_INVOCATION: Final = struct.Struct("!I?H")
 _ANSWER: Final = struct.Struct("!BB")
 _DONE, _FAILED, _REFUSED, _BUSY = range(4)
 
@@ -59,22 +59,23 @@ class FrameError(ValueError):
 
 
 class Invocation(NamedTuple):
-    """The body of INVOKE: an event for the function of a poller."""
+    """The body of INVOKE: an event for the function of a poller, and whether what it answers is wanted back."""
 
     poller: int
+    answered: bool
     trace: bytes
     payload: bytes
 
     def encoded(self) -> bytes:
         """As it is sent. Raises struct.error for a trace of more than 65,535 bytes."""
-        return _INVOCATION.pack(self.poller, len(self.trace)) + self.trace + self.payload
+        return _INVOCATION.pack(self.poller, self.answered, len(self.trace)) + self.trace + self.payload
 
     @classmethod
     def parse(cls, body: bytes) -> Invocation:
         """The inverse of ``encoded``."""
-        poller, length = _INVOCATION.unpack_from(body)
+        poller, answered, length = _INVOCATION.unpack_from(body)
         end = _INVOCATION.size + length
-        return cls(poller, body[_INVOCATION.size : end], body[end:])
+        return cls(poller, answered, body[_INVOCATION.size : end], body[end:])
 
 
 class Answer(NamedTuple):

@@ -69,10 +69,10 @@ class RemoteFunction:
             self._viewed = self._room_known = self._monotonic()
         return self._view
 
-    async def invoke(self, payload: bytes, trace: bytes) -> Outcome:
+    async def invoke(self, payload: bytes, trace: bytes, *, answered: bool) -> Outcome:
         """Run it with an event."""
         answer: frames.Answer = await self._requests.ask(
-            frames.INVOKE, frames.Invocation(self._number, trace, payload).encoded()
+            frames.INVOKE, frames.Invocation(self._number, answered, trace, payload).encoded()
         )
         # Only a yes is kept: without room the service is asked until there is some.
         self._room_known = self._monotonic() if answer.has_room and self._view.room else -math.inf

@@ -239,7 +239,7 @@ class QueuePollers:
             if channel is not self._channel:
                 poller.orphans = max(0, poller.orphans - 1)
                 return
-            if not outcome.error and outcome.payload and not poller.mapping.reports_failures:
+            if not outcome.error and outcome.payload and not invocation.answered:
                 # Nobody looks at it.
                 outcome = Outcome()
             channel.send(frames.ANSWER, number, frames.Answer(outcome, self._invoker.room(mapping) > 0).encoded())

@@ -87,14 +87,14 @@ def next_patience_seconds(former_seconds: int, *, found: bool) -> int:
     return 1 if found else min(LONGEST_WAIT_SECONDS, former_seconds * 2)
 
 
-def may_add_worker(workers: int, looking: int, limit: int, since_last_seconds: float) -> bool:
-    """Whether one more batch may be worked on at once.
+def seconds_until_more(workers: int, looking: int, limit: int, since_last_seconds: float) -> float | None:
+    """In how long one more batch may be worked on at once, 0 for now; None where that is not to be.
 
     ``looking`` of the ``workers`` are asking the queue right now; none is added while others look.
     """
     if workers >= min(limit, MOST_WORKERS) or looking:
-        return False
-    return workers < FIRST_WORKERS or since_last_seconds >= MORE_WORKERS_SECONDS
+        return None
+    return 0.0 if workers < FIRST_WORKERS else max(0.0, MORE_WORKERS_SECONDS - since_last_seconds)
 
 
 def latest_end(until: float, visibility_seconds: float, timeout_seconds: float) -> float:

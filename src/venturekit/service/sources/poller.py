@@ -19,9 +19,9 @@ from venturekit.service.sources.batches import (
     Gathering,
     is_hasty,
     latest_end,
-    may_add_worker,
     next_patience_seconds,
     pause_seconds,
+    seconds_until_more,
     split,
 )
 from venturekit.service.sources.invoking import traced, without
@@ -104,6 +104,7 @@ class Poller:
         self._hasty = 0
         self._returning: set[asyncio.Future[None]] = set()
         self._last_added = -math.inf
+        self._is_to_grow = False
         self._visibility_seconds = 0.0
         self._described = -math.inf
 
@@ -157,15 +158,20 @@ class Poller:
         self._workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             self._around.report(error)
-            if not self._workers and not self._stopping.is_set():
+            if not self._seekers and not self._stopping.is_set():
                 # Something nobody thought of must not end the mapping.
                 asyncio.get_running_loop().call_later(1.0, self._revive)
 
     def _revive(self) -> None:
-        if not self._workers and not self._stopping.is_set():
+        if not self._seekers and not self._stopping.is_set():
             self._add_worker()
 
     # --- workers ------------------------------------------------------------------------------------------------
+
+    @property
+    def _seekers(self) -> int:
+        """How many workers are after a new batch: those that process one may do so for many minutes."""
+        return len(self._workers) - self._processing
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
@@ -182,7 +188,7 @@ class Poller:
                 self._told(f"PROBLEM: {error}")
                 # It may be made anew, and be another one.
                 self._described = -math.inf
-                if len(self._workers) > 1:
+                if self._seekers > 1:
                     self._leave()
                     return
                 await self._pause(pause_seconds(self._failures, QUEUE_PAUSE_SECONDS))
@@ -192,7 +198,7 @@ class Poller:
                 self._patience_seconds = next_patience_seconds(self._patience_seconds, found=True)
                 self._grow()
                 await self._process(batch)
-            elif len(self._workers) > 1:
+            elif self._seekers > 1:
                 # One goes on looking.
                 self._leave()
                 return
@@ -207,10 +213,20 @@ class Poller:
 
     def _grow(self) -> None:
         since_last = self._around.monotonic() - self._last_added
-        if not self._stopping.is_set() and may_add_worker(
-            len(self._workers), self._looking, self.mapping.concurrency, since_last
-        ):
+        wait = seconds_until_more(len(self._workers), self._looking, self.mapping.concurrency, since_last)
+        if wait is None or self._is_to_grow or self._stopping.is_set():
+            return
+        if wait > 0:
+            # None of those there are might ask for so long as its batch is worked on.
+            self._is_to_grow = True
+            asyncio.get_running_loop().call_later(wait, self._grow_now)
+        else:
             self._add_worker()
+
+    def _grow_now(self) -> None:
+        self._is_to_grow = False
+        if not self._seekers:
+            self._grow()
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -220,13 +236,16 @@ class Poller:
             return
 
     async def _room(self) -> None:
-        """Wait while the function is throttled: messages that nobody can work on stay in the queue."""
+        """Wait while the function is throttled or cannot run: messages that nobody can work on stay in the queue."""
         if (seconds := self._not_before - self._around.monotonic()) > 0:
             await self._pause(seconds)
         tries = 0
         while not self._stopping.is_set():
-            if (await self._function.look(anew=tries > 0)).room > 0:
-                return
+            view = await self._function.look(anew=tries > 0)
+            if view.room > 0:
+                if not view.problem:
+                    return
+                self._told(f"PROBLEM: {view.problem}")
             tries += 1
             await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
 
@@ -374,7 +393,9 @@ class Poller:
     async def _process_part(self, items: list[Item], until: float, *, first: bool) -> frozenset[str]:
         """Invoke, and delete what is done. Returns the ids of the messages that are not."""
         everything = frozenset(item.message_id for item in items)
-        outcome, invoked = await self._outcome(items, until, first=first)
+        # What a function answers is meant as the mapping was when it was asked.
+        reports_failures = self.mapping.reports_failures
+        outcome, invoked = await self._outcome(items, until, reports_failures, first=first)
         if outcome is None:
             return everything
         if outcome.refused:
@@ -391,7 +412,7 @@ class Poller:
             return everything
         failed = everything - {item.message_id for item in invoked}
         try:
-            if self.mapping.reports_failures:
+            if reports_failures:
                 failed |= failed_ids(outcome.payload, {item.message_id for item in invoked})
         except BadBatchResponseError as error:
             self._told(f"PROBLEM: Function call failed: {error}")
@@ -401,7 +422,9 @@ class Poller:
             self._told(LOOPING if len(invoked) < len(items) else OK)
         return failed
 
-    async def _outcome(self, items: list[Item], until: float, *, first: bool) -> tuple[Outcome | None, list[Item]]:
+    async def _outcome(
+        self, items: list[Item], until: float, answered: bool, *, first: bool
+    ) -> tuple[Outcome | None, list[Item]]:
         """What became of the invocation, and of which messages; None if there was none in time."""
         tries = 0
         while True:
@@ -415,7 +438,7 @@ class Poller:
                     if not tries and self._around.monotonic() < until:
                         await self._release(items)
                     return None, []
-                outcome, invoked = await self._invoke(view, items)
+                outcome, invoked = await self._invoke(view, items, answered)
                 if outcome is None or not outcome.busy:
                     return outcome, invoked
                 problem = outcome.busy
@@ -428,7 +451,7 @@ class Poller:
                 return None, []
             await self._pause(pause_seconds(tries, THROTTLED_PAUSE_SECONDS) / 4)
 
-    async def _invoke(self, view: FunctionView, items: list[Item]) -> tuple[Outcome | None, list[Item]]:
+    async def _invoke(self, view: FunctionView, items: list[Item], answered: bool) -> tuple[Outcome | None, list[Item]]:
         """Run the function with what is in no loop."""
         trace, looping = traced(items, view.invoked_arn, self._around.new_trace())
         if looping and not (await self._function.look(anew=True)).recursion_allowed:
@@ -436,7 +459,7 @@ class Poller:
             self._told(LOOPING)
         if not items:
             return None, []
-        return await self._function.invoke(event_of(items), trace), items
+        return await self._function.invoke(event_of(items), trace, answered=answered), items
 
     async def _delete(self, handles: list[str]) -> bool:
         """Delete messages that are done; whether that has been possible."""

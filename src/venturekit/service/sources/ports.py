@@ -71,8 +71,8 @@ class MappedFunction(Protocol):
     async def look(self, *, anew: bool = False) -> FunctionView:
         """What it is; ``anew``: now, and not a moment ago."""
 
-    async def invoke(self, payload: bytes, trace: bytes) -> Outcome:
-        """Run it with an event."""
+    async def invoke(self, payload: bytes, trace: bytes, *, answered: bool) -> Outcome:
+        """Run it with an event; ``answered``: what it answers is looked at, and not only whether it does."""
 
 
 class SourcePoller(Protocol):
