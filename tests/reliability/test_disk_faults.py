@@ -150,6 +150,7 @@ def test_a_disk_that_fails_at_the_start_is_named(stage: Stage, faults: DiskFault
 # --- controls, and what a service in this process shows ----------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_check_convicts_a_service_that_believes_in_every_commit(stage: Stage, faults: DiskFaults) -> None:
     with stage.life(broken_program(believes_in_every_commit), environ=faults.environ) as (running, _):
         trials = Trials(stage, running.wait_ready())

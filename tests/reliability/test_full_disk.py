@@ -65,6 +65,7 @@ def test_a_service_that_finds_no_room_at_all_says_so(own_mounts: list[str], tmp_
     assert play(own_mounts, tmp_path, full_at_the_start_without_a_reserve.__name__)["report"] == ""
 
 
+@pytest.mark.full
 def test_the_scene_convicts_a_service_that_believes_in_every_commit(own_mounts: list[str], tmp_path: Path) -> None:
     found = play(own_mounts, tmp_path, fills_while_running.__name__, believes_in_every_commit.__name__)
     assert checker.LOST in found["kinds"]

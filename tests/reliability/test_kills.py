@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.forms import in_full
 from tests.reliability import checker
 from tests.reliability.broken_service import (
     answers_before_the_commit,
@@ -51,8 +52,10 @@ def broken(tmp_path: Path, prepared: Path, breakage: Callable[[], None]) -> chec
     ("breakage", "kind"),
     [
         (answers_before_the_commit, checker.LOST),
-        (settles_twice_whoever_holds_the_event, checker.TERMINAL),
-        (owes_no_records, checker.DESTINED),
+        *in_full(
+            (settles_twice_whoever_holds_the_event, checker.TERMINAL),
+            (owes_no_records, checker.DESTINED),
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -397,6 +397,11 @@ def pollings() -> set[int]:
     return _started(b"polling/__main__.py")
 
 
+def warm_programs() -> set[int]:
+    """The processes that tests of command lines fork: see tests/warm.py."""
+    return _started(b"warm_commands.py")
+
+
 def _started(program: bytes) -> set[int]:
     found = set()
     for pid, parent in parents().items():
@@ -450,7 +455,7 @@ class Leaks:
     def processes(self) -> set[int]:
         """All below this one but the launchers, front and polling processes, and those that wait for Node.js."""
         waiting = {spare.pid for spare in self.running.service._host.spares.waiting}
-        return descendants() - launchers() - fronts() - pollings() - waiting
+        return descendants() - launchers() - fronts() - pollings() - warm_programs() - waiting
 
     def service_files(self) -> int:
         """Open files, less those of the processes that wait for a Node.js function."""

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.service.harness import client_of, descendants, fronts, launchers, send, until, wait_gone
+from tests.service.harness import (
+    client_of,
+    descendants,
+    fronts,
+    launchers,
+    pollings,
+    send,
+    until,
+    wait_gone,
+    warm_programs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,12 +234,17 @@ def test_deleting_a_function_ends_its_environments(leak_free: FunctionSet, meeti
     wait_gone([outcome.value])
 
 
+def others() -> set[int]:
+    """Processes of functions, or waiting to become some."""
+    return descendants() - launchers() - fronts() - pollings() - warm_programs()
+
+
 def test_idle_environments_are_let_go(start_service: Callable[..., RunningService]) -> None:
     running = start_service(idle_timeout=600)
     functions = running.functions()
     name = functions.create(COUNTER)
     # Each launcher may keep one process that it has forked in advance.
-    before = max(len(descendants() - launchers() - fronts()), len(launchers()))
+    before = max(len(others()), len(launchers()))
     first, pid = functions.invoke(name).value
     host = running.service._host
     running.do(lambda: host.sweep(time.monotonic() + 500))
@@ -237,7 +252,7 @@ def test_idle_environments_are_let_go(start_service: Callable[..., RunningServic
     running.do(lambda: host.sweep(time.monotonic() + 601))
     wait_gone([pid])
     until(lambda: running.health()["executionEnvironments"] == 0, "the environment is forgotten")
-    assert len(descendants() - launchers() - fronts()) <= before
+    assert len(others()) <= before
     count, other = functions.invoke(name).value
     assert (count, other != pid) == (1, True)
 

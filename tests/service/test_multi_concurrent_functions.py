@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.forms import in_full
 from tests.service.harness import RunningService, until
 from tests.service.managed_support import LATEST_PUBLISHED, Managed, Providers
 
@@ -57,7 +58,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=["ric", "awslambdaric", *in_full("spawned ric")])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     running = RunningService(tmp_path_factory.mktemp("managed") / "data", **KINDS[request.param])
     yield running

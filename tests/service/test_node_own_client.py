@@ -59,7 +59,12 @@ STREAMED: dict[str, tuple[bytes, Threw | None]] = {
     "an uncaught exception": (b"u", BROKEN_OFF),
 }
 # The runtime ends over these while its answer may be on its way or not.
-MATTERS_OF_LUCK = ("a write after the end", "destroyed at once", "an unhandled rejection")
+MATTERS_OF_LUCK = (
+    "a write after the end",
+    "destroyed at once",
+    "an unhandled rejection",
+    "an uncaught exception",
+)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)

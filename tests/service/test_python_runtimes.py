@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.forms import in_full, thinned
 from tests.service.harness import PYTHON, RunningService
 from venturekit.service.environments.interpreters import find_interpreters, own_interpreter
 
@@ -34,7 +35,7 @@ def test_this_machine_has_its_own_interpreter() -> None:
     assert PYTHON in FOUND
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", thinned(RUNTIMES, 2))
 def test_every_python_runtime(functions: FunctionSet, runtime: str) -> None:
     name = functions.create(WHERE, Runtime=runtime, Timeout=10)
     version, execution_env = functions.invoke(name).value
@@ -78,7 +79,7 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=["ric forked", "awslambdaric", *in_full("ric spawned")])
 def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionSet]:
     """A service that runs Python functions in one of the three ways."""
     running = RunningService(tmp_path_factory.mktemp("way") / "data", **WAYS[request.param])

@@ -427,6 +427,7 @@ def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, warnings: Warnings, m
     assert warnings.found == [
         "the disk of the log directory does not answer: the end of some logs may be missing",
     ]
+    monkeypatch.setattr(log_writer, "CLOSE_SECONDS", BOUND_SECONDS)
     go.set()
     kept_logs.close()
     assert len(messages(tmp_path)) == 1001
